@@ -1,0 +1,69 @@
+import { isIPv4 } from 'node:net'
+import { z } from 'zod'
+import { optionRows, options } from './options.ts'
+import type { Settings } from './settings.ts'
+
+/** What every source is merged into: flag name to value as given. */
+export type GivenValues = Record<string, unknown>
+
+const byFlag = Object.fromEntries(optionRows.map(([, { flag, kind }]) => [flag, kind.schema]))
+
+/** Checks merged values, one row at a time and then those that constrain each other. */
+export const settingsSchema = z
+  .strictObject(byFlag)
+  .transform(
+    values =>
+      Object.fromEntries(optionRows.map(([name, { flag }]) => [name, values[flag]])) as Settings,
+  )
+  .superRefine((settings, context) => {
+    for (const agreement of agreements) {
+      if (agreement.holds(settings)) continue
+      context.addIssue({ code: 'custom', path: [agreement.flag], message: agreement.problem })
+    }
+  })
+
+interface Agreement {
+  /** The setting that is named as the one to change. */
+  readonly flag: string
+  holds(settings: Settings): boolean
+  readonly problem: string
+}
+
+/** What surrounds key and value in the longest request: header, framing extras, extras. */
+const frameOverheadBytes = 24 + 255 + 255
+
+const agreements: readonly Agreement[] = [
+  {
+    flag: options.host.flag,
+    holds: ({ host }) =>
+      host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.')),
+    problem:
+      'is not an address of this machine alone, and without users anybody who reaches it could read and write everything; use 127.0.0.1, ::1 or localhost',
+  },
+  {
+    flag: options.httpPort.flag,
+    holds: ({ port, httpPort }) => port !== httpPort || port === 0,
+    problem: `must differ from ${options.port.flag}`,
+  },
+  {
+    flag: options.unflushedSoftBytes.flag,
+    holds: settings => settings.unflushedSoftBytes <= settings.unflushedHardBytes,
+    problem: `must not be above ${options.unflushedHardBytes.flag}`,
+  },
+  {
+    flag: options.frameBytesMax.flag,
+    holds: ({ frameBytesMax, keyBytesMax, valueBytesMax }) =>
+      frameBytesMax >= valueBytesMax + keyBytesMax + frameOverheadBytes,
+    problem: `must leave room for ${options.valueBytesMax.flag}, ${options.keyBytesMax.flag} and what surrounds them`,
+  },
+  {
+    flag: options.backfillGraceSeconds.flag,
+    holds: settings => settings.backfillGraceSeconds <= settings.backfillGraceMaxSeconds,
+    problem: `must not be above ${options.backfillGraceMaxSeconds.flag}`,
+  },
+  {
+    flag: options.parkedPerClientMax.flag,
+    holds: settings => settings.parkedPerClientMax <= settings.parkedMax,
+    problem: `must not be above ${options.parkedMax.flag}`,
+  },
+]

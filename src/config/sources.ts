@@ -1,0 +1,65 @@
+import { readFileSync } from 'node:fs'
+import { extname } from 'node:path'
+import { parse as parseYaml } from 'yaml'
+import { ConfigError } from './config-error.ts'
+import { optionRows } from './options.ts'
+
+/** One value as somebody gave it, with the words that tell them where. */
+export interface Given {
+  readonly flag: string
+  readonly value: unknown
+  /** `--port`, `HOLDFAST_PORT` or `port in holdfast.yaml`. */
+  readonly origin: string
+}
+
+export const configVariable = 'HOLDFAST_CONFIG'
+const prefix = 'HOLDFAST_'
+
+export function givenByDefault(): Given[] {
+  return optionRows.map(([, { flag, default: value }]) => ({ flag, value, origin: 'default' }))
+}
+
+/** Every `HOLDFAST_*` variable, known or not: a misspelt one must not pass in silence. */
+export function givenByEnvironment(environment: NodeJS.ProcessEnv): Given[] {
+  return Object.entries(environment)
+    .filter(([variable]) => variable.startsWith(prefix) && variable !== configVariable)
+    .map(([variable, value]) => ({
+      flag: variable.slice(prefix.length).toLowerCase().replaceAll('_', '-'),
+      value,
+      origin: variable,
+    }))
+}
+
+/** The settings of a JSON (`.json`) or YAML (`.yaml`, `.yml`) file. */
+export function givenByFile(path: string): Given[] {
+  const parse = parsers.get(extname(path))
+  if (parse === undefined) {
+    throw new ConfigError(`cannot tell how to read ${path}: name it .yaml, .yml or .json`)
+  }
+  const settings = parseFile(path, parse)
+  if (settings === null || settings === undefined) return []
+  if (typeof settings !== 'object' || Array.isArray(settings)) {
+    throw new ConfigError(`${path} must hold settings by name, such as "port: 11210"`)
+  }
+  return Object.entries(settings).map(([flag, value]) => ({
+    flag,
+    value: value as unknown,
+    origin: `${flag} in ${path}`,
+  }))
+}
+
+const parsers = new Map<string, (text: string) => unknown>([
+  ['.json', text => JSON.parse(text) as unknown],
+  ['.yaml', text => parseYaml(text) as unknown],
+  ['.yml', text => parseYaml(text) as unknown],
+])
+
+function parseFile(path: string, parse: (text: string) => unknown): unknown {
+  try {
+    return parse(readFileSync(path, 'utf8'))
+  } catch (cause) {
+    // A parser draws the place it means over several lines: the first one says enough.
+    const reason = (cause as Error).message.split('\n', 1)[0]
+    throw new ConfigError(`cannot read ${path}: ${reason}`, { cause })
+  }
+}
