@@ -1,0 +1,69 @@
+import type { AddressInfo } from 'node:net'
+import Fastify, { type FastifyInstance } from 'fastify'
+import type { Log } from '../log.ts'
+import { version } from '../version.ts'
+
+/** What the operating pages tell, asked when they are. */
+export interface HttpPages {
+  /** Why the daemon cannot serve right now, or `undefined` when it can. */
+  unreadiness(): string | undefined
+  /** All metrics in Prometheus' text format. */
+  metrics(): Promise<string>
+  readonly metricsContentType: string
+}
+
+/**
+ * The port of those who operate the daemon: `/metrics`, `/healthz` (the process lives and its event
+ * loop turns) and `/readyz` (it serves clients, or 503 and the reason).
+ */
+export class HttpServer {
+  readonly #fastify: FastifyInstance
+
+  constructor(pages: HttpPages, log: Log) {
+    this.#fastify = createServer()
+    this.#fastify.setErrorHandler(async (error, request, reply) => {
+      const status = (error as { statusCode?: number }).statusCode ?? 500
+      if (status >= 500) log.error({ error, path: request.url }, 'an HTTP page failed')
+      return reply.code(status).send({ error: (error as Error).message })
+    })
+    this.#fastify.setNotFoundHandler(async (request, reply) =>
+      reply.code(404).send({ error: `no page ${request.method} ${request.url}` }),
+    )
+    addPages(this.#fastify, pages)
+  }
+
+  /** Starts to listen; port 0 picks a free one. */
+  async listen(host: string, port: number): Promise<{ port: number }> {
+    await this.#fastify.listen({ host, port })
+    return { port: (this.#fastify.server.address() as AddressInfo).port }
+  }
+
+  /** Closes the port and every connection to it. */
+  async close(): Promise<void> {
+    await this.#fastify.close()
+  }
+}
+
+function createServer(): FastifyInstance {
+  return Fastify({
+    logger: false,
+    forceCloseConnections: true,
+    bodyLimit: 64 * 1024,
+    connectionTimeout: 30_000,
+    requestTimeout: 30_000,
+    keepAliveTimeout: 60_000,
+  })
+}
+
+function addPages(fastify: FastifyInstance, pages: HttpPages): void {
+  fastify.get('/', async () => ({ name: 'holdfast', version }))
+  fastify.get('/healthz', async () => ({ status: 'ok' }))
+  fastify.get('/readyz', async (_request, reply) => {
+    const reason = pages.unreadiness()
+    if (reason === undefined) return { status: 'ready' }
+    return reply.code(503).send({ status: 'not ready', reason })
+  })
+  fastify.get('/metrics', async (_request, reply) =>
+    reply.type(pages.metricsContentType).send(await pages.metrics()),
+  )
+}
