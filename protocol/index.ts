@@ -1,5 +1,6 @@
 export * from './bytes.ts'
 export * from './datatype.ts'
+export * from './dcp/index.ts'
 export * from './feature.ts'
 export * from './frame-reader.ts'
 export * from './frame.ts'
