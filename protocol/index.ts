@@ -1,4 +1,5 @@
 export * from './bytes.ts'
+export * from './commands/index.ts'
 export * from './datatype.ts'
 export * from './dcp/index.ts'
 export * from './feature.ts'
