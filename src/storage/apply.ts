@@ -1,0 +1,144 @@
+/**
+ * Applies records to one environment's tables, inside its write transaction, and keeps the
+ * counts of the vbuckets it touches. Applying the same records again changes nothing, so a batch
+ * that failed half-way is simply applied again from its beginning.
+ */
+import { decodeVbucketRecord, encodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
+import { documentEntryLength, DocumentEntry, writeDocumentEntry } from './document-entry.ts'
+import type { Environment } from './environment.ts'
+import type { DocumentKey, ExpiryKey, SeqnoKey } from './keys.ts'
+import { sealRecord, type RecordView } from './record.ts'
+
+const nothing = Buffer.alloc(0)
+
+export class Applier {
+  readonly #environment: Environment
+  readonly #touched = new Map<number, VbucketRecord>()
+  readonly #entry = new DocumentEntry()
+  readonly #entryBytes = Buffer.alloc(documentEntryLength)
+  readonly #timeBytes = Buffer.alloc(4)
+  readonly #documentKey: DocumentKey = { vbid: 0, bytes: nothing, start: 0, length: 0 }
+  readonly #seqnoKey: SeqnoKey = { vbid: 0, seqno: 0 }
+  readonly #expiryKey: ExpiryKey = { expiry: 0, vbid: 0, seqno: 0 }
+  /** lmdb cannot take a value out of shared memory. */
+  #recordBytes = Buffer.allocUnsafeSlow(64 * 1024)
+
+  constructor(environment: Environment) {
+    this.#environment = environment
+  }
+
+  /** Call at the start of a transaction: what an aborted one left here is forgotten. */
+  begin(): void {
+    this.#touched.clear()
+  }
+
+  /** The vbucket's record as this transaction has it; undefined when there is none. */
+  vbucket(vbid: number): VbucketRecord | undefined {
+    const touched = this.#touched.get(vbid)
+    if (touched) return touched
+    const stored = this.#environment.vbuckets.getBinary(vbid)
+    if (stored === undefined) return undefined
+    const record = decodeVbucketRecord(stored)
+    this.#touched.set(vbid, record)
+    return record
+  }
+
+  setVbucket(vbid: number, record: VbucketRecord): void {
+    this.#touched.set(vbid, record)
+  }
+
+  forgetVbucket(vbid: number): void {
+    this.#touched.delete(vbid)
+    this.#environment.vbuckets.removeSync(vbid)
+  }
+
+  /** Writes one record; `nowSeconds` is when its tombstone, if it is one, begins to age. */
+  apply(record: RecordView, nowSeconds: number): void {
+    const { vbid, seqno } = record
+    const vbucket = this.vbucket(vbid)
+    // The vbucket was deleted after this change was made.
+    if (vbucket === undefined) return
+    const { documents, records, tombstones } = this.#environment
+    const key = this.#documentKey
+    key.vbid = vbid
+    key.bytes = record.bytes
+    key.start = record.keyStart
+    key.length = record.keyLength
+    const stored = documents.getBinaryFast(key)
+    if (stored !== undefined) {
+      const old = this.#entry.at(stored)
+      if (old.seqno >= seqno) return
+      this.#removeOld(vbid, old, vbucket)
+    }
+    writeDocumentEntry(record, this.#entryBytes)
+    documents.putSync(key, this.#entryBytes)
+    const place = this.#seqnoKey
+    place.vbid = vbid
+    place.seqno = seqno
+    records.putSync(place, this.#sealed(record))
+    if (record.isDeletion) {
+      this.#timeBytes.writeUInt32BE(nowSeconds)
+      tombstones.putSync(place, this.#timeBytes)
+      vbucket.tombstones++
+    } else {
+      vbucket.items++
+      if (record.expiry !== 0) this.#addExpiry(record.expiry, vbid, seqno)
+    }
+  }
+
+  /** Raises a vbucket's high seqno and greatest CAS to what its changes brought. */
+  advance(vbid: number, highSeqno: number, maxCas: bigint): void {
+    const vbucket = this.vbucket(vbid)
+    if (vbucket === undefined) return
+    vbucket.highSeqno = Math.max(vbucket.highSeqno, highSeqno)
+    if (maxCas > BigInt(`0x${vbucket.maxCas}`)) vbucket.maxCas = maxCas.toString(16)
+  }
+
+  /** Writes the vbuckets' records; the last thing in the transaction. */
+  finish(): void {
+    for (const [vbid, record] of this.#touched) {
+      this.#environment.vbuckets.putSync(vbid, encodeVbucketRecord(record))
+    }
+  }
+
+  /** What the transaction, once committed, has on disk. */
+  *persisted(): Generator<{ vbid: number; highSeqno: number }> {
+    for (const [vbid, { highSeqno }] of this.#touched) yield { vbid, highSeqno }
+  }
+
+  #removeOld(vbid: number, old: DocumentEntry, vbucket: VbucketRecord): void {
+    const place = this.#seqnoKey
+    place.vbid = vbid
+    place.seqno = old.seqno
+    const { isDeletion, expiry, seqno } = old
+    this.#environment.records.removeSync(place)
+    if (isDeletion) {
+      this.#environment.tombstones.removeSync(place)
+      vbucket.tombstones--
+      return
+    }
+    vbucket.items--
+    if (expiry === 0) return
+    const due = this.#expiryKey
+    due.expiry = expiry
+    due.vbid = vbid
+    due.seqno = seqno
+    this.#environment.expiries.removeSync(due)
+  }
+
+  #addExpiry(expiry: number, vbid: number, seqno: number): void {
+    const due = this.#expiryKey
+    due.expiry = expiry
+    due.vbid = vbid
+    due.seqno = seqno
+    this.#environment.expiries.putSync(due, nothing)
+  }
+
+  #sealed(record: RecordView): Buffer {
+    const { length, start, bytes } = record
+    if (this.#recordBytes.length < length) this.#recordBytes = Buffer.allocUnsafeSlow(length)
+    bytes.copy(this.#recordBytes, 0, start, start + length)
+    sealRecord(this.#recordBytes, 0, length)
+    return this.#recordBytes.subarray(0, length)
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * The backfill thread: it holds the pinned snapshots (LMDB read transactions belong to the thread
+ * that began them) and reads slabs of frames out of them, so that a backfill costs the main
+ * thread no more than writing the slabs to the socket.
+ *
+ * Between two reads nothing but the transaction is kept: each read seeks to where it is told.
+ */
+import { parentPort, workerData } from 'node:worker_threads'
+import type { Transaction } from 'lmdb'
+import { invariant, OperatorError } from '../errors.ts'
+import { openEnvironment, storageError, type Environment } from './environment.ts'
+import { frameLength, writeFrame } from './record-frame.ts'
+import { isIntact, RecordView } from './record.ts'
+import type { BackfillStart, FromBackfill, ToBackfill } from './snapshot-messages.ts'
+import { decodeVbucketRecord } from './vbucket-record.ts'
+
+interface Pinned {
+  environment: Environment
+  transaction: Transaction
+}
+
+const start = workerData as BackfillStart
+const environments = start.directories.map(directory =>
+  openEnvironment({
+    directory,
+    mapSizeBytes: start.mapSizeBytes,
+    readerSlotsMax: start.readerSlotsMax,
+  }),
+)
+const pinned = new Map<number, Pinned>()
+const view = new RecordView()
+
+function pin(snapshotId: number, index: number): void {
+  const environment = environments[index]!
+  pinned.set(snapshotId, { environment, transaction: environment.pin() })
+}
+
+function release(snapshotId: number): void {
+  const { transaction } = pinnedOf(snapshotId)
+  transaction.done()
+  pinned.delete(snapshotId)
+}
+
+function pinnedOf(snapshotId: number): Pinned {
+  const found = pinned.get(snapshotId)
+  invariant(found, 'a snapshot is used between its pin and its release')
+  return found
+}
+
+function inspect(message: Extract<ToBackfill, { kind: 'inspect' }>): FromBackfill {
+  const { environment, transaction } = pinnedOf(message.snapshotId)
+  const stored = environment.vbuckets.getBinary(message.vbid, { transaction })
+  const vbucket = stored && decodeVbucketRecord(stored)
+  return { kind: 'inspected', request: message.request, vbucket }
+}
+
+function read(message: Extract<ToBackfill, { kind: 'read' }>): FromBackfill {
+  const { environment, transaction } = pinnedOf(message.snapshotId)
+  const { vbid, form, toSeqno, bytesMax } = message
+  let slab = Buffer.from(message.slab ?? new ArrayBuffer(Math.max(bytesMax, 4096)))
+  let length = 0
+  let frames = 0
+  let lastSeqno = message.afterSeqno
+  let done = true
+  const range = environment.records.getRange({
+    start: { vbid, seqno: message.afterSeqno + 1 },
+    end: { vbid, seqno: toSeqno + 1 },
+    transaction,
+  })
+  for (const { key, value } of range) {
+    const { seqno } = key
+    if (!isIntact(value, 0, value.length, vbid, seqno)) {
+      const cause = new Error(`corrupt record: vbucket ${vbid}, seqno ${seqno}`)
+      throw storageError(cause, environment.directory)
+    }
+    const record = view.at(value, 0)
+    const frameBytes = frameLength(record, form)
+    if (length + frameBytes > slab.length) {
+      if (length > 0) {
+        done = false
+        break
+      }
+      slab = Buffer.from(new ArrayBuffer(frameBytes))
+    }
+    length += writeFrame(record, form, slab, length)
+    frames++
+    lastSeqno = seqno
+    if (length >= bytesMax) {
+      done = seqno >= toSeqno
+      break
+    }
+  }
+  const memory = slab.buffer as ArrayBuffer
+  return { kind: 'slab', request: message.request, slab: memory, length, frames, lastSeqno, done }
+}
+
+function perform(message: Exclude<ToBackfill, { kind: 'close' }>): FromBackfill | undefined {
+  if (message.kind === 'read') return read(message)
+  if (message.kind === 'inspect') return inspect(message)
+  if (message.kind === 'release') {
+    release(message.snapshotId)
+    return undefined
+  }
+  pin(message.snapshotId, message.environment)
+  return { kind: 'pinned', request: message.request }
+}
+
+const port = parentPort
+invariant(port, 'backfills run as a worker thread')
+
+async function close(): Promise<void> {
+  for (const snapshotId of [...pinned.keys()]) release(snapshotId)
+  for (const environment of environments) await environment.close()
+  port!.postMessage({ kind: 'closed' } satisfies FromBackfill)
+  port!.close()
+}
+
+port.on('message', (message: ToBackfill) => {
+  if (message.kind === 'close') {
+    void close()
+    return
+  }
+  try {
+    const answer = perform(message)
+    if (answer) port.postMessage(answer, answer.kind === 'slab' ? [answer.slab] : [])
+  } catch (error) {
+    if (!('request' in message)) throw error
+    const known = error instanceof OperatorError ? error : storageError(error, 'backfill')
+    const { code, message: text, hint } = known
+    port.postMessage({ kind: 'failed', request: message.request, code, message: text, hint })
+  }
+})
+port.postMessage({ kind: 'ready' } satisfies FromBackfill)

@@ -1,0 +1,117 @@
+/**
+ * The main thread's reads of what the flusher has committed. Every read is a short synchronous
+ * look-up in mapped memory; what it shows is valid until the next one.
+ */
+import { StatusError } from '../errors.ts'
+import { Status } from '../../protocol/status.ts'
+import { DocumentEntry } from './document-entry.ts'
+import type { Environment } from './environment.ts'
+import type { DocumentKey, SeqnoKey } from './keys.ts'
+import { isIntact, RecordView } from './record.ts'
+
+export interface DueDocument {
+  expiry: number
+  vbid: number
+  seqno: number
+}
+
+export class DiskReader {
+  readonly #environments: readonly Environment[]
+  readonly #entry = new DocumentEntry()
+  readonly #documentKey: DocumentKey = { vbid: 0, bytes: Buffer.alloc(0), start: 0, length: 0 }
+  readonly #seqnoKey: SeqnoKey = { vbid: 0, seqno: 0 }
+  readonly #record = new RecordView()
+  readonly #onDamage: (vbid: number, seqno: number, cause: unknown) => void
+
+  constructor(
+    environments: readonly Environment[],
+    onDamage: (vbid: number, seqno: number, cause: unknown) => void,
+  ) {
+    this.#environments = environments
+    this.#onDamage = onDamage
+  }
+
+  /** The flusher has committed: later reads see it. */
+  refresh(): void {
+    for (const environment of this.#environments) environment.refresh()
+  }
+
+  /** Where a key's newest version is and its metadata; undefined when the key is unknown. */
+  entry(vbid: number, bytes: Uint8Array, start: number, length: number): DocumentEntry | undefined {
+    const key = this.#documentKey
+    key.vbid = vbid
+    key.bytes = bytes
+    key.start = start
+    key.length = length
+    const found = this.#guard(vbid, 0, () => this.#environmentOf(vbid).documents.getBinaryFast(key))
+    return found === undefined ? undefined : this.#entry.at(found)
+  }
+
+  /** Shows the record with this seqno; false if it has been superseded or purged. */
+  record(vbid: number, seqno: number, view: RecordView): boolean {
+    const key = this.#seqnoKey
+    key.vbid = vbid
+    key.seqno = seqno
+    const found = this.#guard(vbid, seqno, () =>
+      this.#environmentOf(vbid).records.getBinaryFast(key),
+    )
+    if (found === undefined) return false
+    if (!isIntact(found, 0, found.length, vbid, seqno)) {
+      this.#damaged(vbid, seqno, new Error('record does not match its checksum'))
+    }
+    view.at(found, 0)
+    return true
+  }
+
+  get environmentCount(): number {
+    return this.#environments.length
+  }
+
+  /**
+   * Documents of an environment whose expiry has passed, oldest first, at most `countMax`,
+   * behind `after`.
+   */
+  due(
+    environment: number,
+    after: DueDocument | undefined,
+    nowSeconds: number,
+    countMax: number,
+  ): DueDocument[] {
+    const start = after ? { ...after, seqno: after.seqno + 1 } : { expiry: 0, vbid: 0, seqno: 0 }
+    const end = { expiry: nowSeconds + 1, vbid: 0, seqno: 0 }
+    const range = { start, end, limit: countMax }
+    return [...this.#environments[environment]!.expiries.getKeys(range)]
+  }
+
+  /** Shows a live record at or after a place, for GET_RANDOM_KEY; false if there is none. */
+  liveRecordFrom(vbid: number, seqno: number, view: RecordView): boolean {
+    const range = this.#environmentOf(vbid).records.getRange({
+      start: { vbid, seqno },
+      end: { vbid: vbid + 1, seqno: 0 },
+      limit: 64,
+    })
+    for (const { value } of range) {
+      if (this.#record.at(value, 0).isDeletion) continue
+      view.at(Buffer.from(value), 0)
+      return true
+    }
+    return false
+  }
+
+  #environmentOf(vbid: number): Environment {
+    return this.#environments[vbid % this.#environments.length]!
+  }
+
+  #guard<Value>(vbid: number, seqno: number, read: () => Value): Value {
+    try {
+      return read()
+    } catch (cause) {
+      return this.#damaged(vbid, seqno, cause)
+    }
+  }
+
+  #damaged(vbid: number, seqno: number, cause: unknown): never {
+    this.#onDamage(vbid, seqno, cause)
+    throw new StatusError(Status.internalError, 'a page of the store is damaged', { cause })
+  }
+}

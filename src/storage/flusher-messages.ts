@@ -1,0 +1,82 @@
+/** What the main thread and the flusher thread say to each other. All plain data. */
+import type { VbucketRecord } from './vbucket-record.ts'
+
+/** One thing to do, in order; a batch of them becomes one transaction per environment. */
+export type FlushStep =
+  /** Apply the log up to this position. */
+  | { kind: 'apply'; upTo: number }
+  /** Store what changed of a vbucket; made if it was not there. */
+  | { kind: 'vbucket'; vbid: number; change: VbucketChange }
+  /** Remove a vbucket and all it holds, or all it holds only (`keep`). */
+  | { kind: 'drop'; vbid: number; keep: VbucketRecord | undefined }
+  /** Remove what every vbucket holds, at once, and store the vbuckets as new ones. */
+  | { kind: 'clear'; vbuckets: [vbid: number, record: VbucketRecord][] }
+  | { kind: 'hold'; vbid: number; holder: string; hold: DurableHold | undefined }
+  | { kind: 'purge'; id: number; request: PurgeRequest }
+
+export type VbucketChange = Pick<VbucketRecord, 'state' | 'failoverLog' | 'maxCas'>
+
+/** A purge seqno must not pass `seqno` before `deadlineMs`; see holds.ts. */
+export interface DurableHold {
+  seqno: number
+  /** Milliseconds since the epoch; null while the client is connected. */
+  deadlineMs: number | null
+  /** Grace that the client was promised, which begins anew when a daemon starts. */
+  graceMs: number
+}
+
+export interface PurgeRequest {
+  vbid: number
+  /** No tombstone above this seqno is touched: the least purge hold. */
+  limitSeqno: number
+  /** Only tombstones made before this time, in seconds since the epoch. */
+  beforeSeconds: number
+  /** At most so many in this transaction. */
+  countMax: number
+}
+
+export interface PurgeResult {
+  id: number
+  vbid: number
+  removed: number
+  purgeSeqno: number
+  /** The batch was full: there may be more. */
+  more: boolean
+}
+
+export type ToFlusher =
+  | { kind: 'segment'; number: number; memory: SharedArrayBuffer }
+  | { kind: 'release'; number: number }
+  | { kind: 'batch'; steps: FlushStep[] }
+  | { kind: 'close' }
+
+export type FromFlusher =
+  | { kind: 'ready' }
+  | CommittedBatch
+  /** Nothing of an unfinished environment was written; the batch stays ours to send again. */
+  | { kind: 'failed'; code: string; message: string; hint: string }
+  | { kind: 'closed' }
+
+export interface CommittedBatch {
+  kind: 'committed'
+  /** How far each vbucket that this batch touched is on disk now. */
+  persisted: { vbid: number; highSeqno: number }[]
+  purged: PurgeResult[]
+  records: number
+  commitMs: number
+  environments: EnvironmentFigures[]
+}
+
+/** For the metrics and for telling what pinned snapshots keep from reuse; in bytes. */
+export interface EnvironmentFigures {
+  allocatedBytes: number
+  liveBytes: number
+  /** Written by the flusher since it started. */
+  writtenBytes: number
+}
+
+export interface FlusherStart {
+  directories: string[]
+  mapSizeBytes: number
+  readerSlotsMax: number
+}

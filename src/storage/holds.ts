@@ -1,0 +1,119 @@
+/**
+ * Purge holds: for a vbucket, the seqnos that its purge seqno must not pass, by holder. A durable
+ * hold is stored too, so that it outlives the daemon: a client that returns after a crash finds
+ * the tombstones it has not seen yet still there.
+ *
+ * What is stored may lag behind what is held in memory: a hold only ever moves forward, and a
+ * stored one that is too low keeps more than it must, never less.
+ */
+import type { Clock, Timer } from '../clock.ts'
+import type { DurableHold } from './flusher-messages.ts'
+
+export interface PurgeHold extends DurableHold {
+  vbid: number
+  holder: string
+  durable: boolean
+}
+
+export interface HoldOptions {
+  clock: Clock
+  /** Grace of a durable hold whose deadline was not known when the daemon died. */
+  graceMs: number
+  storeIntervalMs: number
+  store(vbid: number, holder: string, hold: DurableHold | undefined): void
+}
+
+export class PurgeHolds {
+  readonly #options: HoldOptions
+  readonly #holds = new Map<number, Map<string, PurgeHold>>()
+  readonly #unstored = new Map<string, { vbid: number; holder: string }>()
+  readonly #timer: Timer
+
+  constructor(options: HoldOptions, stored: Iterable<PurgeHold> = []) {
+    this.#options = options
+    for (const hold of stored) {
+      // Its client lost the connection when the daemon did: its grace begins now.
+      const deadlineMs = hold.deadlineMs ?? options.clock.nowMs() + hold.graceMs
+      this.#put({ ...hold, deadlineMs })
+      this.#unstored.set(`${hold.vbid}/${hold.holder}`, hold)
+    }
+    this.#timer = options.clock.every(options.storeIntervalMs, () => this.#storeChanges())
+  }
+
+  /**
+   * Makes or moves a hold. `deadlineMs` is milliseconds since the epoch, `Infinity` while the
+   * client is connected.
+   */
+  set(
+    vbid: number,
+    holder: string,
+    seqno: number,
+    deadlineMs: number,
+    durable: boolean,
+    graceMs: number = this.#options.graceMs,
+  ): void {
+    const before = this.#holds.get(vbid)?.get(holder)
+    const deadline = deadlineMs === Infinity ? null : deadlineMs
+    this.#put({ vbid, holder, seqno, deadlineMs: deadline, durable, graceMs })
+    if (!durable && !before?.durable) return
+    this.#unstored.set(`${vbid}/${holder}`, { vbid, holder })
+    if (!before?.durable) this.#storeChanges()
+  }
+
+  /** Idempotent. */
+  release(vbid: number, holder: string): void {
+    const holds = this.#holds.get(vbid)
+    const hold = holds?.get(holder)
+    if (holds === undefined || hold === undefined) return
+    holds.delete(holder)
+    if (holds.size === 0) this.#holds.delete(vbid)
+    if (hold.durable) this.#unstored.set(`${vbid}/${holder}`, { vbid, holder })
+  }
+
+  /** The vbucket is gone or has been emptied. */
+  releaseAll(vbid: number): void {
+    for (const holder of [...(this.#holds.get(vbid)?.keys() ?? [])]) this.release(vbid, holder)
+  }
+
+  /** The greatest purge seqno that every hold allows; Infinity without one. */
+  limit(vbid: number): number {
+    const holds = this.#holds.get(vbid)
+    if (holds === undefined) return Infinity
+    const now = this.#options.clock.nowMs()
+    let limit = Infinity
+    for (const hold of holds.values()) {
+      if (hold.deadlineMs !== null && hold.deadlineMs <= now) this.release(vbid, hold.holder)
+      else limit = Math.min(limit, hold.seqno)
+    }
+    return limit
+  }
+
+  list(): PurgeHold[] {
+    return [...this.#holds.values()].flatMap(holds => [...holds.values()])
+  }
+
+  /** Hands what is not stored yet to the store, for a clean stop. */
+  close(): void {
+    this.#timer.cancel()
+    this.#storeChanges()
+  }
+
+  #put(hold: PurgeHold): void {
+    let holds = this.#holds.get(hold.vbid)
+    if (holds === undefined) this.#holds.set(hold.vbid, (holds = new Map()))
+    holds.set(hold.holder, hold)
+  }
+
+  #storeChanges(): void {
+    for (const { vbid, holder } of this.#unstored.values()) {
+      const hold = this.#holds.get(vbid)?.get(holder)
+      const { store } = this.#options
+      if (!hold?.durable) store(vbid, holder, undefined)
+      else {
+        const { seqno, deadlineMs, graceMs } = hold
+        store(vbid, holder, { seqno, deadlineMs, graceMs })
+      }
+    }
+    this.#unstored.clear()
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Removes tombstones, in seqno order and in bounded batches, and moves the vbucket's purge seqno
+ * in the same transaction. Two things are never removed: what lies above the purge limit (a
+ * client still needs it) and the vbucket's newest change (its high seqno must stay a record).
+ */
+import type { Applier } from './apply.ts'
+import type { Environment } from './environment.ts'
+import type { PurgeRequest, PurgeResult } from './flusher-messages.ts'
+import { DocumentEntry } from './document-entry.ts'
+import { RecordView } from './record.ts'
+
+export function purge(
+  environment: Environment,
+  applier: Applier,
+  id: number,
+  request: PurgeRequest,
+): PurgeResult {
+  const { vbid } = request
+  const vbucket = applier.vbucket(vbid)
+  const result: PurgeResult = { id, vbid, removed: 0, purgeSeqno: 0, more: false }
+  if (vbucket === undefined) return result
+  const last = Math.min(request.limitSeqno, vbucket.highSeqno - 1)
+  const seqnos = oldTombstones(environment, request, last)
+  result.more = seqnos.length > request.countMax
+  for (const seqno of seqnos.slice(0, request.countMax)) {
+    removeTombstone(environment, vbid, seqno)
+    vbucket.tombstones--
+    vbucket.purgeSeqno = Math.max(vbucket.purgeSeqno, seqno)
+    result.removed++
+  }
+  result.purgeSeqno = vbucket.purgeSeqno
+  return result
+}
+
+/** Up to one more than the batch holds, so that the caller knows whether there is more. */
+function oldTombstones(environment: Environment, request: PurgeRequest, last: number): number[] {
+  const seqnos: number[] = []
+  if (last < 1) return seqnos
+  const { vbid, beforeSeconds, countMax } = request
+  const range = environment.tombstones.getRange({
+    start: { vbid, seqno: 0 },
+    end: { vbid, seqno: last + 1 },
+  })
+  for (const { key, value } of range) {
+    // Tombstones age in the order of their seqnos, so a young one ends the search.
+    if (value.readUInt32BE(0) >= beforeSeconds) break
+    seqnos.push(key.seqno)
+    if (seqnos.length > countMax) break
+  }
+  return seqnos
+}
+
+const view = new RecordView()
+const entry = new DocumentEntry()
+
+function removeTombstone(environment: Environment, vbid: number, seqno: number): void {
+  const place = { vbid, seqno }
+  const stored = environment.records.getBinary(place)
+  environment.tombstones.removeSync(place)
+  if (stored === undefined) return
+  const record = view.at(stored, 0)
+  const key = {
+    vbid,
+    bytes: record.bytes,
+    start: record.keyStart,
+    length: record.keyLength,
+  }
+  const found = environment.documents.getBinaryFast(key)
+  if (found !== undefined && entry.at(found).seqno === seqno) environment.documents.removeSync(key)
+  environment.records.removeSync(place)
+}

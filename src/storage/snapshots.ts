@@ -1,0 +1,336 @@
+/**
+ * Pinned snapshots: LMDB read transactions with a reason, held by the backfill thread and counted
+ * here. A snapshot pins one environment at one commit; all who can be served from the same
+ * commit share it. Parking moves a reference from a stream to the parking lot: nothing is copied.
+ *
+ * Sharing, in this order: a snapshot with nothing committed to the environment since; a young
+ * one (`shareWindowMs`), since a client opens its streams in one burst; and, for a client that
+ * already pins two commits of the environment, its newest one. A shared snapshot must hold what
+ * the stream needs; that it lacks the latest changes only means that they come afterwards.
+ */
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import type { Clock } from '../clock.ts'
+import { OperatorError } from '../errors.ts'
+import type { EnvironmentFigures } from './flusher-messages.ts'
+import type { FrameForm } from './record-frame.ts'
+import type { BackfillStart, FromBackfill, PinnedVbucket, ToBackfill } from './snapshot-messages.ts'
+
+const shareWindowMs = 1000
+const pinsPerHolderMax = 2
+
+export interface PinRequest {
+  /** Who pins: the client's identity. Its streams share snapshots. */
+  holder: string
+  /** For people: what the snapshot is for. */
+  reason: string
+  /** The vbucket's high seqno in the snapshot must be at least this. */
+  atLeastSeqno: number
+}
+
+export interface ScanRequest {
+  afterSeqno: number
+  toSeqno: number
+  form: FrameForm
+}
+
+/** Whole frames, ready for the socket. */
+export interface ScanSlab {
+  bytes: Buffer
+  frames: number
+  /** Of the last frame; `afterSeqno` when there was none. */
+  lastSeqno: number
+  /** Nothing is left up to `toSeqno`. */
+  done: boolean
+}
+
+export interface Scan {
+  /** About so many bytes of frames; may pass the limit by one frame. One call at a time. */
+  next(bytesMax: number): Promise<ScanSlab>
+  /** Ends the scan; a read under way is answered but its slab thrown away. */
+  close(): void
+}
+
+export interface SnapshotReference {
+  readonly snapshotId: number
+  readonly vbid: number
+  /** The vbucket's high seqno in the snapshot: the end of a disk snapshot made of it. */
+  readonly persistedSeqno: number
+  readonly purgeSeqno: number
+  readonly pinnedAtMs: number
+  scan(request: ScanRequest): Scan
+  /** Idempotent. */
+  release(): void
+}
+
+export interface PinSummary {
+  snapshotId: number
+  environment: number
+  references: number
+  ageMs: number
+  holders: string[]
+}
+
+interface Pin {
+  id: number
+  environment: number
+  /** Commits of the environment when it was pinned. */
+  generation: number
+  pinnedAtMs: number
+  figures: EnvironmentFigures
+  holders: Map<string, number>
+  references: number
+  /** Reads under way: the transaction must outlive them. */
+  busy: number
+}
+
+export interface SnapshotOptions extends BackfillStart {
+  clock: Clock
+  figures: EnvironmentFigures[]
+}
+
+export class SnapshotService {
+  readonly #options: SnapshotOptions
+  readonly #worker: Worker
+  readonly #pins = new Map<number, Pin>()
+  readonly #answers = new Map<number, (answer: FromBackfill) => void>()
+  readonly #figures: EnvironmentFigures[]
+  readonly #generations: number[]
+  #nextRequest = 1
+  #nextSnapshot = 1
+  /** Pins are made one after the other, so that a burst finds the first one's. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #closed = false
+
+  private constructor(options: SnapshotOptions, worker: Worker) {
+    this.#options = options
+    this.#worker = worker
+    this.#figures = options.figures
+    this.#generations = options.figures.map(() => 0)
+    worker.on('message', (message: FromBackfill) => this.#receive(message))
+    worker.on('error', error => {
+      throw error
+    })
+  }
+
+  static async start(options: SnapshotOptions): Promise<SnapshotService> {
+    const { directories, mapSizeBytes, readerSlotsMax } = options
+    const workerData: BackfillStart = { directories, mapSizeBytes, readerSlotsMax }
+    const worker = new Worker(new URL('./backfill-worker.js', import.meta.url), { workerData })
+    await once(worker, 'message')
+    return new SnapshotService(options, worker)
+  }
+
+  /** An environment has a new commit. */
+  committed(figures: EnvironmentFigures[]): void {
+    figures.forEach((latest, index) => {
+      if (latest.writtenBytes !== this.#figures[index]!.writtenBytes) this.#generations[index]!++
+      this.#figures[index] = latest
+    })
+  }
+
+  /**
+   * Pins a commit that shows at least `atLeastSeqno` of the vbucket. Fails with an OperatorError
+   * when LMDB has no reader slot left or the environment cannot be read.
+   */
+  pin(vbid: number, request: PinRequest): Promise<SnapshotReference> {
+    const pinned = this.#turn.then(() => this.#pin(vbid, request))
+    this.#turn = pinned.catch(() => undefined)
+    return pinned
+  }
+
+  pins(): PinSummary[] {
+    const now = this.#options.clock.nowMs()
+    return [...this.#pins.values()].map(pin => ({
+      snapshotId: pin.id,
+      environment: pin.environment,
+      references: pin.references,
+      ageMs: now - pin.pinnedAtMs,
+      holders: [...pin.holders.keys()],
+    }))
+  }
+
+  /** Bytes on disk that pinned snapshots keep from being reused. */
+  pinnedBytes(): number {
+    return this.#figures.reduce((sum, _, index) => sum + this.#pinnedBytesIn(index), 0)
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    const exit = once(this.#worker, 'exit')
+    this.#worker.postMessage({ kind: 'close' } satisfies ToBackfill)
+    await exit
+    const closed: FromBackfill = { kind: 'closed' }
+    for (const answer of this.#answers.values()) answer(closed)
+    this.#answers.clear()
+    this.#pins.clear()
+  }
+
+  /**
+   * Free pages are either reusable or held by the oldest snapshot. Of those that were free when
+   * it was pinned, what was written since beyond the file's growth has been taken again; every
+   * other free page was freed since and is held.
+   */
+  #pinnedBytesIn(environment: number): number {
+    let oldest: Pin | undefined
+    for (const pin of this.#pins.values()) {
+      if (pin.environment === environment && (!oldest || pin.generation < oldest.generation)) {
+        oldest = pin
+      }
+    }
+    if (oldest === undefined) return 0
+    const then = oldest.figures
+    const now = this.#figures[environment]!
+    const growth = now.allocatedBytes - then.allocatedBytes
+    const taken = now.writtenBytes - then.writtenBytes - growth
+    const freeThen = then.allocatedBytes - then.liveBytes
+    const freeNow = now.allocatedBytes - now.liveBytes
+    return Math.max(0, freeNow - Math.max(0, freeThen - Math.max(0, taken)))
+  }
+
+  async #pin(vbid: number, request: PinRequest): Promise<SnapshotReference> {
+    for (const pin of this.#candidates(vbid, request.holder)) {
+      // Kept while its content is asked for: it may be released meanwhile.
+      pin.busy++
+      const vbucket = await this.#inspect(pin, vbid).finally(() => this.#unbusy(pin))
+      if (vbucket && vbucket.highSeqno >= request.atLeastSeqno && this.#pins.has(pin.id)) {
+        return this.#reference(pin, vbid, vbucket, request.holder)
+      }
+    }
+    const pin = await this.#makePin(vbid)
+    const vbucket = await this.#inspect(pin, vbid)
+    const none: PinnedVbucket = { highSeqno: 0, purgeSeqno: 0 }
+    return this.#reference(pin, vbid, vbucket ?? none, request.holder)
+  }
+
+  /** Pins that the vbucket may share, the best first. */
+  #candidates(vbid: number, holder: string): Pin[] {
+    const environment = vbid % this.#options.directories.length
+    const now = this.#options.clock.nowMs()
+    const pins = [...this.#pins.values()].filter(pin => pin.environment === environment)
+    const own = pins.filter(pin => pin.holders.has(holder))
+    return pins
+      .filter(
+        pin =>
+          pin.generation === this.#generations[environment] ||
+          Math.abs(now - pin.pinnedAtMs) < shareWindowMs ||
+          (own.length >= pinsPerHolderMax && pin === own.at(-1)),
+      )
+      .toSorted((a, b) => b.id - a.id)
+      .slice(0, 2)
+  }
+
+  async #makePin(vbid: number): Promise<Pin> {
+    const environment = vbid % this.#options.directories.length
+    const pin: Pin = {
+      id: this.#nextSnapshot++,
+      environment,
+      generation: this.#generations[environment]!,
+      pinnedAtMs: this.#options.clock.nowMs(),
+      figures: this.#figures[environment]!,
+      holders: new Map(),
+      references: 0,
+      busy: 0,
+    }
+    await this.#ask(request => ({ kind: 'pin', request, snapshotId: pin.id, environment }))
+    this.#pins.set(pin.id, pin)
+    return pin
+  }
+
+  async #inspect(pin: Pin, vbid: number): Promise<PinnedVbucket | undefined> {
+    const snapshotId = pin.id
+    const answer = await this.#ask(request => ({ kind: 'inspect', request, snapshotId, vbid }))
+    return answer.kind === 'inspected' ? answer.vbucket : undefined
+  }
+
+  #reference(pin: Pin, vbid: number, vbucket: PinnedVbucket, holder: string): SnapshotReference {
+    pin.references++
+    pin.holders.set(holder, (pin.holders.get(holder) ?? 0) + 1)
+    let held = true
+    return {
+      snapshotId: pin.id,
+      vbid,
+      persistedSeqno: vbucket.highSeqno,
+      purgeSeqno: vbucket.purgeSeqno,
+      pinnedAtMs: pin.pinnedAtMs,
+      scan: request => this.#scan(pin, vbid, request),
+      release: () => {
+        if (!held) return
+        held = false
+        pin.references--
+        const left = pin.holders.get(holder)! - 1
+        if (left === 0) pin.holders.delete(holder)
+        else pin.holders.set(holder, left)
+        this.#releaseIfUnused(pin)
+      },
+    }
+  }
+
+  #scan(pin: Pin, vbid: number, request: ScanRequest): Scan {
+    const { toSeqno, form } = request
+    let { afterSeqno } = request
+    let closed = false
+    return {
+      next: async bytesMax => {
+        const none = { bytes: Buffer.alloc(0), frames: 0, lastSeqno: afterSeqno, done: true }
+        if (closed || this.#closed) return none
+        pin.busy++
+        const answer = await this.#ask(id => ({
+          kind: 'read',
+          request: id,
+          snapshotId: pin.id,
+          vbid,
+          afterSeqno,
+          toSeqno,
+          form,
+          bytesMax,
+          slab: undefined,
+        })).finally(() => this.#unbusy(pin))
+        if (closed || answer.kind !== 'slab') return none
+        afterSeqno = answer.lastSeqno
+        const bytes = Buffer.from(answer.slab, 0, answer.length)
+        const { frames, lastSeqno, done } = answer
+        return { bytes, frames, lastSeqno, done }
+      },
+      close: () => {
+        closed = true
+      },
+    }
+  }
+
+  #unbusy(pin: Pin): void {
+    pin.busy--
+    this.#releaseIfUnused(pin)
+  }
+
+  #releaseIfUnused(pin: Pin): void {
+    if (pin.references > 0 || pin.busy > 0 || !this.#pins.delete(pin.id)) return
+    if (!this.#closed) this.#send({ kind: 'release', snapshotId: pin.id })
+  }
+
+  async #ask(message: (request: number) => ToBackfill): Promise<FromBackfill> {
+    const closed: FromBackfill = { kind: 'closed' }
+    if (this.#closed) return closed
+    const request = this.#nextRequest++
+    const answer = await new Promise<FromBackfill>(resolve => {
+      this.#answers.set(request, resolve)
+      this.#send(message(request))
+    })
+    if (answer.kind === 'failed') {
+      throw new OperatorError(answer.code, answer.message, answer.hint)
+    }
+    return answer
+  }
+
+  #send(message: ToBackfill): void {
+    this.#worker.postMessage(message)
+  }
+
+  #receive(message: FromBackfill): void {
+    if (!('request' in message)) return
+    const answer = this.#answers.get(message.request)
+    this.#answers.delete(message.request)
+    answer?.(message)
+  }
+}

@@ -1,0 +1,178 @@
+/** All buckets of a data directory, which it locks against other daemons. */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { Status } from '../../protocol/status.ts'
+import { VbucketState } from '../../protocol/vbucket-state.ts'
+import type { Clock } from '../clock.ts'
+import type { Settings } from '../config/settings.ts'
+import { StatusError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Random } from '../random.ts'
+import { lockDataDirectory, type DataLock } from '../storage/data-lock.ts'
+import { storageError } from '../storage/environment.ts'
+import { createStore, openStore, writeVbuckets } from '../storage/store.ts'
+import { Bucket, type BucketSettings } from './bucket.ts'
+import { newVbucketRecord } from './vbucket.ts'
+
+export interface BucketsOptions {
+  /** The data directory. */
+  directory: string
+  settings: BucketSettings & Pick<Settings, 'vbuckets' | 'environments'>
+  clock: Clock
+  random: Random
+  log: Log
+  segmentBytes?: number
+}
+
+export const defaultBucketName = 'default'
+const namePattern = /^[A-Za-z0-9_%-][A-Za-z0-9._%-]{0,99}$/
+
+export class Buckets {
+  readonly #options: BucketsOptions
+  readonly #lock: DataLock
+  readonly #buckets = new Map<string, Bucket>()
+  /** Names that are being made or removed. */
+  readonly #changing = new Set<string>()
+
+  private constructor(options: BucketsOptions, lock: DataLock) {
+    this.#options = options
+    this.#lock = lock
+  }
+
+  /** Opens every bucket there is, and makes the default one in a new data directory. */
+  static async open(options: BucketsOptions): Promise<Buckets> {
+    const lock = lockDataDirectory(options.directory)
+    const buckets = new Buckets(options, lock)
+    try {
+      await buckets.#openAll()
+      return buckets
+    } catch (error) {
+      await buckets.close()
+      throw error
+    }
+  }
+
+  list(): Bucket[] {
+    return [...this.#buckets.values()]
+  }
+
+  get(name: string): Bucket | undefined {
+    return this.#buckets.get(name)
+  }
+
+  /** Fails with a StatusError when the name is taken or none that a bucket can have. */
+  async create(name: string): Promise<Bucket> {
+    if (!namePattern.test(name)) {
+      throw new StatusError(Status.invalidArguments, `no name for a bucket: ${name}`)
+    }
+    if (this.#buckets.has(name) || this.#changing.has(name)) {
+      throw new StatusError(Status.keyExists, `bucket ${name} exists`)
+    }
+    this.#changing.add(name)
+    try {
+      const directory = this.#directoryOf(name)
+      // Prepared under another name, so that a crash leaves no half-made bucket.
+      const prepared = join(this.#root, `.new-${name}`)
+      rmSync(prepared, { recursive: true, force: true })
+      await this.#prepare(name, prepared)
+      renameSync(prepared, directory)
+      return await this.#open(name)
+    } finally {
+      this.#changing.delete(name)
+    }
+  }
+
+  /** Removes a bucket and everything in it. */
+  async delete(name: string): Promise<void> {
+    const bucket = this.#buckets.get(name)
+    if (bucket === undefined) throw new StatusError(Status.keyNotFound, `no bucket ${name}`)
+    this.#buckets.delete(name)
+    this.#changing.add(name)
+    try {
+      bucket.events.emit('deleted')
+      await bucket.close()
+      const doomed = join(this.#root, `.deleted-${bucket.uuid}`)
+      renameSync(this.#directoryOf(name), doomed)
+      rmSync(doomed, { recursive: true, force: true })
+    } finally {
+      this.#changing.delete(name)
+    }
+  }
+
+  /** Ends all buckets with everything on disk, and frees the data directory. */
+  async close(): Promise<void> {
+    for (const bucket of this.#buckets.values()) await bucket.close()
+    this.#buckets.clear()
+    this.#lock.release()
+  }
+
+  get #root(): string {
+    return join(this.#options.directory, 'buckets')
+  }
+
+  #directoryOf(name: string): string {
+    return join(this.#root, name)
+  }
+
+  async #openAll(): Promise<void> {
+    const root = this.#root
+    try {
+      mkdirSync(root, { recursive: true })
+      for (const name of readdirSync(root)) {
+        // Left over from a creation or removal that a crash cut short.
+        if (name.startsWith('.')) rmSync(join(root, name), { recursive: true, force: true })
+      }
+    } catch (error) {
+      throw storageError(error, root)
+    }
+    if (!existsSync(this.#directoryOf(defaultBucketName)) && readdirSync(root).length === 0) {
+      await this.create(defaultBucketName)
+    }
+    for (const name of readdirSync(root)) {
+      if (!this.#buckets.has(name)) await this.#open(name)
+    }
+  }
+
+  async #open(name: string): Promise<Bucket> {
+    const { settings, clock, random, segmentBytes } = this.#options
+    const bucket = await Bucket.open({
+      directory: this.#directoryOf(name),
+      settings,
+      clock,
+      random,
+      log: this.#options.log.child({ bucket: name }),
+      ...(segmentBytes === undefined ? {} : { segmentBytes }),
+    })
+    this.#buckets.set(name, bucket)
+    return bucket
+  }
+
+  /** A store in which every vbucket is active, as one node alone serves all of them. */
+  async #prepare(name: string, directory: string): Promise<void> {
+    const { settings, random } = this.#options
+    const { vbuckets: count, environments, mapSizeBytes, readerSlotsMax } = settings
+    const uuid = `${hex(random)}${hex(random)}`
+    createStore(directory, { name, uuid, vbuckets: count, environments })
+    const store = await openStore({ directory, mapSizeBytes, readerSlotsMax })
+    try {
+      const vbuckets = new Map(
+        Array.from({ length: count }, (_, vbid) => [
+          vbid,
+          newVbucketRecord(VbucketState.active, random.uint64()),
+        ]),
+      )
+      writeVbuckets(store.environments, vbuckets)
+      for (const environment of store.environments) {
+        environment.write(() => environment.meta.putSync('clean', Buffer.from('yes')))
+      }
+    } catch (error) {
+      throw storageError(error, directory)
+    } finally {
+      for (const environment of store.environments) await environment.close()
+    }
+  }
+}
+
+function hex(random: Random): string {
+  return random.uint64().toString(16).padStart(16, '0')
+}

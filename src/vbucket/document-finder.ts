@@ -1,0 +1,72 @@
+/**
+ * Finds a key's newest version: in the change log, which has everything that is not on disk yet,
+ * and then on disk. What it shows is in reused objects, valid until the next search.
+ */
+import type { DiskReader } from '../storage/disk-reader.ts'
+import { RecordView } from '../storage/record.ts'
+import type { ChangeLog } from './change-log.ts'
+import type { Vbucket } from './vbucket.ts'
+
+/** Metadata of the version that was found last. */
+export class Current {
+  isDeletion = false
+  seqno = 0
+  revno = 0
+  casHigh = 0
+  casLow = 0
+  flags = 0
+  expiry = 0
+  datatype = 0
+  valueLength = 0
+}
+
+export class DocumentFinder {
+  readonly current = new Current()
+  readonly #changes: ChangeLog
+  readonly #disk: DiskReader
+  readonly #view = new RecordView()
+  #isInLog = false
+
+  constructor(changes: ChangeLog, disk: DiskReader) {
+    this.#changes = changes
+    this.#disk = disk
+  }
+
+  /** Fills `current` with the key's newest version, live or tombstone; false if there is none. */
+  find(vbucket: Vbucket, key: Uint8Array, start: number, length: number): boolean {
+    const { current } = this
+    const view = this.#view
+    this.#isInLog = this.#changes.find(vbucket.id, key, start, length, view)
+    const source = this.#isInLog ? view : this.#entry(vbucket, key, start, length)
+    if (source === undefined) return false
+    current.isDeletion = source.isDeletion
+    current.seqno = source.seqno
+    current.revno = source.revno
+    current.casHigh = source.casHigh
+    current.casLow = source.casLow
+    current.flags = source.flags
+    current.expiry = source.expiry
+    current.datatype = source.datatype
+    current.valueLength = source.valueLength
+    return true
+  }
+
+  /** The whole record of what `find` found. */
+  record(vbucket: Vbucket): RecordView | undefined {
+    if (this.#isInLog) return this.#view
+    return this.#disk.record(vbucket.id, this.current.seqno, this.#view) ? this.#view : undefined
+  }
+
+  /** The newest version with its value, without its metadata being copied: what a GET needs. */
+  newest(vbucket: Vbucket, key: Uint8Array, start: number, length: number): RecordView | undefined {
+    const view = this.#view
+    if (this.#changes.find(vbucket.id, key, start, length, view)) return view
+    const entry = this.#entry(vbucket, key, start, length)
+    if (entry === undefined) return undefined
+    return this.#disk.record(vbucket.id, entry.seqno, view) ? view : undefined
+  }
+
+  #entry(vbucket: Vbucket, key: Uint8Array, start: number, length: number) {
+    return vbucket.diskHidden ? undefined : this.#disk.entry(vbucket.id, key, start, length)
+  }
+}

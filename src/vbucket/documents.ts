@@ -1,0 +1,298 @@
+/**
+ * Key-value semantics: what each command does to a document. Synchronous, on the one thread that
+ * writes; knows no frames. Expected outcomes are statuses.
+ *
+ * Keys and values come as (bytes, start, length), so that no views are made on the way in.
+ */
+import type { Clock } from '../clock.ts'
+import { Status } from '../../protocol/status.ts'
+import { RecordKind, type RecordView } from '../storage/record.ts'
+import type { DocumentFinder } from './document-finder.ts'
+import { Change, type DocumentWriter, type WriteResult } from './document-writer.ts'
+import { absoluteExpiry, isExpired } from './expiry.ts'
+import { DocumentLocks } from './locks.ts'
+import type { Vbucket } from './vbucket.ts'
+
+export type StoreMode = 'set' | 'add' | 'replace'
+
+/** A write as a client asks for it; one object is filled again and again. */
+export class StoreRequest {
+  key: Buffer = Buffer.alloc(0)
+  keyStart = 0
+  keyLength = 0
+  value: Buffer = Buffer.alloc(0)
+  valueStart = 0
+  valueLength = 0
+  flags = 0
+  /** As in the protocol: relative up to 30 days. */
+  expiry = 0
+  datatype = 0
+  /** 0: whatever is there. */
+  casHigh = 0
+  casLow = 0
+  mode: StoreMode = 'set'
+  /** Keep the expiry that the document has. */
+  preserveExpiry = false
+}
+
+export interface DocumentsOptions {
+  finder: DocumentFinder
+  writer: DocumentWriter
+  clock: Clock
+  valueBytesMax: number
+  /** Success, or why no write can be taken now. */
+  admit(vbucket: Vbucket): Status
+}
+
+export class Documents {
+  readonly locks = new DocumentLocks()
+  readonly #finder: DocumentFinder
+  readonly #writer: DocumentWriter
+  readonly #options: DocumentsOptions
+
+  constructor(options: DocumentsOptions) {
+    this.#options = options
+    this.#finder = options.finder
+    this.#writer = options.writer
+  }
+
+  /** CAS and seqno of the last successful write. */
+  get result(): WriteResult {
+    return this.#writer.result
+  }
+
+  /** The live document, or undefined. The view is valid until the next call. */
+  get(vbucket: Vbucket, key: Buffer, start: number, length: number): RecordView | undefined {
+    const record = this.#finder.newest(vbucket, key, start, length)
+    if (record === undefined || record.isDeletion) return undefined
+    if (record.expiry === 0 || !isExpired(record.expiry, this.#nowSeconds())) return record
+    this.#expireOnAccess(vbucket, key, start, length)
+    return undefined
+  }
+
+  /** The newest version, tombstones included, with its metadata. */
+  getMeta(vbucket: Vbucket, key: Buffer, start: number, length: number): RecordView | undefined {
+    return this.#finder.newest(vbucket, key, start, length)
+  }
+
+  store(vbucket: Vbucket, request: StoreRequest): Status {
+    const { key, keyStart, keyLength, mode, valueLength } = request
+    if (valueLength > this.#options.valueBytesMax) return Status.tooLarge
+    const admitted = this.#options.admit(vbucket)
+    if (admitted !== Status.success) return admitted
+    const lives = this.#findLive(vbucket, key, keyStart, keyLength)
+    if (mode === 'add' && lives) return Status.keyExists
+    if (mode === 'replace' && !lives) return Status.keyNotFound
+    const refusal = this.#checkCas(vbucket, request, lives)
+    if (refusal !== Status.success) return refusal
+    const { change } = this.#writer
+    change.kind = RecordKind.mutation
+    change.datatype = request.datatype
+    change.flags = request.flags
+    change.time =
+      request.preserveExpiry && lives
+        ? this.#finder.current.expiry
+        : absoluteExpiry(request.expiry, this.#nowSeconds())
+    const record = this.#writer.begin(vbucket, key, keyStart, keyLength, valueLength)
+    const { value, valueStart } = request
+    value.copy(record.bytes, record.valueStart, valueStart, valueStart + valueLength)
+    this.#finish(vbucket, key, keyStart, keyLength)
+    return Status.success
+  }
+
+  /** Puts the request's value behind (or before) the document's own; keeps flags and expiry. */
+  concatenate(vbucket: Vbucket, request: StoreRequest, where: 'append' | 'prepend'): Status {
+    const { key, keyStart, keyLength, value, valueStart, valueLength } = request
+    const admitted = this.#options.admit(vbucket)
+    if (admitted !== Status.success) return admitted
+    if (!this.#findLive(vbucket, key, keyStart, keyLength)) {
+      return request.casHigh === 0 && request.casLow === 0 ? Status.notStored : Status.keyNotFound
+    }
+    const refusal = this.#checkCas(vbucket, request, true)
+    if (refusal !== Status.success) return refusal
+    const { current } = this.#finder
+    const total = current.valueLength + valueLength
+    if (total > this.#options.valueBytesMax) return Status.tooLarge
+    const old = this.#finder.record(vbucket)
+    if (old === undefined) return Status.temporaryFailure
+    const { bytes: oldBytes, valueStart: oldStart, end: oldEnd } = old
+    this.#keepMeta(RecordKind.mutation)
+    const record = this.#writer.begin(vbucket, key, keyStart, keyLength, total)
+    const target = record.valueStart
+    const oldAt = where === 'append' ? target : target + valueLength
+    const newAt = where === 'append' ? target + current.valueLength : target
+    oldBytes.copy(record.bytes, oldAt, oldStart, oldEnd)
+    value.copy(record.bytes, newAt, valueStart, valueStart + valueLength)
+    this.#finish(vbucket, key, keyStart, keyLength)
+    return Status.success
+  }
+
+  remove(vbucket: Vbucket, request: StoreRequest): Status {
+    const { key, keyStart, keyLength } = request
+    const admitted = this.#options.admit(vbucket)
+    if (admitted !== Status.success) return admitted
+    const lives = this.#findLive(vbucket, key, keyStart, keyLength)
+    if (!lives) return Status.keyNotFound
+    const refusal = this.#checkCas(vbucket, request, true)
+    if (refusal !== Status.success) return refusal
+    this.#entomb(vbucket, RecordKind.deletion, key, keyStart, keyLength)
+    return Status.success
+  }
+
+  /** Gives the document a new expiry; nothing is written when it already has it. */
+  touch(
+    vbucket: Vbucket,
+    key: Buffer,
+    start: number,
+    length: number,
+    expiry: number,
+  ): RecordView | Status {
+    const admitted = this.#options.admit(vbucket)
+    if (admitted !== Status.success) return admitted
+    if (!this.#findLive(vbucket, key, start, length)) return Status.keyNotFound
+    if (this.#lockOn(vbucket, key, start, length)) return Status.locked
+    const old = this.#finder.record(vbucket)
+    if (old === undefined) return Status.temporaryFailure
+    const absolute = absoluteExpiry(expiry, this.#nowSeconds())
+    const { result } = this.#writer
+    if (absolute === old.expiry) {
+      result.casHigh = old.casHigh
+      result.casLow = old.casLow
+      result.seqno = old.seqno
+      return old
+    }
+    const { bytes, valueStart, end } = old
+    this.#keepMeta(RecordKind.mutation)
+    this.#writer.change.time = absolute
+    const record = this.#writer.begin(vbucket, key, start, length, end - valueStart)
+    bytes.copy(record.bytes, record.valueStart, valueStart, end)
+    this.#writer.finish(vbucket)
+    return record
+  }
+
+  /**
+   * Locks the document for its caller: until the lock ends only the CAS given here changes it.
+   * Returns the document; the CAS to show is in `result`.
+   */
+  lock(
+    vbucket: Vbucket,
+    key: Buffer,
+    start: number,
+    length: number,
+    seconds: number,
+  ): RecordView | Status {
+    const admitted = this.#options.admit(vbucket)
+    if (admitted !== Status.success) return admitted
+    const record = this.get(vbucket, key, start, length)
+    if (record === undefined) return Status.keyNotFound
+    if (this.#lockOn(vbucket, key, start, length)) return Status.locked
+    const { casClock } = vbucket
+    const nowMs = this.#options.clock.nowMs()
+    casClock.tick(nowMs)
+    const { high: casHigh, low: casLow } = casClock
+    const untilMs = nowMs + seconds * 1000
+    this.locks.lock(vbucket.id, key, start, length, { casHigh, casLow, untilMs })
+    const { result } = this.#writer
+    result.casHigh = casHigh
+    result.casLow = casLow
+    result.seqno = record.seqno
+    return record
+  }
+
+  /** Ends a lock; `casHigh` and `casLow` are the CAS that `lock` gave. */
+  unlock(vbucket: Vbucket, request: StoreRequest): Status {
+    const { key, keyStart, keyLength } = request
+    if (this.get(vbucket, key, keyStart, keyLength) === undefined) return Status.keyNotFound
+    const lock = this.#lockOn(vbucket, key, keyStart, keyLength)
+    if (lock === undefined) return Status.notLocked
+    if (lock.casHigh !== request.casHigh || lock.casLow !== request.casLow) return Status.locked
+    this.locks.unlock(vbucket.id, key, keyStart, keyLength)
+    return Status.success
+  }
+
+  /** Whether someone holds a lock on the document: its CAS is then not shown. */
+  isLocked(vbucket: Vbucket, key: Buffer, start: number, length: number): boolean {
+    return this.#lockOn(vbucket, key, start, length) !== undefined
+  }
+
+  /** Expires the document that has this seqno, unless it has changed since. For the pager. */
+  expire(vbucket: Vbucket, key: Buffer, start: number, length: number, seqno: number): boolean {
+    if (this.#options.admit(vbucket) !== Status.success) return false
+    if (!this.#finder.find(vbucket, key, start, length)) return false
+    const { current } = this.#finder
+    if (current.isDeletion || current.seqno !== seqno) return false
+    if (!isExpired(current.expiry, this.#nowSeconds())) return false
+    this.#entomb(vbucket, RecordKind.expiration, key, start, length)
+    return true
+  }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#options.clock.nowMs() / 1000)
+  }
+
+  /** Fills `current` and `change` for the key; true when a live document is there. */
+  #findLive(vbucket: Vbucket, key: Buffer, start: number, length: number): boolean {
+    const { change } = this.#writer
+    const found = this.#finder.find(vbucket, key, start, length)
+    const { current } = this.#finder
+    change.revno = found ? current.revno + 1 : 1
+    change.replacesLive = found && !current.isDeletion
+    change.replacesTombstone = found && current.isDeletion
+    if (!change.replacesLive) return false
+    return current.expiry === 0 || !isExpired(current.expiry, this.#nowSeconds())
+  }
+
+  #checkCas(vbucket: Vbucket, request: StoreRequest, lives: boolean): Status {
+    const { key, keyStart, keyLength, casHigh, casLow } = request
+    const lock = this.#lockOn(vbucket, key, keyStart, keyLength)
+    if (lock) {
+      return lock.casHigh === casHigh && lock.casLow === casLow ? Status.success : Status.locked
+    }
+    if (casHigh === 0 && casLow === 0) return Status.success
+    if (!lives) return Status.keyNotFound
+    const { current } = this.#finder
+    return current.casHigh === casHigh && current.casLow === casLow
+      ? Status.success
+      : Status.keyExists
+  }
+
+  #lockOn(vbucket: Vbucket, key: Buffer, start: number, length: number) {
+    return this.locks.find(vbucket.id, key, start, length, this.#options.clock.nowMs())
+  }
+
+  /** The change keeps what the document has. */
+  #keepMeta(kind: RecordKind): Change {
+    const { change } = this.#writer
+    const { current } = this.#finder
+    change.kind = kind
+    change.datatype = current.datatype
+    change.flags = current.flags
+    change.time = current.expiry
+    return change
+  }
+
+  #entomb(vbucket: Vbucket, kind: RecordKind, key: Buffer, start: number, length: number): void {
+    const { change } = this.#writer
+    const { current } = this.#finder
+    change.kind = kind
+    change.datatype = 0
+    change.flags = 0
+    change.time = this.#nowSeconds()
+    change.revno = current.revno + 1
+    change.replacesLive = !current.isDeletion
+    change.replacesTombstone = current.isDeletion
+    this.#writer.begin(vbucket, key, start, length, 0)
+    this.#finish(vbucket, key, start, length)
+  }
+
+  #expireOnAccess(vbucket: Vbucket, key: Buffer, start: number, length: number): void {
+    if (this.#finder.find(vbucket, key, start, length)) {
+      this.expire(vbucket, key, start, length, this.#finder.current.seqno)
+    }
+  }
+
+  #finish(vbucket: Vbucket, key: Buffer, start: number, length: number): void {
+    this.locks.unlock(vbucket.id, key, start, length)
+    this.#writer.finish(vbucket)
+  }
+}

@@ -1,0 +1,65 @@
+/** Who waits for changes to be on disk, in the order of the change log. */
+import type { ChangeLog } from './change-log.ts'
+import type { Vbucket } from './vbucket.ts'
+
+interface Waiter {
+  /** Position that must have been passed. */
+  position: number
+  done: () => void
+}
+
+export class PersistenceWaiters {
+  readonly #changes: ChangeLog
+  #waiters: Waiter[] = []
+  #first = 0
+
+  constructor(changes: ChangeLog) {
+    this.#changes = changes
+  }
+
+  /** Calls `done` once everything appended so far is on disk; never from within this call. */
+  afterAppended(done: () => void): void {
+    this.#waiters.push({ position: this.#changes.end, done })
+  }
+
+  /**
+   * Resolves once the vbucket's change with this seqno is on disk, however long it takes to be
+   * made.
+   */
+  async reached(vbucket: Vbucket, seqno: number): Promise<void> {
+    if (vbucket.highSeqno < seqno) await appended(vbucket, seqno)
+    if (vbucket.persistedSeqno >= seqno) return
+    const position = this.#changes.positionOf(vbucket.id, seqno)
+    if (position < 0) return
+    await new Promise<void>(done => this.#insert({ position: position + 1, done }))
+  }
+
+  /** Everything before this position is on disk. */
+  committed(position: number): void {
+    const waiters = this.#waiters
+    let next = this.#first
+    while (next < waiters.length && waiters[next]!.position <= position) waiters[next++]!.done()
+    this.#first = next
+    if (next === waiters.length || next > 4096) {
+      this.#waiters = waiters.slice(next)
+      this.#first = 0
+    }
+  }
+
+  /** Rare: a wait for an older change goes before those for newer ones. */
+  #insert(waiter: Waiter): void {
+    let place = this.#waiters.length
+    while (place > this.#first && this.#waiters[place - 1]!.position > waiter.position) place--
+    this.#waiters.splice(place, 0, waiter)
+  }
+}
+
+function appended(vbucket: Vbucket, seqno: number): Promise<void> {
+  return new Promise(resolve => {
+    const stop = vbucket.watch(() => {
+      if (vbucket.highSeqno < seqno) return
+      stop()
+      resolve()
+    })
+  })
+}

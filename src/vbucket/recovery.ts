@@ -1,0 +1,43 @@
+/**
+ * What has to be mended when a bucket is opened: after an unclean stop changes may have been seen
+ * by clients and lost, so every active vbucket begins a new history; and a vbucket whose removal
+ * was cut short is removed for good.
+ */
+import { VbucketState } from '../../protocol/vbucket-state.ts'
+import type { Log } from '../log.ts'
+import type { Random } from '../random.ts'
+import { Applier } from '../storage/apply.ts'
+import { dropSome } from '../storage/drop.ts'
+import { writeVbuckets, type OpenStore } from '../storage/store.ts'
+import { FailoverLog } from './failover-log.ts'
+
+const dropBatch = 5000
+
+export function recoverVbuckets(store: OpenStore, random: Random, log: Log): void {
+  for (const [vbid, record] of store.vbuckets) {
+    if (!record.dropping) continue
+    finishDrop(store, vbid)
+    store.vbuckets.delete(vbid)
+  }
+  if (!store.wasUnclean) return
+  for (const record of store.vbuckets.values()) {
+    if (record.state !== VbucketState.active) continue
+    const failoverLog = FailoverLog.fromJSON(record.failoverLog)
+    failoverLog.branch(random.uint64(), record.highSeqno)
+    record.failoverLog = failoverLog.toJSON()
+  }
+  writeVbuckets(store.environments, store.vbuckets)
+  const bucket = store.description.name
+  log.warn({ bucket }, 'the last stop was not clean: active vbuckets begin a new history')
+}
+
+function finishDrop(store: OpenStore, vbid: number): void {
+  const environment = store.environments[vbid % store.environments.length]!
+  let done = false
+  while (!done) {
+    environment.write(() => {
+      done = dropSome(environment, vbid, dropBatch)
+      if (done) new Applier(environment).forgetVbucket(vbid)
+    })
+  }
+}

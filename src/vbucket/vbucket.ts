@@ -1,0 +1,118 @@
+/**
+ * One vbucket: its state, where its seqnos stand, its histories. All of a node's document
+ * changes to it pass here, on one thread.
+ */
+import { VbucketState } from '../../protocol/vbucket-state.ts'
+import type { VbucketChange } from '../storage/flusher-messages.ts'
+import type { VbucketRecord } from '../storage/vbucket-record.ts'
+import { CasClock } from './cas-clock.ts'
+import { FailoverLog } from './failover-log.ts'
+import { WriteGate } from './write-gate.ts'
+
+export class Vbucket {
+  readonly id: number
+  readonly failoverLog: FailoverLog
+  readonly casClock: CasClock
+  readonly gate: WriteGate
+  /** Of the newest change; 0 before the first. */
+  highSeqno: number
+  /** Everything up to and with this seqno is on disk. */
+  persistedSeqno: number
+  /** Tombstones at or below this seqno may be gone. */
+  purgeSeqno: number
+  itemCount: number
+  tombstoneCount: number
+  /**
+   * What is on disk under this vbid belongs to an earlier life of it and is being removed:
+   * reads must not look there.
+   */
+  diskHidden = false
+  #state: VbucketState
+  #purging: Promise<void> | undefined
+  readonly #watchers = new Set<() => void>()
+
+  constructor(id: number, record: VbucketRecord) {
+    this.id = id
+    this.#state = record.state as VbucketState
+    this.failoverLog = FailoverLog.fromJSON(record.failoverLog)
+    this.casClock = new CasClock(BigInt(`0x${record.maxCas}`))
+    this.gate = new WriteGate(record.state === VbucketState.active ? 'open' : 'closed')
+    this.highSeqno = record.highSeqno
+    this.persistedSeqno = record.highSeqno
+    this.purgeSeqno = record.purgeSeqno
+    this.itemCount = record.items
+    this.tombstoneCount = record.tombstones
+  }
+
+  get state(): VbucketState {
+    return this.#state
+  }
+
+  get isActive(): boolean {
+    return this.#state === VbucketState.active
+  }
+
+  get maxCas(): bigint {
+    return this.casClock.max
+  }
+
+  setState(state: VbucketState): void {
+    this.#state = state
+    if (state === VbucketState.active) this.gate.open()
+    else this.gate.close()
+  }
+
+  /**
+   * Calls `onAppend` after each change until the returned function is called. It runs on the
+   * path of every write: it may set a flag, nothing more.
+   */
+  watch(onAppend: () => void): () => void {
+    this.#watchers.add(onAppend)
+    return () => this.#watchers.delete(onAppend)
+  }
+
+  /** A change has been appended. */
+  notify(): void {
+    if (this.#watchers.size === 0) return
+    for (const onAppend of this.#watchers) onAppend()
+  }
+
+  /**
+   * While a purge that may move `purgeSeqno` is being written: resolves when it has been. Who
+   * decides by `purgeSeqno` whether a client can go on sets its hold, waits, then decides.
+   */
+  purgeSettled(): Promise<void> | undefined {
+    return this.#purging
+  }
+
+  markPurging(purging: Promise<unknown>): void {
+    const settled = purging
+      .catch(() => undefined)
+      .then(() => {
+        if (this.#purging === settled) this.#purging = undefined
+      })
+    this.#purging = settled
+  }
+
+  /** What is stored of it besides its documents. */
+  toChange(): VbucketChange {
+    return {
+      state: this.#state,
+      failoverLog: this.failoverLog.toJSON(),
+      maxCas: this.maxCas.toString(16),
+    }
+  }
+}
+
+/** A vbucket that has never held anything. */
+export function newVbucketRecord(state: VbucketState, vbuuid: bigint): VbucketRecord {
+  return {
+    state,
+    highSeqno: 0,
+    purgeSeqno: 0,
+    maxCas: '0',
+    failoverLog: [{ vbuuid: vbuuid.toString(16), seqno: 0 }],
+    items: 0,
+    tombstones: 0,
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * Writes that bring their metadata along, as replication between clusters, restores and
+ * migrations do: CAS, revision number and times were given elsewhere and are kept.
+ */
+import type { Clock } from '../clock.ts'
+import { Status } from '../../protocol/status.ts'
+import { RecordKind } from '../storage/record.ts'
+import { wins } from './conflict.ts'
+import type { DocumentFinder } from './document-finder.ts'
+import type { DocumentWriter } from './document-writer.ts'
+import { isExpired } from './expiry.ts'
+import type { DocumentLocks } from './locks.ts'
+import type { Vbucket } from './vbucket.ts'
+
+export interface MetaRequest {
+  kind: RecordKind
+  key: Buffer
+  keyStart: number
+  keyLength: number
+  value: Buffer
+  valueStart: number
+  valueLength: number
+  datatype: number
+  flags: number
+  /** Absolute expiry, or for a deletion its delete time (0: now). */
+  time: number
+  revno: number
+  cas: bigint
+  /** The CAS that the present version must have; 0: any. */
+  expectedCas: bigint
+  /** Refuse when a live document is there. */
+  isAdd: boolean
+  /** Store it whichever version wins. */
+  skipConflictResolution: boolean
+  /** Give it a CAS of ours instead. */
+  regenerateCas: boolean
+}
+
+export class MetaWriter {
+  readonly #finder: DocumentFinder
+  readonly #writer: DocumentWriter
+  readonly #locks: DocumentLocks
+  readonly #clock: Clock
+  readonly #admit: (vbucket: Vbucket) => Status
+  readonly #valueBytesMax: number
+
+  constructor(options: {
+    finder: DocumentFinder
+    writer: DocumentWriter
+    locks: DocumentLocks
+    clock: Clock
+    valueBytesMax: number
+    admit(vbucket: Vbucket): Status
+  }) {
+    this.#finder = options.finder
+    this.#writer = options.writer
+    this.#locks = options.locks
+    this.#clock = options.clock
+    this.#admit = options.admit
+    this.#valueBytesMax = options.valueBytesMax
+  }
+
+  /** keyExists when the version that is there wins. */
+  write(vbucket: Vbucket, request: MetaRequest): Status {
+    const { key, keyStart, keyLength, valueLength } = request
+    if (valueLength > this.#valueBytesMax) return Status.tooLarge
+    const admitted = this.#admit(vbucket)
+    if (admitted !== Status.success) return admitted
+    if (request.cas === 0n && !request.regenerateCas) return Status.invalidArguments
+    const refusal = this.#check(vbucket, request)
+    if (refusal !== Status.success) return refusal
+    const nowSeconds = Math.floor(this.#clock.nowMs() / 1000)
+    const { change } = this.#writer
+    const isMutation = request.kind === RecordKind.mutation
+    change.kind = request.kind
+    change.datatype = request.datatype
+    change.flags = isMutation ? request.flags : 0
+    change.time = isMutation ? request.time : request.time || nowSeconds
+    change.revno = request.revno
+    const record = this.#begin(vbucket, request)
+    const { value, valueStart } = request
+    value.copy(record.bytes, record.valueStart, valueStart, valueStart + valueLength)
+    this.#locks.unlock(vbucket.id, key, keyStart, keyLength)
+    this.#writer.finish(vbucket)
+    return Status.success
+  }
+
+  #begin(vbucket: Vbucket, request: MetaRequest) {
+    const { key, keyStart, keyLength, valueLength, cas } = request
+    if (request.regenerateCas) {
+      return this.#writer.begin(vbucket, key, keyStart, keyLength, valueLength)
+    }
+    vbucket.casClock.observe(cas)
+    const [high, low] = halves(cas)
+    return this.#writer.beginWithCas(vbucket, key, keyStart, keyLength, valueLength, high, low)
+  }
+
+  #check(vbucket: Vbucket, request: MetaRequest): Status {
+    const { key, keyStart, keyLength, expectedCas } = request
+    const { current } = this.#finder
+    const { change } = this.#writer
+    const nowMs = this.#clock.nowMs()
+    const found = this.#finder.find(vbucket, key, keyStart, keyLength)
+    change.replacesLive = found && !current.isDeletion
+    change.replacesTombstone = found && current.isDeletion
+    const lives = change.replacesLive && !isExpired(current.expiry, Math.floor(nowMs / 1000))
+    const [expectedHigh, expectedLow] = halves(expectedCas)
+    const lock = this.#locks.find(vbucket.id, key, keyStart, keyLength, nowMs)
+    if (lock) {
+      if (lock.casHigh !== expectedHigh || lock.casLow !== expectedLow) return Status.locked
+    } else if (expectedCas !== 0n) {
+      if (!found) return Status.keyNotFound
+      if (current.casHigh !== expectedHigh || current.casLow !== expectedLow) {
+        return Status.keyExists
+      }
+    }
+    if (request.isAdd && lives) return Status.keyExists
+    if (!found || request.skipConflictResolution) return Status.success
+    const [casHigh, casLow] = halves(request.cas)
+    const { revno, flags, kind } = request
+    const expiry = kind === RecordKind.mutation ? request.time : 0
+    const version = { revno, casHigh, casLow, expiry, flags }
+    return wins(version, current) ? Status.success : Status.keyExists
+  }
+}
+
+function halves(cas: bigint): [high: number, low: number] {
+  return [Number(cas >> 32n), Number(cas & 0xffffffffn)]
+}
