@@ -4,28 +4,24 @@ import type { Log } from '../log.ts'
 
 /** The daemon's log: JSON lines on standard error. */
 export interface Logger extends Log {
-  /** The process cannot go on; call `flush` before it ends. */
+  /** The process cannot go on. */
   fatal(fields: object, message: string): void
-  /** Writes out what is still queued, waiting for it. */
-  flush(): void
 }
 
-/**
- * A reader of the log that stalls must not stall the database: lines are written in the
- * background, and past this many bytes queued new ones are dropped.
- */
-const queuedBytesMax = 4 * 1024 * 1024
+/** What is kept of lines that cannot be written, because the log's disk is full for instance. */
+const unwrittenBytesMax = 1024 * 1024
 
 /** Makes the daemon's logger. Document keys appear in the field `key` only, see `CONTRIBUTING.md`. */
 export function createLogger(
   { logLevel, logKeys }: Pick<Settings, 'logLevel' | 'logKeys'>,
   fileDescriptor = 2,
 ): Logger {
-  const target = destination({ dest: fileDescriptor, sync: false, maxLength: queuedBytesMax })
-  // Standard error may be closed by whoever reads it; the daemon goes on without it.
+  // Written before the call returns: the last lines of a process that ends are the ones needed.
+  const target = destination({ dest: fileDescriptor, sync: true, maxLength: unwrittenBytesMax })
+  // Whoever reads the log may go away; the daemon goes on without it.
   target.on('error', () => {})
   const error = stdSerializers.err
-  const logger = pino(
+  return pino(
     {
       level: logLevel,
       base: null,
@@ -35,15 +31,6 @@ export function createLogger(
     },
     target,
   )
-  return Object.assign(logger, {
-    flush() {
-      try {
-        target.flushSync()
-      } catch {
-        // Nobody reads the log any more: nothing is left to tell.
-      }
-    },
-  })
 }
 
 function redactedKey(): string {
