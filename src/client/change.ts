@@ -1,0 +1,114 @@
+import { uint64From } from '../../protocol/bytes.ts'
+import { deletionV2ExtrasLength, DeletionOffset } from '../../protocol/dcp/deletion.ts'
+import { ExpirationOffset } from '../../protocol/dcp/expiration.ts'
+import { MutationOffset } from '../../protocol/dcp/mutation.ts'
+import type { StreamEndReasonName } from '../../protocol/dcp/stream-end.ts'
+import type { Frame } from '../../protocol/frame.ts'
+import { Opcode } from '../../protocol/opcode.ts'
+
+/**
+ * One change of one document, yours to keep: key and value are copies. The client reads all its
+ * bytes into one buffer that the next read overwrites, and a change may wait long before it is
+ * taken; so it is copied once, when it arrives, into memory just its size.
+ */
+export interface Change {
+  readonly type: 'mutation' | 'deletion' | 'expiration'
+  readonly vbid: number
+  readonly seqno: number
+  /** How many times the document has changed. */
+  readonly revno: number
+  readonly cas: bigint
+  /** The application's own 32 bits; 0 unless a mutation. */
+  readonly flags: number
+  /** When the document will expire, seconds since the epoch; 0: never, or no mutation. */
+  readonly expiry: number
+  readonly datatype: number
+  readonly key: Buffer
+  /** Empty for deletions and expirations, unless extended attributes outlive the document. */
+  readonly value: Buffer
+  /** When it was deleted, seconds since the epoch, if the server tells. */
+  readonly deleteTime: number | undefined
+}
+
+/** What follows, up to `endSeqno`, is consistent only as a whole. */
+export interface SnapshotMarkerEvent {
+  readonly type: 'snapshot-marker'
+  readonly vbid: number
+  readonly startSeqno: number
+  readonly endSeqno: number
+  /** Bits of `MarkerFlag`. */
+  readonly flags: number
+}
+
+/** The vbucket went on to `seqno` with changes that this stream does not carry. */
+export interface SeqnoAdvancedEvent {
+  readonly type: 'seqno-advanced'
+  readonly vbid: number
+  readonly seqno: number
+}
+
+export interface StreamEndEvent {
+  readonly type: 'stream-end'
+  readonly vbid: number
+  /** A name, or `reason 9` for one unknown here. */
+  readonly reason: StreamEndReasonName | (string & {})
+  /** True: it is going to be opened again; false: it has come to its end. */
+  readonly reopens: boolean
+}
+
+export type DcpEvent = Change | SnapshotMarkerEvent | SeqnoAdvancedEvent | StreamEndEvent
+
+export function isChange(event: DcpEvent): event is Change {
+  return event.type === 'mutation' || event.type === 'deletion' || event.type === 'expiration'
+}
+
+const nothing = Buffer.alloc(0)
+
+/** The lengths of extras that each kind may have; the first is also the least. */
+const extrasLengths: Readonly<Record<number, readonly number[]>> = {
+  [Opcode.dcpMutation]: [31],
+  [Opcode.dcpDeletion]: [18, 21],
+  [Opcode.dcpExpiration]: [20],
+}
+
+/** Whether `readChange` can read it. */
+export function isWholeChange(frame: Frame): boolean {
+  const lengths = extrasLengths[frame.opcode]
+  return lengths !== undefined && lengths.includes(frame.extrasLength) && frame.keyLength > 0
+}
+
+/** Seqno comes first in the extras of all three. */
+export function changeSeqno(frame: Frame): number {
+  return frame.extrasSeqno(MutationOffset.seqno)
+}
+
+/** A mutation, deletion or expiration, detached. All three have one shape, to stay fast to read. */
+export function readChange(frame: Frame, seqno: number): Change {
+  const isMutation = frame.opcode === Opcode.dcpMutation
+  return {
+    type: isMutation ? 'mutation' : frame.opcode === Opcode.dcpDeletion ? 'deletion' : 'expiration',
+    vbid: frame.vbid,
+    seqno,
+    revno: frame.extrasSeqno(MutationOffset.revno),
+    cas: uint64From(frame.casHigh, frame.casLow),
+    flags: isMutation ? frame.extrasUint32(MutationOffset.flags) : 0,
+    expiry: isMutation ? frame.extrasUint32(MutationOffset.expiry) : 0,
+    datatype: frame.datatype,
+    key: detached(frame, frame.keyStart, frame.keyLength),
+    value: detached(frame, frame.valueStart, frame.valueLength),
+    deleteTime: isMutation ? undefined : readDeleteTime(frame),
+  }
+}
+
+function readDeleteTime(frame: Frame): number | undefined {
+  if (frame.opcode === Opcode.dcpExpiration) return frame.extrasUint32(ExpirationOffset.deleteTime)
+  const told = frame.extrasLength === deletionV2ExtrasLength
+  return told ? frame.extrasUint32(DeletionOffset.deleteTime) : undefined
+}
+
+function detached(frame: Frame, start: number, length: number): Buffer {
+  if (length === 0) return nothing
+  const copy = Buffer.allocUnsafe(length)
+  frame.bytes.copy(copy, 0, start, start + length)
+  return copy
+}

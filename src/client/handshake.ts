@@ -1,0 +1,82 @@
+import { writeUint16 } from '../../protocol/bytes.ts'
+import { Feature } from '../../protocol/feature.ts'
+import type { Frame } from '../../protocol/frame.ts'
+import { Opcode } from '../../protocol/opcode.ts'
+import { Status } from '../../protocol/status.ts'
+import type { Connection } from './connection.ts'
+import { protocolError, ServerError } from './errors.ts'
+
+export interface Credentials {
+  username: string
+  password: string
+}
+
+export interface HandshakeOptions {
+  /** Shown in the server's log and statistics. */
+  agent?: string
+  credentials?: Credentials
+  /** Without one, the server's default for connections that select none. */
+  bucket?: string
+}
+
+/**
+ * What is asked for: all that changes no key or value on the wire. Collections would prefix every
+ * key, snappy would compress values, unordered execution would give up the order of answers.
+ */
+const wanted: readonly number[] = [
+  Feature.tcpNoDelay,
+  Feature.mutationSeqno,
+  Feature.xattr,
+  Feature.xerror,
+  Feature.selectBucket,
+  Feature.json,
+  Feature.altRequest,
+  Feature.syncReplication,
+  Feature.preserveExpiry,
+]
+
+/**
+ * Introduces a new connection: HELLO, SASL PLAIN if there are credentials, SELECT_BUCKET; all
+ * three on their way before the first answer is back. Returns the features granted. A server that
+ * does not know HELLO grants nothing and is no error.
+ */
+export async function handshake(
+  connection: Connection,
+  options: HandshakeOptions,
+): Promise<ReadonlySet<number>> {
+  const steps = [hello(connection, options.agent ?? 'holdfast')] as Promise<unknown>[]
+  if (options.credentials) steps.push(authenticate(connection, options.credentials))
+  if (options.bucket !== undefined) steps.push(selectBucket(connection, options.bucket))
+  const results = await Promise.allSettled(steps)
+  for (const result of results) if (result.status === 'rejected') throw result.reason
+  return (results[0] as PromiseFulfilledResult<ReadonlySet<number>>).value
+}
+
+function hello(connection: Connection, agent: string): Promise<ReadonlySet<number>> {
+  const value = Buffer.alloc(2 * wanted.length)
+  for (const [index, feature] of wanted.entries()) writeUint16(value, 2 * index, feature)
+  const key = JSON.stringify({ a: agent.slice(0, 200) })
+  return connection.send({ opcode: Opcode.hello, key, value }, frame => {
+    if (frame.status === Status.unknownCommand) return new Set()
+    expectSuccess(frame)
+    const granted = frame.value()
+    if (granted.length % 2 !== 0) throw protocolError('hello: half a feature granted')
+    return new Set(
+      Array.from({ length: granted.length / 2 }, (_, index) => granted.readUInt16BE(2 * index)),
+    )
+  })
+}
+
+async function authenticate(connection: Connection, { username, password }: Credentials) {
+  const value = `\0${username}\0${password}`
+  await connection.send({ opcode: Opcode.saslAuth, key: 'PLAIN', value }, expectSuccess)
+}
+
+async function selectBucket(connection: Connection, bucket: string): Promise<void> {
+  await connection.send({ opcode: Opcode.selectBucket, key: bucket }, expectSuccess)
+}
+
+/** Throws the `ServerError` of a response that is none of success. */
+export function expectSuccess(frame: Frame): void {
+  if (frame.status !== Status.success) throw ServerError.from(frame)
+}

@@ -1,0 +1,290 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import t from 'tap'
+import { Opcode } from '../../protocol/opcode.ts'
+import { encodeResponse } from '../../protocol/requests.ts'
+import { Status } from '../../protocol/status.ts'
+import type { Clock } from '../../src/clock.ts'
+import { clientClock } from '../../src/client/client-clock.ts'
+import { Connection, type ConnectionOptions } from '../../src/client/connection.ts'
+import type { ClientError, ServerError } from '../../src/client/errors.ts'
+import { expectSuccess, handshake } from '../../src/client/handshake.ts'
+import { answer, ScriptedServer, until, type Script } from './scripted-server.ts'
+
+type Test = Parameters<typeof ScriptedServer.start>[0]
+
+async function open(t: Test, script?: Script, options: ConnectionOptions = {}) {
+  const server = await ScriptedServer.start(t, script)
+  const closings: (ClientError | undefined)[] = []
+  const connection = await Connection.open(
+    { port: server.port, ...options },
+    { onClose: error => closings.push(error) },
+  )
+  t.teardown(() => connection.destroy())
+  return { server, connection, closings }
+}
+
+const echo: Script = (frame, peer) => {
+  if (frame.opcode !== Opcode.get) return false
+  peer.reply(frame, { value: frame.key(), cas: 5n })
+  return true
+}
+
+const valueOf = (connection: Connection, key: string) =>
+  connection.send({ opcode: Opcode.get, key }, frame => frame.value().toString())
+
+t.test('requests are pipelined, and each gets its own answer', async t => {
+  const { connection, server } = await open(t, echo)
+  const keys = Array.from({ length: 1000 }, (_, index) => `key-${index}`)
+  const values = await Promise.all(keys.map(key => valueOf(connection, key)))
+  t.same(values, keys)
+  t.equal(server.last.received.length, 1000)
+  t.equal(connection.pendingCount, 0)
+})
+
+t.test('an answer cut at every byte is still one answer', async t => {
+  const { connection } = await open(t, (frame, peer) => {
+    const bytes = answer(frame, { value: 'some value', extras: Buffer.alloc(4), cas: 9n })
+    const send = (at: number) => {
+      if (at === bytes.length) return
+      peer.send(bytes.subarray(at, at + 1))
+      setImmediate(() => send(at + 1))
+    }
+    send(0)
+  })
+  const frame = await connection.request({ opcode: Opcode.get, key: 'k' })
+  t.equal(frame.value().toString(), 'some value')
+  t.equal(frame.cas, 9n)
+})
+
+t.test('a large value goes out and comes back whole', async t => {
+  const value = Buffer.alloc(5_000_000, 'x')
+  const { connection } = await open(t, (frame, peer) => {
+    peer.reply(frame, { value: frame.value() })
+  })
+  const frame = await connection.request({ opcode: Opcode.set, key: 'k', value })
+  t.ok(frame.value().equals(value))
+})
+
+t.test('several responses to one request arrive in order', async t => {
+  const { connection } = await open(t, (frame, peer) => {
+    for (const key of ['a', 'b', '']) peer.reply(frame, { key, value: key })
+  })
+  const keys: string[] = []
+  await connection.sendForMany({ opcode: Opcode.stat }, frame => {
+    keys.push(frame.key().toString())
+    return frame.keyLength > 0
+  })
+  t.same(keys, ['a', 'b', ''])
+})
+
+t.test('a request without an answer times out; its late answer is nobody else’s', async t => {
+  let late = () => {}
+  const { connection } = await open(t, (frame, peer) => {
+    if (frame.key().toString() !== 'slow') return echo(frame, peer)
+    const bytes = answer(frame, { value: 'slow' })
+    late = () => peer.send(bytes)
+    return true
+  })
+  const slow = connection.send(
+    { opcode: Opcode.get, key: 'slow' },
+    frame => frame.value().toString(),
+    { timeoutMs: 20 },
+  )
+  await t.rejects(slow, { name: 'ClientError', code: 'HOLDFAST_TIMEOUT' })
+  late()
+  t.equal(await valueOf(connection, 'next'), 'next')
+})
+
+t.test('timeouts of different lengths each come in time', async t => {
+  const { connection } = await open(t, () => {})
+  const order: number[] = []
+  await Promise.all(
+    [60, 20, 40].map(timeoutMs =>
+      connection.request({ opcode: Opcode.noop }, { timeoutMs }).catch(() => order.push(timeoutMs)),
+    ),
+  )
+  t.same(order, [20, 40, 60])
+})
+
+t.test('losing the connection fails all that waits, once', async t => {
+  const { connection, server, closings } = await open(t, () => {})
+  const requests = [1, 2, 3].map(() => connection.request({ opcode: Opcode.noop }))
+  await until(() => server.last?.received.length === 3)
+  server.last.reset()
+  for (const request of requests) await t.rejects(request, { code: 'HOLDFAST_CONNECTION_LOST' })
+  await until(() => closings.length > 0)
+  t.match(closings, [{ code: 'HOLDFAST_CONNECTION_LOST' }])
+  t.notOk(connection.isOpen)
+  await t.rejects(connection.request({ opcode: Opcode.noop }), { code: 'HOLDFAST_CONNECTION_LOST' })
+})
+
+t.test('a server that ends the connection in order is a loss too', async t => {
+  const { connection, closings } = await open(t, (_frame, peer) => void peer.socket.end())
+  await t.rejects(connection.request({ opcode: Opcode.noop }), { code: 'HOLDFAST_CONNECTION_LOST' })
+  await until(() => closings.length === 1)
+})
+
+for (const [what, script] of [
+  ['garbage', (_frame, peer) => peer.send(Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'))],
+  [
+    'an answer to nothing',
+    (frame, peer) => peer.send(encodeResponse({ opcode: frame.opcode, opaque: 99 })),
+  ],
+  [
+    'the wrong opcode',
+    (frame, peer) => peer.send(encodeResponse({ opcode: 1, opaque: frame.opaque })),
+  ],
+  ['a body beyond the limit', (frame, peer) => peer.reply(frame, { value: 'x'.repeat(2000) })],
+  [
+    'lengths that cannot be',
+    (frame, peer) => {
+      const bytes = answer(frame)
+      bytes.writeUInt16BE(7, 2)
+      peer.send(bytes)
+    },
+  ],
+] satisfies [string, Script][])
+  t.test(`${what} ends the connection`, async t => {
+    const { connection, closings } = await open(t, script, { bodyBytesMax: 1000 })
+    await t.rejects(connection.request({ opcode: Opcode.noop }), { code: 'HOLDFAST_PROTOCOL' })
+    await until(() => closings.length === 1)
+    t.match(closings, [{ code: 'HOLDFAST_PROTOCOL' }])
+  })
+
+t.test('answers out of order are refused', async t => {
+  const held: Buffer[] = []
+  const { connection } = await open(t, (frame, peer) => {
+    held.unshift(answer(frame))
+    if (held.length === 2) peer.send(...held)
+  })
+  const requests = [1, 2].map(() => connection.request({ opcode: Opcode.noop }))
+  for (const request of requests) await t.rejects(request, { code: 'HOLDFAST_PROTOCOL' })
+})
+
+t.test('a reader that throws fails its own request only', async t => {
+  const { connection } = await open(t, echo)
+  const broken = connection.send({ opcode: Opcode.get, key: 'k' }, () => {
+    throw new RangeError('not what I expected')
+  })
+  await t.rejects(broken, { message: 'not what I expected' })
+  t.equal(await valueOf(connection, 'still'), 'still')
+})
+
+t.test('close waits for the answers to come, then says goodbye', async t => {
+  const { connection, server, closings } = await open(t, echo)
+  const value = valueOf(connection, 'last')
+  const closed = connection.close()
+  await t.rejects(valueOf(connection, 'too late'), { code: 'HOLDFAST_CLOSED' })
+  t.equal(await value, 'last')
+  await closed
+  t.same(
+    server.last.received.map(frame => frame.opcode),
+    [Opcode.get, Opcode.quit],
+  )
+  t.same(closings, [undefined])
+})
+
+t.test('close does not wait for ever', async t => {
+  const { connection } = await open(t, () => {})
+  await connection.close(20)
+  t.notOk(connection.isOpen)
+})
+
+t.test('destroy fails what waits', async t => {
+  const { connection, closings } = await open(t, () => {})
+  const request = connection.request({ opcode: Opcode.noop })
+  connection.destroy()
+  await t.rejects(request, { code: 'HOLDFAST_CLOSED' })
+  await until(() => closings.length === 1)
+  t.same(closings, [undefined])
+})
+
+t.test('nobody there', async t => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  await t.rejects(Connection.open({ port }), {
+    code: 'HOLDFAST_CONNECT',
+    message: new RegExp(`cannot connect to 127.0.0.1:${port}: .*ECONNREFUSED`),
+  })
+})
+
+t.test('a connection that is not made in time', async t => {
+  const server = await ScriptedServer.start(t)
+  // Time passes before anything else can happen.
+  const after: Clock['after'] = (_delayMs, callback) => {
+    queueMicrotask(callback)
+    return { cancel: () => {} }
+  }
+  const attempt = Connection.open({ port: server.port, clock: { ...clientClock, after } })
+  await t.rejects(attempt, { code: 'HOLDFAST_CONNECT', message: /within 5000 ms/ })
+})
+
+t.test('handshake: HELLO, SASL PLAIN and SELECT_BUCKET leave together', async t => {
+  const { connection, server } = await open(t, (frame, peer) => {
+    if (frame.opcode !== Opcode.hello) return false
+    peer.reply(frame, { value: Buffer.from([0, 4, 0, 7]) })
+    return true
+  })
+  const features = await handshake(connection, {
+    agent: 'test',
+    credentials: { username: 'user', password: 'pass' },
+    bucket: 'travel',
+  })
+  t.same([...features], [4, 7])
+  const [hello, sasl, select] = server.last.received
+  t.same(JSON.parse(hello!.key().toString()), { a: 'test' })
+  t.equal(sasl!.opcode, Opcode.saslAuth)
+  t.equal(sasl!.key().toString(), 'PLAIN')
+  t.equal(sasl!.value().toString(), '\0user\0pass')
+  t.equal(select!.opcode, Opcode.selectBucket)
+  t.equal(select!.key().toString(), 'travel')
+})
+
+t.test('handshake: refusals are typed errors, an old server is none', async t => {
+  const refuse = (opcode: number, status: number): Script => {
+    return (frame, peer) => {
+      if (frame.opcode !== opcode) return false
+      peer.reply(frame, { status })
+      return true
+    }
+  }
+  const options = { credentials: { username: 'u', password: 'p' }, bucket: 'b' }
+  const old = await open(t, refuse(Opcode.hello, Status.unknownCommand))
+  t.equal((await handshake(old.connection, options)).size, 0)
+  const stranger = await open(t, refuse(Opcode.saslAuth, Status.authError))
+  await t.rejects(handshake(stranger.connection, options), { message: /authError/ })
+  const nowhere = await open(t, refuse(Opcode.selectBucket, Status.keyNotFound))
+  await t.rejects(handshake(nowhere.connection, options), {
+    status: Status.keyNotFound,
+    message: 'selectBucket: keyNotFound',
+  })
+})
+
+t.test('a ServerError says what the server said', async t => {
+  const bodies = [
+    { value: '{"error":{"context":"too much","ref":"ab-12"}}', datatype: 1 },
+    { value: 'in plain words' },
+    { value: 'Temporary failure' },
+    { value: '{"error"', datatype: 1 },
+    {},
+  ]
+  const { connection } = await open(t, (frame, peer) =>
+    peer.reply(frame, { status: Status.temporaryFailure, ...bodies[frame.vbid] }),
+  )
+  const errors: ServerError[] = []
+  for (const vbid of bodies.keys())
+    await connection
+      .send({ opcode: Opcode.set, vbid }, expectSuccess)
+      .catch((error: ServerError) => errors.push(error))
+  t.match(errors, [
+    { message: 'set: temporaryFailure: too much', reference: 'ab-12', retry: 'later' },
+    { message: 'set: temporaryFailure: in plain words', context: 'in plain words' },
+    { message: 'set: temporaryFailure', statusName: 'temporaryFailure' },
+    { message: 'set: temporaryFailure: {"error"' },
+    { message: 'set: temporaryFailure', context: undefined },
+  ])
+})
