@@ -2,7 +2,15 @@
  * Keeps a second daemon off a data directory: a file made exclusively that names its owner by
  * process id and start time, so that the file of a daemon that was killed is known to be stale.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { OperatorError } from '../errors.ts'
 import { storageError } from './environment.ts'
@@ -29,7 +37,8 @@ export function lockDataDirectory(directory: string): DataLock {
   let held = true
   return {
     release() {
-      if (held) unlinkSync(path)
+      // The directory may have been removed under us; then there is nothing to free.
+      if (held) rmSync(path, { force: true })
       held = false
     },
   }

@@ -52,10 +52,11 @@ export class DiskReader {
     const key = this.#seqnoKey
     key.vbid = vbid
     key.seqno = seqno
-    const found = this.#guard(vbid, seqno, () =>
+    const stored = this.#guard(vbid, seqno, () =>
       this.#environmentOf(vbid).records.getBinaryFast(key),
     )
-    if (found === undefined) return false
+    if (stored === undefined) return false
+    const found = stored.subarray(0, stored.length)
     if (!isIntact(found, 0, found.length, vbid, seqno)) {
       this.#damaged(vbid, seqno, new Error('record does not match its checksum'))
     }

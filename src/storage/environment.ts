@@ -42,7 +42,7 @@ export interface EnvironmentPages {
 export interface Table<Key> {
   /** A copy. */
   getBinary(key: Key, options?: { transaction: Transaction }): Buffer | undefined
-  /** In lmdb's reused buffer: valid until the next read. */
+  /** In lmdb's reused buffer, valid until the next read; cut it to its `length` before use. */
   getBinaryFast(key: Key): Buffer | undefined
   putSync(key: Key, value: Buffer): void
   removeSync(key: Key): void
@@ -55,6 +55,7 @@ export interface Table<Key> {
 }
 
 interface Range<Key> {
+  /** Needed where keys have an encoder of our own. */
   start?: Key
   /** Exclusive. */
   end?: Key
@@ -97,10 +98,13 @@ interface RootStatistics extends TreeStatistics {
   free: TreeStatistics
 }
 
-/** Values stay in lmdb's reused buffer; whoever needs one longer copies it. */
+/**
+ * Values stay in lmdb's reused buffer; whoever needs one longer copies it. That buffer has a
+ * `length` property of its own that native code does not see, hence the view.
+ */
 const inPlace = {
   encode: (value: Buffer) => value,
-  decode: (value: Buffer) => value,
+  decode: (value: Buffer, length: number) => value.subarray(0, length),
   needsStableBuffer: false,
 }
 

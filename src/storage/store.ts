@@ -121,9 +121,9 @@ function readAll(environments: Environment[], description: BucketDescription) {
     assertBelongs(environment, description, index)
     assertWhole(environment)
     for (const { key, value } of environment.vbuckets.getRange({})) {
-      vbuckets.set(key, decodeVbucketRecord(Buffer.from(value)))
+      vbuckets.set(key, decodeVbucketRecord(value))
     }
-    for (const { key, value } of environment.holds.getRange({})) {
+    for (const { key, value } of environment.holds.getRange({ start: { vbid: 0, holder: '' } })) {
       const hold = JSON.parse(value.toString()) as DurableHold
       holds.push({ ...key, ...hold, durable: true })
     }

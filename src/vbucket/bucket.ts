@@ -99,6 +99,8 @@ export class Bucket {
   readonly #gauge: PressureGauge
   readonly #waiters: PersistenceWaiters
   readonly #timers: Timer[] = []
+  /** Vbuckets that were deleted and are still being removed from disk. */
+  readonly #dropping = new Set<number>()
   #flusher!: Flusher
   #snapshots!: SnapshotService
   #purger!: Purger
@@ -219,10 +221,9 @@ export class Bucket {
     this.events.emit('vbucket-deleted', vbid)
     await this.#flusher.drained()
     this.#dropping.delete(vbid)
-    const again = this.#vbuckets[vbid]
-    if (again) again.diskHidden = false
+    const madeAgain = this.vbucket(vbid)
+    if (madeAgain) madeAgain.diskHidden = false
   }
-  readonly #dropping = new Set<number>()
 
   /** Empties the bucket: its vbuckets begin again at seqno 0. Resolves when that is on disk. */
   async flush(): Promise<void> {

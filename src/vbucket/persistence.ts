@@ -19,7 +19,9 @@ export class PersistenceWaiters {
 
   /** Calls `done` once everything appended so far is on disk; never from within this call. */
   afterAppended(done: () => void): void {
-    this.#waiters.push({ position: this.#changes.end, done })
+    const position = this.#changes.end
+    if (position <= this.#changes.committed) queueMicrotask(done)
+    else this.#waiters.push({ position, done })
   }
 
   /**

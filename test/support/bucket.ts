@@ -1,0 +1,84 @@
+import type { Test } from 'tap'
+import { systemClock, type Clock } from '../../src/clock.ts'
+import { silentLog } from '../../src/log.ts'
+import { systemRandom } from '../../src/random.ts'
+import { Buckets, type BucketsOptions } from '../../src/vbucket/buckets.ts'
+import type { Bucket } from '../../src/vbucket/bucket.ts'
+import { StoreRequest } from '../../src/vbucket/documents.ts'
+import type { Vbucket } from '../../src/vbucket/vbucket.ts'
+
+/** Small enough that a test fills a change log, a map and a segment in no time. */
+export const smallSettings: BucketsOptions['settings'] = {
+  vbuckets: 16,
+  environments: 2,
+  mapSizeBytes: 2 ** 30,
+  readerSlotsMax: 120,
+  changeLogBytes: 2 ** 20,
+  unflushedSoftBytes: 64 * 2 ** 20,
+  unflushedHardBytes: 256 * 2 ** 20,
+  valueBytesMax: 20 * 2 ** 20,
+  purgeAgeSeconds: 3 * 24 * 3600,
+  purgeIntervalSeconds: 3600,
+  expiryPagerIntervalSeconds: 3600,
+  backfillGraceSeconds: 60,
+}
+
+export interface TestBuckets {
+  buckets: Buckets
+  bucket: Bucket
+}
+
+/** Opens the buckets of a directory; they are closed when the test ends. */
+export async function openBuckets(
+  t: Test,
+  directory: string,
+  options: {
+    settings?: Partial<BucketsOptions['settings']>
+    clock?: Clock
+    segmentBytes?: number
+  } = {},
+): Promise<TestBuckets> {
+  const buckets = await Buckets.open({
+    directory,
+    settings: { ...smallSettings, ...options.settings },
+    clock: options.clock ?? systemClock,
+    random: systemRandom,
+    log: silentLog,
+    segmentBytes: options.segmentBytes ?? 64 * 1024,
+  })
+  t.teardown(() => buckets.close())
+  return { buckets, bucket: buckets.get('default')! }
+}
+
+/** A store request for the key and value, everything else at its default. */
+export function storing(key: string, value: string | Buffer = ''): StoreRequest {
+  const request = new StoreRequest()
+  request.key = Buffer.from(key)
+  request.keyLength = request.key.length
+  request.value = Buffer.from(value)
+  request.valueLength = request.value.length
+  return request
+}
+
+/** The live document's value as text, or undefined. */
+export function read(bucket: Bucket, vbucket: Vbucket, key: string): string | undefined {
+  const bytes = Buffer.from(key)
+  return bucket.documents.get(vbucket, bytes, 0, bytes.length)?.value().toString()
+}
+
+export function set(bucket: Bucket, vbucket: Vbucket, key: string, value: string): number {
+  const status = bucket.documents.store(vbucket, storing(key, value))
+  if (status !== 0) throw new Error(`set ${key}: status ${status}`)
+  return bucket.documents.result.seqno
+}
+
+export function remove(bucket: Bucket, vbucket: Vbucket, key: string): number {
+  const status = bucket.documents.remove(vbucket, storing(key))
+  if (status !== 0) throw new Error(`remove ${key}: status ${status}`)
+  return bucket.documents.result.seqno
+}
+
+/** Resolves when everything written so far is on disk. */
+export function committed(bucket: Bucket): Promise<void> {
+  return new Promise(done => bucket.afterCommit(done))
+}
