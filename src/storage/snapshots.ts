@@ -87,6 +87,8 @@ interface Pin {
 export interface SnapshotOptions extends BackfillStart {
   clock: Clock
   figures: EnvironmentFigures[]
+  /** While the disk still shows an earlier life of the vbucket: resolves when it no longer does. */
+  whenShown(vbid: number): Promise<void> | undefined
 }
 
 export class SnapshotService {
@@ -98,6 +100,8 @@ export class SnapshotService {
   readonly #generations: number[]
   #nextRequest = 1
   #nextSnapshot = 1
+  /** Snapshots with a lower number may show a vbucket that has been deleted or emptied since. */
+  readonly #firstValid = new Map<number, number>()
   /** Pins are made one after the other, so that a burst finds the first one's. */
   #turn: Promise<unknown> = Promise.resolve()
   #closed = false
@@ -137,6 +141,11 @@ export class SnapshotService {
     const pinned = this.#turn.then(() => this.#pin(vbid, request))
     this.#turn = pinned.catch(() => undefined)
     return pinned
+  }
+
+  /** The vbucket has been deleted or emptied: later pins must not show what it was. */
+  forget(vbid: number): void {
+    this.#firstValid.set(vbid, this.#nextSnapshot)
   }
 
   pins(): PinSummary[] {
@@ -190,6 +199,7 @@ export class SnapshotService {
   }
 
   async #pin(vbid: number, request: PinRequest): Promise<SnapshotReference> {
+    await this.#options.whenShown(vbid)
     for (const pin of this.#candidates(vbid, request.holder)) {
       // Kept while its content is asked for: it may be released meanwhile.
       pin.busy++
@@ -208,7 +218,10 @@ export class SnapshotService {
   #candidates(vbid: number, holder: string): Pin[] {
     const environment = vbid % this.#options.directories.length
     const now = this.#options.clock.nowMs()
-    const pins = [...this.#pins.values()].filter(pin => pin.environment === environment)
+    const firstValid = this.#firstValid.get(vbid) ?? 0
+    const pins = [...this.#pins.values()].filter(
+      pin => pin.environment === environment && pin.id >= firstValid,
+    )
     const own = pins.filter(pin => pin.holders.has(holder))
     return pins
       .filter(

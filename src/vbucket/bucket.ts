@@ -220,6 +220,7 @@ export class Bucket {
     this.#flusher.step({ kind: 'drop', vbid, keep: undefined })
     this.events.emit('vbucket-deleted', vbid)
     await this.#flusher.drained()
+    this.#snapshots.forget(vbid)
     this.#dropping.delete(vbid)
     const madeAgain = this.vbucket(vbid)
     if (madeAgain) madeAgain.diskHidden = false
@@ -241,7 +242,10 @@ export class Bucket {
     this.#flusher.step({ kind: 'clear', vbuckets: records })
     this.events.emit('flushed')
     await this.#flusher.drained()
-    for (const vbucket of emptied) vbucket.diskHidden = false
+    for (const vbucket of emptied) {
+      this.#snapshots.forget(vbucket.id)
+      vbucket.diskHidden = false
+    }
   }
 
   /** Purges tombstones of a vbucket as COMPACT_DB asks. Resolves when it is done. */
@@ -324,7 +328,12 @@ export class Bucket {
       onCommitted: (batch, upTo) => this.#committed(batch, upTo),
       onFailure: () => undefined,
     })
-    this.#snapshots = await SnapshotService.start({ ...threads, clock, figures: this.#figures })
+    this.#snapshots = await SnapshotService.start({
+      ...threads,
+      clock,
+      figures: this.#figures,
+      whenShown: vbid => (this.#vbuckets[vbid]?.diskHidden ? this.#flusher.drained() : undefined),
+    })
     const nowSeconds = () => Math.floor(clock.nowMs() / 1000)
     const { purgeAgeSeconds: ageSeconds } = settings
     this.#purger = new Purger({ flusher: this.#flusher, holds: this.holds, ageSeconds, nowSeconds })
