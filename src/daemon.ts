@@ -1,0 +1,130 @@
+import type { Clock } from './clock.ts'
+import type { Settings } from './config/settings.ts'
+import { DcpService } from './dcp/service.ts'
+import { OperatorError } from './errors.ts'
+import { HttpServer } from './http/http-server.ts'
+import type { Log } from './log.ts'
+import { registerBuckets } from './metrics/buckets.ts'
+import { registerOperations } from './metrics/operations.ts'
+import { MetricsRegistry } from './metrics/registry.ts'
+import { registerStreams } from './metrics/streams.ts'
+import type { Random } from './random.ts'
+import { Server } from './server/server.ts'
+import { Buckets } from './vbucket/buckets.ts'
+import { version } from './version.ts'
+
+/** What a daemon takes from the world, besides its settings. */
+export interface Surroundings {
+  readonly log: Log
+  readonly clock: Clock
+  readonly random: Random
+}
+
+/** A daemon that serves. */
+export interface Daemon {
+  readonly port: number
+  readonly httpPort: number
+  /** Stops from the top down: nothing new, last answers, everything on disk. Idempotent. */
+  close(): Promise<void>
+}
+
+/**
+ * Builds a daemon from the bottom up. It is the only place that knows every part. Should one fail
+ * to start, those before it are closed again and the promise is rejected, for reasons a person can
+ * mend with an `OperatorError`.
+ */
+export async function startDaemon(settings: Settings, surroundings: Surroundings): Promise<Daemon> {
+  const { log } = surroundings
+  const parts = new Parts()
+  try {
+    const daemon = await startParts(settings, surroundings, parts)
+    log.info({ version, ...daemon, data: settings.data }, 'ready')
+    return { ...daemon, close: () => parts.close() }
+  } catch (error) {
+    await parts.close()
+    throw error
+  }
+}
+
+async function startParts(settings: Settings, surroundings: Surroundings, parts: Parts) {
+  const { host } = settings
+  const { log, clock, random } = surroundings
+  const registry = new MetricsRegistry()
+  // First up and last down, so that it can say "starting" and "stopping".
+  const state: { isStopping: boolean; buckets: Buckets | undefined } = {
+    isStopping: false,
+    buckets: undefined,
+  }
+  const http = new HttpServer(
+    {
+      unreadiness: () => unreadiness(state.isStopping, state.buckets),
+      metrics: () => registry.text(),
+      metricsContentType: registry.contentType,
+    },
+    log,
+  )
+  parts.opened(() => http.close())
+  const httpPort = await listening(http.listen(host, settings.httpPort), 'http-port')
+
+  const buckets = await Buckets.open({ directory: settings.data, settings, clock, random, log })
+  parts.opened(() => buckets.close())
+  registerBuckets(registry, () => buckets.list())
+
+  const dcp = new DcpService({ settings, clock, random, log })
+  parts.opened(() => dcp.close())
+  registerStreams(registry, dcp)
+
+  const server = new Server({ settings, buckets, dcp, clock, log })
+  parts.opened(async () => {
+    state.isStopping = true
+    await server.close({ graceMs: settings.stopGraceSeconds * 1000 })
+  })
+  registerOperations(registry, server.counters, () => server.connections)
+  const port = await listening(server.listen(host, settings.port), 'port')
+  state.buckets = buckets
+  return { port, httpPort }
+}
+
+/** Why clients are not served right now. */
+function unreadiness(isStopping: boolean, buckets: Buckets | undefined): string | undefined {
+  if (isStopping) return 'stopping'
+  if (buckets === undefined) return 'starting'
+  const failing = buckets.list().find(bucket => bucket.failure !== undefined)
+  return failing && `bucket ${failing.name}: ${failing.failure!.message} [${failing.failure!.code}]`
+}
+
+/** What has been opened, to be closed in the opposite order. */
+class Parts {
+  readonly #closers: (() => Promise<void> | void)[] = []
+  #closed: Promise<void> | undefined
+
+  opened(close: () => Promise<void> | void): void {
+    this.#closers.push(close)
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#closeAll()
+    return this.#closed
+  }
+
+  async #closeAll(): Promise<void> {
+    for (const close of this.#closers.reverse()) await close()
+  }
+}
+
+const listenHints = new Map([
+  ['EADDRINUSE', ['port-in-use', 'stop what listens there, or choose another one with']],
+  ['EACCES', ['port-forbidden', 'choose one above 1023 with']],
+  ['EADDRNOTAVAIL', ['address-unknown', 'choose an address of this machine with --host, not']],
+])
+
+/** The port that is listened at, or an error that names the option to change. */
+async function listening(attempt: Promise<{ port: number }>, flag: string): Promise<number> {
+  try {
+    return (await attempt).port
+  } catch (cause) {
+    const { code = '', message } = cause as NodeJS.ErrnoException
+    const [name, hint] = listenHints.get(code) ?? ['cannot-listen', 'choose another one with']
+    throw new OperatorError(name!, message, `${hint} --${flag}`, { cause })
+  }
+}
