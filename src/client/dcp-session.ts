@@ -1,4 +1,4 @@
-import { readSeqno, readUint16, writeUint32 } from '../../protocol/bytes.ts'
+import { decodeVbSeqnos, encodeAllVbSeqnosRequest } from '../../protocol/commands/all-vb-seqnos.ts'
 import {
   bufferAcknowledgementLength,
   encodeBufferAcknowledgement,
@@ -21,9 +21,6 @@ import { ClientError, protocolError } from './errors.ts'
 import { expectSuccess, handshake } from './handshake.ts'
 import type { HistoryBranch } from './stream-position.ts'
 import type { VbucketStream } from './vbucket-stream.ts'
-
-/** A record of GET_ALL_VB_SEQNOS: | vbid u16 | seqno u64 |. */
-const seqnoRecordLength = 10
 
 /** A stream request may have to wait until the server has a snapshot to read from. */
 const streamRequestTimeoutMs = 60_000
@@ -97,16 +94,13 @@ export class DcpSession {
 
   /** The high seqno of each vbucket: of the active ones, or of all that this node has. */
   highSeqnos(which: 'active' | 'all'): Promise<Map<number, number>> {
-    const extras = Buffer.alloc(which === 'active' ? 4 : 0)
-    if (which === 'active') writeUint32(extras, 0, VbucketState.active)
+    const state = which === 'active' ? VbucketState.active : undefined
+    const extras = encodeAllVbSeqnosRequest({ state, collection: undefined })
     return this.#connection.send({ opcode: Opcode.getAllVbSeqnos, extras }, frame => {
       expectSuccess(frame)
-      const records = frame.value()
-      if (records.length % seqnoRecordLength !== 0) throw protocolError('half a seqno record')
-      const seqnos = new Map<number, number>()
-      for (let at = 0; at < records.length; at += seqnoRecordLength)
-        seqnos.set(readUint16(records, at), readSeqno(records, at + 2))
-      return seqnos
+      const seqnos = decodeVbSeqnos(frame)
+      if (!seqnos) throw protocolError('malformed vbucket seqnos')
+      return new Map(seqnos.map(({ vbid, seqno }) => [vbid, seqno]))
     })
   }
 

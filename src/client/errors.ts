@@ -1,3 +1,4 @@
+import { decodeErrorContext } from '../../protocol/commands/error-context.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { opcodeName } from '../../protocol/opcode.ts'
@@ -57,26 +58,11 @@ export class ServerError extends ClientError {
 
   /** The error of a response; `frame` is not kept. */
   static from(frame: Frame): ServerError {
+    const isJson = (frame.datatype & Datatype.json) !== 0
+    const told = isJson ? decodeErrorContext(frame) : undefined
     const text = frame.value().toString()
-    if (frame.datatype & Datatype.json) {
-      const { context, reference } = readErrorBody(text)
-      return new ServerError(frame.opcode, frame.status, context, reference)
-    }
-    return new ServerError(frame.opcode, frame.status, text === '' ? undefined : text)
-  }
-}
-
-/** The body of an error when XERROR was granted: `{"error":{"context":…,"ref":…}}`. */
-function readErrorBody(text: string): { context?: string; reference?: string } {
-  try {
-    const body = JSON.parse(text) as { error?: { context?: unknown; ref?: unknown } } | null
-    const { context, ref } = body?.error ?? {}
-    return {
-      ...(typeof context === 'string' ? { context } : {}),
-      ...(typeof ref === 'string' ? { reference: ref } : {}),
-    }
-  } catch {
-    return { context: text }
+    const context = told ? told.context : text || undefined
+    return new ServerError(frame.opcode, frame.status, context, told?.ref)
   }
 }
 

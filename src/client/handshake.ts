@@ -1,4 +1,4 @@
-import { writeUint16 } from '../../protocol/bytes.ts'
+import { decodeFeatures, encodeFeatures } from '../../protocol/commands/hello.ts'
 import { Feature } from '../../protocol/feature.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { Opcode } from '../../protocol/opcode.ts'
@@ -53,17 +53,14 @@ export async function handshake(
 }
 
 function hello(connection: Connection, agent: string): Promise<ReadonlySet<number>> {
-  const value = Buffer.alloc(2 * wanted.length)
-  for (const [index, feature] of wanted.entries()) writeUint16(value, 2 * index, feature)
+  const value = encodeFeatures(wanted)
   const key = JSON.stringify({ a: agent.slice(0, 200) })
   return connection.send({ opcode: Opcode.hello, key, value }, frame => {
     if (frame.status === Status.unknownCommand) return new Set()
     expectSuccess(frame)
-    const granted = frame.value()
-    if (granted.length % 2 !== 0) throw protocolError('hello: half a feature granted')
-    return new Set(
-      Array.from({ length: granted.length / 2 }, (_, index) => granted.readUInt16BE(2 * index)),
-    )
+    const granted = decodeFeatures(frame)
+    if (!granted) throw protocolError('hello: half a feature granted')
+    return new Set(granted)
   })
 }
 

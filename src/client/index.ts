@@ -1,0 +1,36 @@
+/** The clients, as the package exports them: `import { DcpClient, KvClient } from 'holdfast'`. */
+export { type BackoffOptions } from './backoff.ts'
+export {
+  isChange,
+  type Change,
+  type DcpEvent,
+  type SeqnoAdvancedEvent,
+  type SnapshotMarkerEvent,
+  type StreamEndEvent,
+} from './change.ts'
+export {
+  Connection,
+  type ConnectionEvents,
+  type ConnectionOptions,
+  type Request,
+} from './connection.ts'
+export { DcpClient, type DcpStatistics } from './dcp-client.ts'
+export { type DcpClientOptions, type RollbackDecision } from './dcp-options.ts'
+export { ClientError, ServerError, type ClientErrorCode } from './errors.ts'
+export { type Credentials } from './handshake.ts'
+export {
+  KvClient,
+  type CounterOptions,
+  type CounterResult,
+  type Document,
+  type DocumentMeta,
+  type Key,
+  type KvClientOptions,
+  type MutationOptions,
+  type MutationResult,
+  type RequestOptions,
+  type StoreOptions,
+  type WithMetaOptions,
+} from './kv-client.ts'
+export { NodeClient, type ClusterConfig, type NodeClientOptions } from './node-client.ts'
+export { type DcpState, type SavedPosition } from './stream-position.ts'

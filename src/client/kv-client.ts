@@ -1,0 +1,303 @@
+import {
+  counterExpiryNoCreate,
+  decodeCounterValue,
+  decodeFlagsExtras,
+  decodeMeta,
+  decodeMutationToken,
+  encodeCounterExtras,
+  encodeGetMetaVersion,
+  encodeStoreExtras,
+  encodeUint32Extras,
+  encodeWithMeta,
+  GetMetaVersion,
+  type Meta,
+  type MutationToken,
+} from '../../protocol/commands/index.ts'
+import { uint64High, uint64Low } from '../../protocol/bytes.ts'
+import type { Frame } from '../../protocol/frame.ts'
+import { DurabilityLevel, encodeRequestFraming } from '../../protocol/framing.ts'
+import { vbucketOf } from '../../protocol/key-hash.ts'
+import { Opcode } from '../../protocol/opcode.ts'
+import type { RequestFields } from '../../protocol/requests.ts'
+import { Status } from '../../protocol/status.ts'
+import type { Connection } from './connection.ts'
+import { ServerError } from './errors.ts'
+import { NodeClient, present, type NodeClientOptions } from './node-client.ts'
+
+export interface KvClientOptions extends NodeClientOptions {
+  /** By default what the server's cluster map says. */
+  vbucketCount?: number
+}
+
+export type Key = string | Uint8Array
+
+/** Yours to keep. */
+export interface Document {
+  readonly value: Buffer
+  readonly flags: number
+  readonly cas: bigint
+  readonly datatype: number
+}
+
+export interface MutationResult {
+  readonly cas: bigint
+  /** Names the mutation, if the server granted mutation seqnos. */
+  readonly token: MutationToken | undefined
+}
+
+export interface CounterResult extends MutationResult {
+  readonly value: bigint
+}
+
+export interface DocumentMeta extends Meta {
+  readonly cas: bigint
+}
+
+export interface RequestOptions {
+  /** Instead of the one the key belongs to. */
+  vbid?: number
+  timeoutMs?: number
+}
+
+export interface MutationOptions extends RequestOptions {
+  /** Only if the document still has this CAS. */
+  cas?: bigint
+  /** What has to hold before the answer. */
+  durability?: Exclude<keyof typeof DurabilityLevel, 'none'>
+  /** How long the server may try; its own choice by default. */
+  durabilityTimeoutMs?: number
+}
+
+export interface StoreOptions extends MutationOptions {
+  /** The application's own 32 bits, returned as they are. */
+  flags?: number
+  /** 0: never; up to 30 days: seconds from now; else seconds since the epoch. */
+  expiry?: number
+  /** Keep the expiry the document has. */
+  preserveExpiry?: boolean
+  datatype?: number
+}
+
+export interface CounterOptions extends MutationOptions {
+  /** Default 1. */
+  delta?: bigint
+  /** What a counter that does not exist is created with; without it, that is an error. */
+  initial?: bigint
+  expiry?: number
+}
+
+export interface WithMetaOptions extends RequestOptions {
+  cas: bigint
+  revno: number
+  flags?: number
+  /** Of a deletion: its time. */
+  expiry?: number
+  /** Bits of `WithMetaOption`. */
+  options?: number
+  datatype?: number
+  /** Only if the document on the server still has this CAS. */
+  currentCas?: bigint
+}
+
+/**
+ * Documents of one bucket on one node, over one connection. All requests are pipelined; to have
+ * many on their way, do not await each before the next. A miss is `undefined` where a method reads,
+ * and a `ServerError` with status `keyNotFound` where it changes something.
+ */
+export class KvClient extends NodeClient {
+  #vbucketCount = 1
+
+  static async connect(options: KvClientOptions = {}): Promise<KvClient> {
+    const client = new KvClient(...(await NodeClient.introduce(options)))
+    try {
+      client.#vbucketCount = options.vbucketCount ?? (await client.#askVbucketCount())
+      return client
+    } catch (error) {
+      client.destroy()
+      throw error
+    }
+  }
+
+  private constructor(connection: Connection, features: ReadonlySet<number>) {
+    super(connection, features)
+  }
+
+  get vbucketCount(): number {
+    return this.#vbucketCount
+  }
+
+  vbucketOf(key: Key): number {
+    return vbucketOf(key, this.#vbucketCount)
+  }
+
+  get(key: Key, options: RequestOptions = {}): Promise<Document | undefined> {
+    return this.#read({ opcode: Opcode.get, key }, options)
+  }
+
+  /** Reads a document and gives it a new expiry. */
+  getAndTouch(key: Key, expiry: number, options: RequestOptions = {}) {
+    const extras = encodeUint32Extras(expiry)
+    return this.#read({ opcode: Opcode.gat, key, extras }, options)
+  }
+
+  /** Until `unlock` with the CAS returned, or for `seconds`, nobody else can change it. */
+  getAndLock(key: Key, seconds?: number, options: RequestOptions = {}) {
+    const extras = seconds === undefined ? {} : { extras: encodeUint32Extras(seconds) }
+    return this.#read({ opcode: Opcode.getLocked, key, ...extras }, options)
+  }
+
+  async unlock(key: Key, cas: bigint, options: RequestOptions = {}): Promise<void> {
+    await this.call(
+      this.#routed({ opcode: Opcode.unlockKey, key, cas }, options),
+      () => {},
+      options,
+    )
+  }
+
+  set(key: Key, value: string | Uint8Array, options: StoreOptions = {}): Promise<MutationResult> {
+    return this.#store(Opcode.set, key, value, options)
+  }
+
+  /** Only if there is no such key; else `keyExists`. */
+  add(key: Key, value: string | Uint8Array, options: StoreOptions = {}): Promise<MutationResult> {
+    return this.#store(Opcode.add, key, value, options)
+  }
+
+  replace(key: Key, value: string | Uint8Array, options: StoreOptions = {}) {
+    return this.#store(Opcode.replace, key, value, options)
+  }
+
+  append(key: Key, value: string | Uint8Array, options: MutationOptions = {}) {
+    return this.#mutate({ opcode: Opcode.append, key, value }, options, mutationResult)
+  }
+
+  prepend(key: Key, value: string | Uint8Array, options: MutationOptions = {}) {
+    return this.#mutate({ opcode: Opcode.prepend, key, value }, options, mutationResult)
+  }
+
+  remove(key: Key, options: MutationOptions = {}): Promise<MutationResult> {
+    return this.#mutate({ opcode: Opcode.delete, key }, options, mutationResult)
+  }
+
+  increment(key: Key, options: CounterOptions = {}): Promise<CounterResult> {
+    return this.#count(Opcode.increment, key, options)
+  }
+
+  decrement(key: Key, options: CounterOptions = {}): Promise<CounterResult> {
+    return this.#count(Opcode.decrement, key, options)
+  }
+
+  touch(key: Key, expiry: number, options: RequestOptions = {}): Promise<MutationResult> {
+    const fields = { opcode: Opcode.touch, key, extras: encodeUint32Extras(expiry) }
+    return this.call(this.#routed(fields, options), mutationResult, options)
+  }
+
+  /** Of documents and of tombstones. */
+  getMeta(key: Key, options: RequestOptions = {}): Promise<DocumentMeta | undefined> {
+    const extras = encodeGetMetaVersion(GetMetaVersion.v2)
+    const read = (frame: Frame) => ({ ...present(decodeMeta(frame), 'meta'), cas: frame.cas })
+    return this.send(
+      this.#routed({ opcode: Opcode.getMeta, key, extras }, options),
+      frame => unlessMissing(frame, read),
+      options,
+    )
+  }
+
+  /** Stores a document with the CAS and revision it has elsewhere. */
+  setWithMeta(key: Key, value: string | Uint8Array, options: WithMetaOptions) {
+    return this.#withMeta({ opcode: Opcode.setWithMeta, key, value }, options)
+  }
+
+  deleteWithMeta(key: Key, options: WithMetaOptions): Promise<MutationResult> {
+    return this.#withMeta({ opcode: Opcode.delWithMeta, key }, options)
+  }
+
+  async #askVbucketCount(): Promise<number> {
+    try {
+      const config = await this.clusterConfig()
+      const count = config.vBucketServerMap?.vBucketMap?.length
+      return present(count === 0 ? undefined : count, 'cluster map')
+    } catch (error) {
+      // A plain memcached has no vbuckets and ignores their number.
+      if (error instanceof ServerError && error.status === Status.unknownCommand) return 1
+      throw error
+    }
+  }
+
+  #routed<Fields extends RequestFields>(fields: Fields, { vbid }: RequestOptions): Fields {
+    return { ...fields, vbid: vbid ?? vbucketOf(fields.key!, this.#vbucketCount) }
+  }
+
+  #read(fields: RequestFields, options: RequestOptions): Promise<Document | undefined> {
+    const visit = (frame: Frame) => unlessMissing(frame, document)
+    return this.send(this.#routed(fields, options), visit, options)
+  }
+
+  #store(opcode: number, key: Key, value: string | Uint8Array, options: StoreOptions) {
+    const { flags = 0, expiry = 0, datatype = 0 } = options
+    const extras = encodeStoreExtras({ flags, expiry })
+    return this.#mutate({ opcode, key, value, extras, datatype }, options, mutationResult)
+  }
+
+  #count(opcode: number, key: Key, options: CounterOptions): Promise<CounterResult> {
+    const { delta = 1n, initial, expiry = 0 } = options
+    const extras = encodeCounterExtras({
+      delta,
+      initial: initial ?? 0n,
+      expiry: initial === undefined ? counterExpiryNoCreate : expiry,
+    })
+    return this.#mutate({ opcode, key, extras }, options, frame => ({
+      ...mutationResult(frame),
+      value: present(decodeCounterValue(frame), 'counter'),
+    }))
+  }
+
+  #mutate<T>(fields: RequestFields, options: StoreOptions, read: (frame: Frame) => T) {
+    const { cas, durability, preserveExpiry } = options
+    const request: RequestFields = cas === undefined ? fields : { ...fields, cas }
+    if (durability || preserveExpiry) request.framing = framingOf(options)
+    return this.call(this.#routed(request, options), read, options)
+  }
+
+  #withMeta(fields: RequestFields, options: WithMetaOptions): Promise<MutationResult> {
+    const { cas, revno, flags = 0, expiry = 0, datatype = 0, currentCas = 0n } = options
+    const extras = encodeWithMeta({
+      flags,
+      expiry,
+      revno,
+      casHigh: uint64High(cas),
+      casLow: uint64Low(cas),
+      options: options.options,
+      nmeta: undefined,
+    })
+    const request = { ...fields, extras, datatype, cas: currentCas }
+    return this.call(this.#routed(request, options), mutationResult, options)
+  }
+}
+
+function framingOf({ durability, durabilityTimeoutMs, preserveExpiry }: StoreOptions): Buffer {
+  return encodeRequestFraming({
+    ...(durability ? { durabilityLevel: DurabilityLevel[durability] } : {}),
+    ...(durabilityTimeoutMs === undefined ? {} : { durabilityTimeoutMs }),
+    ...(preserveExpiry ? { preserveExpiry } : {}),
+  })
+}
+
+function unlessMissing<T>(frame: Frame, read: (frame: Frame) => T): T | undefined {
+  if (frame.status === Status.success) return read(frame)
+  if (frame.status === Status.keyNotFound) return undefined
+  throw ServerError.from(frame)
+}
+
+function document(frame: Frame): Document {
+  return {
+    value: Buffer.from(frame.value()),
+    flags: decodeFlagsExtras(frame) ?? 0,
+    cas: frame.cas,
+    datatype: frame.datatype,
+  }
+}
+
+function mutationResult(frame: Frame): MutationResult {
+  return { cas: frame.cas, token: decodeMutationToken(frame) }
+}
