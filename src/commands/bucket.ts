@@ -1,0 +1,82 @@
+/** Commands about buckets as wholes. */
+import { decodeCreateBucket } from '../../protocol/commands/index.ts'
+import { Opcode } from '../../protocol/opcode.ts'
+import { Status } from '../../protocol/status.ts'
+import type { Frame } from '../../protocol/frame.ts'
+import { StatusError } from '../errors.ts'
+import { Privilege, type CommandRow, type Outcome } from './command.ts'
+import { reply } from './reply.ts'
+import type { Reply, Session } from './session.ts'
+
+/** Selecting this leaves the connection without a bucket. */
+const noBucketName = '@no bucket@'
+
+/** Clients take "not found" for "not there yet" and ask for ever: a wrong name is "no access". */
+function selectBucket(session: Session, frame: Frame): Outcome {
+  const name = frame.key().toString()
+  const bucket = session.node.buckets.get(name)
+  if (bucket === undefined && name !== noBucketName) {
+    session.errorContext = `there is no bucket ${name}`
+    return Status.accessDenied
+  }
+  session.selectBucket(bucket)
+  return reply(session, frame)
+}
+
+function listBuckets(session: Session, frame: Frame): Outcome {
+  const names = session.node.buckets.list().map(bucket => bucket.name)
+  return reply(session, frame, { value: names.sort().join(' ') })
+}
+
+/** The engine that the value names is taken for ours, whatever it is; its settings are not. */
+async function createBucket(session: Session, frame: Frame): Promise<Reply> {
+  const request = decodeCreateBucket(frame)
+  if (request === undefined) {
+    throw new StatusError(Status.invalidArguments, 'the value names an engine')
+  }
+  await session.node.buckets.create(request.name)
+  session.log.info({ connection: session.id, bucket: request.name }, 'bucket created')
+  return {}
+}
+
+async function deleteBucket(session: Session, frame: Frame): Promise<Reply> {
+  const name = frame.key().toString()
+  await session.node.buckets.delete(name)
+  session.log.info({ connection: session.id, bucket: name }, 'bucket deleted')
+  return {}
+}
+
+const named = { extras: [0], key: 'required', target: 'node', barrier: true } as const
+
+export const bucketRows: readonly CommandRow[] = [
+  {
+    ...named,
+    opcode: Opcode.selectBucket,
+    value: 'none',
+    privilege: Privilege.none,
+    run: selectBucket,
+  },
+  {
+    opcode: Opcode.listBuckets,
+    extras: [0],
+    key: 'none',
+    value: 'none',
+    target: 'node',
+    privilege: Privilege.none,
+    run: listBuckets,
+  },
+  {
+    ...named,
+    opcode: Opcode.createBucket,
+    value: 'required',
+    privilege: Privilege.admin,
+    runLater: createBucket,
+  },
+  {
+    ...named,
+    opcode: Opcode.deleteBucket,
+    value: 'optional',
+    privilege: Privilege.admin,
+    runLater: deleteBucket,
+  },
+]

@@ -1,0 +1,67 @@
+import { Status } from '../../protocol/status.ts'
+import type { Frame } from '../../protocol/frame.ts'
+import type { RecordView } from '../storage/record.ts'
+import type { Vbucket } from '../vbucket/vbucket.ts'
+import { Privilege, type Command, type CommandRow, type Outcome } from './command.ts'
+import { replyDocument, xattrLength } from './document-reply.ts'
+import { reply, uint32Extras } from './reply.ts'
+import type { Session } from './session.ts'
+import { Opcode } from '../../protocol/opcode.ts'
+import { Datatype } from '../../protocol/datatype.ts'
+
+/** The CAS that is shown of a document somebody else has locked: one that never matches. */
+const lockedCas = 0xffffffff
+
+function get(session: Session, frame: Frame, vbucket: Vbucket, command: Command): Outcome {
+  const { documents } = session
+  const { bytes, keyStart, keyLength } = frame
+  const record = documents.get(vbucket, bytes, keyStart, keyLength)
+  if (record === undefined) return Status.keyNotFound
+  const isLocked = documents.isLocked(vbucket, bytes, keyStart, keyLength)
+  const casHigh = isLocked ? lockedCas : record.casHigh
+  const casLow = isLocked ? lockedCas : record.casLow
+  return replyDocument(session, frame, record, command.echoesKey, casHigh, casLow)
+}
+
+/** The extras name a collection, and whether attributes are wanted; there is one collection. */
+function getRandomKey(session: Session, frame: Frame): Outcome {
+  if (frame.extrasLength > 0 && frame.extrasUint32(0) !== 0) return Status.unknownCollection
+  const record: RecordView | undefined = session.bucket!.randomKey()
+  if (record === undefined) return Status.keyNotFound
+  const wantsXattrs = frame.extrasLength === 5 && frame.bytes[frame.extrasStart + 4] !== 0
+  const start = record.valueStart + (wantsXattrs ? 0 : xattrLength(record))
+  const kept = (session.features.json ? Datatype.json : 0) | (wantsXattrs ? Datatype.xattr : 0)
+  return reply(session, frame, {
+    extras: uint32Extras(record.flags),
+    key: record.key(),
+    value: record.bytes.subarray(start, record.end),
+    datatype: record.datatype & kept,
+    cas: record.cas,
+  })
+}
+
+const read = {
+  extras: [0],
+  key: 'required',
+  value: 'none',
+  target: 'active',
+  privilege: Privilege.read,
+  run: get,
+} as const
+
+export const getRows: readonly CommandRow[] = [
+  { ...read, opcode: Opcode.get },
+  { ...read, opcode: Opcode.getq, quiet: 'miss' },
+  { ...read, opcode: Opcode.getk, echoesKey: true },
+  { ...read, opcode: Opcode.getkq, echoesKey: true, quiet: 'miss' },
+  { ...read, opcode: Opcode.getReplica, target: 'replica' },
+  {
+    opcode: Opcode.getRandomKey,
+    extras: [0, 4, 5],
+    key: 'none',
+    value: 'none',
+    target: 'bucket',
+    privilege: Privilege.read,
+    run: getRandomKey,
+  },
+]

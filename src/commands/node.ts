@@ -1,0 +1,49 @@
+import type { Clock } from '../clock.ts'
+import type { DcpService } from '../dcp/service.ts'
+import type { Log } from '../log.ts'
+import type { Buckets } from '../vbucket/buckets.ts'
+import type { DelayedFlushes } from './flush.ts'
+
+/** The settings that commands look at; a part of the daemon's. */
+export interface CommandSettings {
+  readonly ack: 'memory' | 'disk'
+  readonly keyBytesMax: number
+  readonly valueBytesMax: number
+  readonly connectionsMax: number
+  readonly vbuckets: number
+}
+
+/** What has been answered so far, for STAT. */
+export interface Traffic {
+  readonly bytesRead: number
+  readonly bytesWritten: number
+  readonly connectionsAccepted: number
+  readonly connectionsRefused: number
+  /** Answers to `opcode` with `status`. */
+  answer(opcode: number, status: number): number
+  answersOf(opcode: number): number
+  /** Sampled durations: how many took less than 2^n microseconds, for each n. */
+  latenciesOf(opcode: number): readonly number[]
+  reset(): void
+}
+
+/** The ports that the cluster map names. */
+export interface Address {
+  port: number
+  httpPort: number
+}
+
+/** What commands reach of the daemon besides their connection. */
+export interface Node {
+  readonly buckets: Buckets
+  readonly dcp: DcpService
+  readonly settings: CommandSettings
+  readonly clock: Clock
+  readonly log: Log
+  readonly traffic: Traffic
+  readonly address: Address
+  readonly flushes: DelayedFlushes
+  /** Connections open now. */
+  readonly connections: number
+  readonly startedAtMs: number
+}

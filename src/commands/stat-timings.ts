@@ -1,0 +1,17 @@
+import { opcodeName } from '../../protocol/opcode.ts'
+import { Status } from '../../protocol/status.ts'
+import type { Session } from './session.ts'
+import type { AddStatistic } from './stat.ts'
+
+/** Sampled durations of each command, as counts of what took from a to b microseconds. */
+export function timings(session: Session, add: AddStatistic): Status {
+  for (let opcode = 0; opcode < 256; opcode++) {
+    const counts = session.node.traffic.latenciesOf(opcode)
+    for (const [place, count] of counts.entries()) {
+      if (count === 0) continue
+      const from = place === 0 ? 0 : 2 ** (place - 1)
+      add(`${opcodeName(opcode)}_${from},${2 ** place}`, count)
+    }
+  }
+  return Status.success
+}

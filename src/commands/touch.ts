@@ -1,0 +1,64 @@
+import { encodeFlagsExtras } from '../../protocol/commands/index.ts'
+import { Opcode } from '../../protocol/opcode.ts'
+import { Status } from '../../protocol/status.ts'
+import type { Frame } from '../../protocol/frame.ts'
+import type { RecordView } from '../storage/record.ts'
+import type { Vbucket } from '../vbucket/vbucket.ts'
+import { Privilege, type Command, type CommandRow, type Outcome } from './command.ts'
+import { replyDocument, xattrLength } from './document-reply.ts'
+import { mustBePersisted, replyWhenPersisted } from './mutation-reply.ts'
+import { replyHeader } from './reply.ts'
+import type { Session } from './session.ts'
+import { Datatype } from '../../protocol/datatype.ts'
+
+/** Extras: the new expiry. */
+function touched(session: Session, frame: Frame, vbucket: Vbucket): RecordView | Status {
+  const { bytes, keyStart, keyLength } = frame
+  return session.documents.touch(vbucket, bytes, keyStart, keyLength, frame.extrasUint32(0))
+}
+
+function touch(session: Session, frame: Frame, vbucket: Vbucket, command: Command): Outcome {
+  const record = touched(session, frame, vbucket)
+  if (typeof record === 'number') return record
+  const { result } = session.documents
+  if (mustBePersisted(session)) {
+    return replyWhenPersisted(session, frame, vbucket, command, { cas: result.cas })
+  }
+  replyHeader(session, frame, result.casHigh, result.casLow)
+  return Status.success
+}
+
+function getAndTouch(session: Session, frame: Frame, vbucket: Vbucket, command: Command): Outcome {
+  const record = touched(session, frame, vbucket)
+  if (typeof record === 'number') return record
+  const { result } = session.documents
+  if (mustBePersisted(session)) {
+    const key = command.echoesKey ? record.key() : Buffer.alloc(0)
+    return replyWhenPersisted(session, frame, vbucket, command, {
+      cas: result.cas,
+      extras: encodeFlagsExtras(record.flags),
+      key,
+      value: record.value().subarray(xattrLength(record)),
+      datatype: session.features.json ? record.datatype & Datatype.json : 0,
+    })
+  }
+  const { echoesKey } = command
+  return replyDocument(session, frame, record, echoesKey, result.casHigh, result.casLow)
+}
+
+const touching = {
+  extras: [4],
+  key: 'required',
+  value: 'none',
+  target: 'active',
+  privilege: Privilege.write,
+  writes: true,
+} as const
+
+export const touchRows: readonly CommandRow[] = [
+  { ...touching, opcode: Opcode.touch, run: touch },
+  { ...touching, opcode: Opcode.gat, run: getAndTouch },
+  { ...touching, opcode: Opcode.gatq, run: getAndTouch, quiet: 'miss' },
+  { ...touching, opcode: Opcode.gatk, run: getAndTouch, echoesKey: true },
+  { ...touching, opcode: Opcode.gatkq, run: getAndTouch, echoesKey: true, quiet: 'miss' },
+]

@@ -1,0 +1,62 @@
+import { encodeResponse } from '../../protocol/requests.ts'
+import { errorBody, errorDatatype, shownStatus } from '../commands/error-body.ts'
+import type { Command } from '../commands/command.ts'
+import type { Pending, Reply, Session } from '../commands/session.ts'
+import type { Frame } from '../../protocol/frame.ts'
+import { failureOf } from './failure.ts'
+import type { OperationCounters } from './operation-counters.ts'
+import type { Slot } from './response-queue.ts'
+import type { ResponseWriter } from './response-writer.ts'
+
+/** An answer that is still to come: keeps of its request what the answer has to repeat. */
+export class PendingAnswer implements Pending {
+  readonly #session: Session
+  readonly #writer: ResponseWriter
+  readonly #counters: OperationCounters
+  readonly #command: Command
+  readonly #opaque: number
+  readonly #startedMs: number
+  readonly #slot: Slot
+
+  constructor(
+    session: Session,
+    writer: ResponseWriter,
+    counters: OperationCounters,
+    frame: Frame,
+    command: Command,
+  ) {
+    this.#session = session
+    this.#writer = writer
+    this.#counters = counters
+    this.#command = command
+    this.#opaque = frame.opaque
+    this.#startedMs = session.clock.monotonicMs()
+    this.#slot = writer.openSlot()
+  }
+
+  answer(status: number, bytes: Buffer | undefined): void {
+    const { opcode } = this.#command
+    this.#counters.count(opcode, status)
+    this.#counters.time(opcode, this.#session.clock.monotonicMs() - this.#startedMs)
+    this.#writer.fillSlot(this.#slot, bytes)
+  }
+
+  reply(parts: Reply): void {
+    const status = parts.status ?? 0
+    if (status === 0 && this.#command.quietSuccess) return this.answer(status, undefined)
+    const { opcode } = this.#command
+    this.answer(status, encodeResponse({ ...parts, opcode, status, opaque: this.#opaque }))
+  }
+
+  fail(error: unknown): void {
+    const session = this.#session
+    const { opcode, name } = this.#command
+    const fields = { connection: session.id, command: name }
+    const failure = failureOf(error, session.log, fields)
+    const status = shownStatus(session, failure.status)
+    session.errorContext = failure.context
+    const value = errorBody(session, status, opcode)
+    session.errorContext = ''
+    this.reply({ status, value, datatype: errorDatatype(session, value) })
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Keeps answers in the order of their requests when some take longer than others.
+ *
+ * While it is empty answers go straight to the socket. A command that completes later opens a
+ * slot; from then on everything encoded for this connection queues behind that slot, until the
+ * slots in front of it are filled.
+ */
+
+/** The place of one answer that is still to come. */
+export class Slot {
+  waiting = true
+  answer: Buffer | undefined
+  /** Encoded after this answer and to be sent after it. */
+  readonly behind: Buffer[] = []
+  next: Slot | undefined
+}
+
+export class ResponseQueue {
+  #head: Slot | undefined
+  #tail: Slot | undefined
+  #bytes = 0
+  #slots = 0
+
+  get isEmpty(): boolean {
+    return this.#head === undefined
+  }
+  /** Bytes that wait for a slot in front of them. */
+  get bytes(): number {
+    return this.#bytes
+  }
+  get slots(): number {
+    return this.#slots
+  }
+  /** Whether `drain` would take something out. */
+  get isReady(): boolean {
+    return this.#head !== undefined && !this.#head.waiting
+  }
+
+  open(): Slot {
+    const slot = new Slot()
+    if (this.#tail === undefined) this.#head = slot
+    else this.#tail.next = slot
+    this.#tail = slot
+    this.#slots++
+    return slot
+  }
+
+  /** Only while the queue is not empty. */
+  append(bytes: Buffer): void {
+    this.#tail!.behind.push(bytes)
+    this.#bytes += bytes.length
+  }
+
+  /** `answer` undefined: nothing is said, as quiet commands want it. */
+  fill(slot: Slot, answer: Buffer | undefined): void {
+    slot.waiting = false
+    slot.answer = answer
+    this.#bytes += answer?.length ?? 0
+  }
+
+  /** Sends what no longer waits for anything. */
+  drain(send: (bytes: Buffer) => void): void {
+    while (this.#head !== undefined && !this.#head.waiting) {
+      const slot = this.#head
+      this.#head = slot.next
+      if (this.#head === undefined) this.#tail = undefined
+      this.#slots--
+      if (slot.answer !== undefined) this.#send(slot.answer, send)
+      for (const bytes of slot.behind) this.#send(bytes, send)
+    }
+  }
+
+  #send(bytes: Buffer, send: (bytes: Buffer) => void): void {
+    this.#bytes -= bytes.length
+    send(bytes)
+  }
+}

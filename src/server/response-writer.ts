@@ -1,0 +1,158 @@
+import type { Socket } from 'node:net'
+import type { OperationCounters } from './operation-counters.ts'
+import type { OutputBudget } from './output-budget.ts'
+import { slabBytes, type OutputTarget } from './output-slab.ts'
+import { ResponseQueue, type Slot } from './response-queue.ts'
+
+/** Up to here answers are copied, if many clients lag, rather than leaving the slab with one. */
+const copiedBytesMax = 4 * 1024
+const nothing = Buffer.alloc(0)
+
+export interface ResponseWriterOptions {
+  readonly id: number
+  readonly socket: Socket
+  readonly budget: OutputBudget
+  readonly counters: OperationCounters
+  /** The client took something, or an answer that others waited for is there. */
+  readonly onProgress: () => void
+  /** Close the connection: it leaves too much unread. */
+  readonly onEvict: (reason: string) => void
+}
+
+/**
+ * Takes one connection's answers, keeps their order, writes them and knows how much the client has
+ * not read. A write that the kernel does not take at once is followed by an empty one, whose
+ * callback tells when the client has caught up: clients that read cost no callback.
+ */
+export class ResponseWriter implements OutputTarget {
+  readonly id: number
+  readonly #socket: Socket
+  readonly #budget: OutputBudget
+  readonly #counters: OperationCounters
+  readonly #onProgress: () => void
+  readonly #onEvict: (reason: string) => void
+  readonly #queue = new ResponseQueue()
+  /** What the budget was last told. */
+  #chargedBytes = 0
+  /** Of a slab that had to be left to the socket: what it holds beyond the answer. */
+  #slackBytes = 0
+  #awaitsWritten = false
+  #drainScheduled = false
+
+  constructor(options: ResponseWriterOptions) {
+    this.id = options.id
+    this.#socket = options.socket
+    this.#budget = options.budget
+    this.#counters = options.counters
+    this.#onProgress = options.onProgress
+    this.#onEvict = options.onEvict
+  }
+
+  get chargedBytes(): number {
+    return this.#chargedBytes
+  }
+  /** Answers that are waited for, or that wait for those. */
+  get slots(): number {
+    return this.#queue.slots
+  }
+  get isInOrder(): boolean {
+    return this.#queue.isEmpty
+  }
+  /** Bytes that the kernel has not taken. */
+  get unreadBytes(): number {
+    return this.#socket.writableLength + this.#queue.bytes
+  }
+
+  deliver(bytes: Buffer, owned: boolean): boolean {
+    if (this.#queue.isEmpty) return this.#send(bytes, owned)
+    this.#queue.append(owned ? bytes : Buffer.from(bytes))
+    this.#charge()
+    return true
+  }
+
+  openSlot(): Slot {
+    return this.#queue.open()
+  }
+
+  fillSlot(slot: Slot, answer: Buffer | undefined): void {
+    this.#queue.fill(slot, answer)
+    this.#charge()
+    if (!this.#queue.isReady || this.#drainScheduled) return
+    this.#drainScheduled = true
+    // After all promises that settle with this one, so that their answers leave together.
+    process.nextTick(() => this.#drain())
+  }
+
+  /** The connection is gone. */
+  release(): void {
+    this.#budget.charge(this, this.#chargedBytes, 0)
+    this.#chargedBytes = 0
+  }
+
+  evict(reason: string): void {
+    this.release()
+    this.#onEvict(reason)
+  }
+
+  #drain(): void {
+    this.#drainScheduled = false
+    const ready: Buffer[] = []
+    let length = 0
+    this.#queue.drain(bytes => {
+      ready.push(bytes)
+      length += bytes.length
+    })
+    if (ready.length === 1 || length > slabBytes) {
+      this.#socket.cork()
+      for (const bytes of ready) this.#send(bytes, true)
+      this.#socket.uncork()
+    } else if (length > 0) {
+      this.#send(Buffer.concat(ready, length), true)
+    }
+    this.#charge()
+    this.#onProgress()
+  }
+
+  #send(bytes: Buffer, owned: boolean): boolean {
+    const socket = this.#socket
+    if (socket.destroyed || socket.writableEnded) return true
+    this.#counters.bytesWritten += bytes.length
+    const copied = !owned && this.#mayWait(bytes.length)
+    socket.write(copied ? Buffer.from(bytes) : bytes)
+    if (socket.writableLength === 0) return true
+    const keepsSlab = !owned && !copied
+    if (keepsSlab) this.#slackBytes = slabBytes - bytes.length
+    this.#awaitWritten()
+    this.#charge()
+    return !keepsSlab
+  }
+
+  /** Whether bytes given to the socket now would, or might, have to stay with it. */
+  #mayWait(length: number): boolean {
+    return this.#chargedBytes > 0 || (length <= copiedBytesMax && this.#budget.isCrowded)
+  }
+
+  #awaitWritten(): void {
+    if (this.#awaitsWritten) return
+    this.#awaitsWritten = true
+    this.#socket.write(nothing, this.#written)
+  }
+
+  #written = (error?: Error | null): void => {
+    this.#awaitsWritten = false
+    if (error) return
+    this.#slackBytes = 0
+    if (this.#socket.writableLength > 0) this.#awaitWritten()
+    this.#charge()
+    this.#onProgress()
+  }
+
+  #charge(): void {
+    const unread = this.unreadBytes
+    const bytes = unread === 0 ? 0 : unread + this.#slackBytes
+    if (bytes === this.#chargedBytes || this.#socket.destroyed) return
+    const before = this.#chargedBytes
+    this.#chargedBytes = bytes
+    this.#budget.charge(this, before, bytes)
+  }
+}

@@ -1,0 +1,172 @@
+import { createServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net'
+import { once } from 'node:events'
+import type { Clock } from '../clock.ts'
+import { DelayedFlushes } from '../commands/flush.ts'
+import type { Address, CommandSettings, Node } from '../commands/node.ts'
+import type { DcpService } from '../dcp/service.ts'
+import type { Log } from '../log.ts'
+import type { Bucket } from '../vbucket/bucket.ts'
+import type { Buckets } from '../vbucket/buckets.ts'
+import { Connection } from './connection.ts'
+import type { ServerContext } from './context.ts'
+import { Dispatcher } from './dispatcher.ts'
+import { OperationCounters } from './operation-counters.ts'
+import { OutputBudget } from './output-budget.ts'
+import { OutputSlab } from './output-slab.ts'
+import { WritePressure } from './write-pressure.ts'
+
+const readBytes = 64 * 1024
+/** A frame up to this many times the limit is answered and skipped; beyond, the client is lost. */
+const skipFactor = 16
+const stopReason = 'the server stops'
+
+export interface ServerSettings extends CommandSettings {
+  readonly httpPort: number
+  readonly outputBytesMax: number
+  readonly frameBytesMax: number
+}
+
+export interface ServerOptions {
+  readonly settings: ServerSettings
+  readonly buckets: Buckets
+  readonly dcp: DcpService
+  readonly clock: Clock
+  readonly log: Log
+  /** Where HTTP is served, if not as the settings say. */
+  readonly httpPort?: number
+}
+
+/** Listens for clients and owns their connections. */
+export class Server {
+  readonly counters = new OperationCounters()
+  readonly budget: OutputBudget
+  readonly pressure = new WritePressure()
+  /** What the cluster map says; the HTTP port is known only when that server listens. */
+  readonly address: Address
+  readonly #settings: ServerSettings
+  readonly #log: Log
+  readonly #clock: Clock
+  readonly #dcp: DcpService
+  readonly #flushes: DelayedFlushes
+  readonly #context: ServerContext
+  readonly #connections = new Set<Connection>()
+  readonly #watched = new WeakSet<Bucket>()
+  readonly #listener: NetServer
+  #lastId = 0
+  #closing: Promise<void> | undefined
+  /** Called when the last connection is gone. */
+  #onEmpty: (() => void) | undefined
+
+  constructor(options: ServerOptions) {
+    const { settings, buckets, dcp, clock, log } = options
+    this.#settings = settings
+    this.#log = log
+    this.#clock = clock
+    this.#dcp = dcp
+    this.address = { port: 0, httpPort: options.httpPort ?? settings.httpPort }
+    this.budget = new OutputBudget({ outputBytesMax: settings.outputBytesMax, log })
+    this.#flushes = new DelayedFlushes(clock, log)
+    const { address, counters } = this
+    const connections = this.#connections
+    const node: Node = {
+      buckets,
+      dcp,
+      settings,
+      clock,
+      log,
+      traffic: counters,
+      address,
+      flushes: this.#flushes,
+      startedAtMs: clock.nowMs(),
+      get connections() {
+        return connections.size
+      },
+    }
+    this.#context = {
+      node,
+      readBuffer: Buffer.allocUnsafeSlow(readBytes),
+      slab: new OutputSlab(),
+      budget: this.budget,
+      pressure: this.pressure,
+      counters,
+      dispatcher: new Dispatcher(settings, counters),
+      frameLimits: {
+        maxBodyBytes: settings.frameBytesMax,
+        skipBodyBytes: settings.frameBytesMax * skipFactor,
+      },
+      watchBucket: bucket => this.#watchBucket(bucket),
+    }
+    this.#listener = createServer({ pauseOnConnect: true }, socket => {
+      this.#accept(socket)
+    })
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  /** Fails as `net` does if the address cannot be had. */
+  async listen(host: string, port: number): Promise<{ port: number }> {
+    const listener = this.#listener
+    listener.listen({ host, port, backlog: 1024 })
+    await once(listener, 'listening')
+    listener.on('error', err => this.#log.error({ err }, 'accepting connections failed'))
+    this.address.port = (listener.address() as AddressInfo).port
+    return { port: this.address.port }
+  }
+
+  /**
+   * Stops accepting and reading, answers what has been read, ends the streams, and closes the
+   * connections; those that have not taken their last answers after `graceMs` are cut off.
+   */
+  close({ graceMs }: { graceMs: number }): Promise<void> {
+    this.#closing ??= this.#close(graceMs)
+    return this.#closing
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    this.#flushes.close()
+    if (this.#listener.listening) this.#listener.close()
+    const timer = this.#clock.after(graceMs, () => {
+      this.#log.warn({ connections: this.#connections.size }, 'cutting off clients at the stop')
+      for (const connection of this.#connections) connection.abort(stopReason)
+    })
+    await Promise.all([...this.#connections].map(connection => connection.settle(stopReason)))
+    await this.#dcp.close()
+    for (const connection of this.#connections) connection.endAfterAnswers(stopReason)
+    if (this.#connections.size > 0) await new Promise<void>(resolve => (this.#onEmpty = resolve))
+    timer.cancel()
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#connections.size >= this.#settings.connectionsMax) {
+      this.counters.connectionsRefused++
+      const { remoteAddress, remotePort } = socket
+      const remote = `${remoteAddress}:${remotePort}`
+      const { connectionsMax } = this.#settings
+      this.#log.warn({ remote, connectionsMax }, 'connection refused: the limit is reached')
+      socket.destroy()
+      return
+    }
+    this.counters.connectionsAccepted++
+    const connection = new Connection(this.#context, ++this.#lastId, socket, gone =>
+      this.#forget(gone),
+    )
+    this.#connections.add(connection)
+  }
+
+  #watchBucket(bucket: Bucket): void {
+    if (this.#watched.has(bucket)) return
+    this.#watched.add(bucket)
+    bucket.events.once('deleted', () => {
+      this.#flushes.cancel(bucket)
+      for (const connection of this.#connections) connection.leaveBucket(bucket)
+      this.pressure.drop(bucket)
+    })
+  }
+
+  #forget(connection: Connection): void {
+    this.#connections.delete(connection)
+    if (this.#connections.size === 0) this.#onEmpty?.()
+  }
+}
