@@ -54,11 +54,10 @@ function daemonCommand(print: (text: string) => void): Command {
     .configureOutput({ writeOut: print, writeErr: () => {} })
     .option('--config <file>', `JSON or YAML file with settings (${configVariable})`)
     .option('--check-config', 'Print the effective settings, or what is wrong with them, and exit')
-  for (const group of optionGroups) {
-    for (const [, { flag, kind, meaning, default: value, group: ownGroup }] of optionRows) {
-      if (ownGroup !== group) continue
+  for (const { title, rows } of optionGroups) {
+    for (const [, { flag, kind, meaning, default: value }] of rows) {
       const text = `${meaning} (default: ${kind.format(value)})`
-      command.addOption(new Option(`--${flag} ${kind.placeholder}`, text).helpGroup(`${group}:`))
+      command.addOption(new Option(`--${flag} ${kind.placeholder}`, text).helpGroup(`${title}:`))
     }
   }
   const example = environmentName(options.purgeAgeSeconds.flag)

@@ -8,15 +8,11 @@ import { GiB, KiB, MiB, TiB, type Kind } from './kinds.ts'
  */
 export interface Option<Value = unknown> {
   readonly flag: string
-  readonly group: OptionGroup
   readonly kind: Kind<Value>
   readonly default: Value
   /** One sentence for `--help` and the README: what it does and, where not plain, why the default. */
   readonly meaning: string
 }
-
-export const optionGroups = ['Serving', 'Storage', 'Limits', 'Streams', 'Purging', 'Logs'] as const
-export type OptionGroup = (typeof optionGroups)[number]
 
 const minute = 60
 const hour = 60 * minute
@@ -25,7 +21,6 @@ const day = 24 * hour
 const serving = {
   data: {
     flag: 'data',
-    group: 'Serving',
     kind: is.folder(),
     default: './data',
     meaning:
@@ -33,49 +28,42 @@ const serving = {
   },
   host: {
     flag: 'host',
-    group: 'Serving',
     kind: is.address(),
     default: '127.0.0.1',
     meaning: 'Address to listen at; loopback only, as there are no users and passwords yet',
   },
   port: {
     flag: 'port',
-    group: 'Serving',
     kind: is.port(),
     default: 11_210,
     meaning: 'Port for clients (memcached binary, Couchbase KV and DCP); 0 picks a free one',
   },
   httpPort: {
     flag: 'http-port',
-    group: 'Serving',
     kind: is.port(),
     default: 8_091,
     meaning: 'Port for /metrics, /healthz and /readyz; 0 picks a free one',
   },
   vbuckets: {
     flag: 'vbuckets',
-    group: 'Serving',
     kind: is.powerOfTwo({ min: 1, max: 1024 }),
     default: 1024,
     meaning: 'Vbuckets of a new bucket, a power of two; fixed once the bucket exists',
   },
   ack: {
     flag: 'ack',
-    group: 'Serving',
     kind: is.choice(['memory', 'disk']),
     default: 'memory',
     meaning: 'When a write is acknowledged: in memory and queued for commit, or fsynced',
   },
   stopGraceSeconds: {
     flag: 'stop-grace',
-    group: 'Serving',
     kind: is.duration({ max: hour }),
     default: 5,
     meaning: 'At a stop, how long connections have to take their last answers',
   },
   stopDeadlineSeconds: {
     flag: 'stop-deadline',
-    group: 'Serving',
     kind: is.duration({ min: 1, max: day }),
     default: 60,
     meaning: 'At a stop, after this the process ends even if the last commit has not',
@@ -85,7 +73,6 @@ const serving = {
 const storage = {
   environments: {
     flag: 'environments',
-    group: 'Storage',
     kind: is.count({ min: 1, max: 64 }),
     default: 4,
     meaning:
@@ -93,28 +80,24 @@ const storage = {
   },
   mapSizeBytes: {
     flag: 'map-size',
-    group: 'Storage',
     kind: is.bytes({ min: 16 * MiB, max: 16 * TiB }),
     default: 64 * GiB,
     meaning: 'Address space reserved for each environment: the most it can hold, not what it takes',
   },
   changeLogBytes: {
     flag: 'change-log',
-    group: 'Storage',
     kind: is.bytes({ min: MiB, max: 64 * GiB }),
     default: 64 * MiB,
     meaning: 'Committed changes of a bucket kept in memory, for streams that are nearly up to date',
   },
   unflushedSoftBytes: {
     flag: 'unflushed-soft',
-    group: 'Storage',
     kind: is.bytes({ min: MiB, max: 64 * GiB }),
     default: 64 * MiB,
     meaning: 'Bytes not yet committed beyond which the sockets of writers are no longer read',
   },
   unflushedHardBytes: {
     flag: 'unflushed-hard',
-    group: 'Storage',
     kind: is.bytes({ min: MiB, max: 64 * GiB }),
     default: 256 * MiB,
     meaning: 'Bytes not yet committed beyond which writes are answered TMPFAIL',
@@ -124,35 +107,30 @@ const storage = {
 const limits = {
   connectionsMax: {
     flag: 'connections-max',
-    group: 'Limits',
     kind: is.count({ min: 1, max: 1_000_000 }),
     default: 10_000,
     meaning: 'Client connections at once; a further one is closed at accept',
   },
   outputBytesMax: {
     flag: 'output-max',
-    group: 'Limits',
     kind: is.bytes({ min: 64 * KiB, max: GiB }),
     default: 8 * MiB,
     meaning: 'Answers a connection may leave unread before its requests are no longer read',
   },
   keyBytesMax: {
     flag: 'key-max',
-    group: 'Limits',
     kind: is.bytes({ min: 1, max: 250 }),
     default: 250,
     meaning: 'Longest key; 250 is what memcached clients expect',
   },
   valueBytesMax: {
     flag: 'value-max',
-    group: 'Limits',
     kind: is.bytes({ min: 1, max: 256 * MiB }),
     default: 20 * MiB,
     meaning: 'Longest value; beyond it a write is answered E2BIG and the connection stays',
   },
   frameBytesMax: {
     flag: 'frame-max',
-    group: 'Limits',
     kind: is.bytes({ min: 4 * KiB, max: 512 * MiB }),
     default: 21 * MiB,
     meaning: 'Longest request; room for a value, its key and what surrounds them',
@@ -162,7 +140,6 @@ const limits = {
 const streams = {
   backfillGraceSeconds: {
     flag: 'backfill-grace',
-    group: 'Streams',
     kind: is.duration({ max: 30 * day }),
     default: minute,
     meaning:
@@ -170,70 +147,60 @@ const streams = {
   },
   backfillGraceMaxSeconds: {
     flag: 'backfill-grace-max',
-    group: 'Streams',
     kind: is.duration({ max: 30 * day }),
     default: hour,
     meaning: 'Longest grace a client may ask for',
   },
   backfillResumeDefault: {
     flag: 'backfill-resume-default',
-    group: 'Streams',
     kind: is.boolean(),
     default: false,
     meaning: 'Whether clients that do not negotiate backfill_resume get it too',
   },
   parkedMax: {
     flag: 'parked-max',
-    group: 'Streams',
     kind: is.count({ max: 1_000_000 }),
     default: 4_096,
     meaning: 'Vbuckets with a parked snapshot in all; past it the oldest deadline expires early',
   },
   parkedPerClientMax: {
     flag: 'parked-per-client-max',
-    group: 'Streams',
     kind: is.count({ max: 1_000_000 }),
     default: 1_024,
     meaning: 'Vbuckets with a parked snapshot of one client',
   },
   pinnedBytesMax: {
     flag: 'pinned-bytes-max',
-    group: 'Streams',
     kind: is.bytes({ max: 16 * TiB }),
     default: 4 * GiB,
     meaning: 'Disk that snapshots may keep from reuse; past it parked ones expire early',
   },
   readerSlotsMax: {
     flag: 'reader-slots-max',
-    group: 'Streams',
     kind: is.count({ min: 1, max: 1_000 }),
     default: 120,
     meaning: 'LMDB read transactions that snapshots may hold in one environment',
   },
   backfillSlabBytes: {
     flag: 'backfill-slab',
-    group: 'Streams',
     kind: is.bytes({ min: 4 * KiB, max: 64 * MiB }),
     default: 256 * KiB,
     meaning: 'What a backfill reads from disk and hands over at a time',
   },
   dcpBufferBytes: {
     flag: 'dcp-buffer',
-    group: 'Streams',
     kind: is.bytes({ min: 64 * KiB, max: GiB }),
     default: 20 * MiB,
     meaning: 'Stream bytes a connection may have under way; clients may negotiate less',
   },
   connectionNameBytesMax: {
     flag: 'connection-name-max',
-    group: 'Streams',
     kind: is.bytes({ min: 1, max: 250 }),
     default: 200,
     meaning: 'Longest name of a DCP connection',
   },
   noopIntervalSeconds: {
     flag: 'noop-interval',
-    group: 'Streams',
     kind: is.duration({ min: 1, max: day }),
     default: 2 * minute,
     meaning: 'How often a quiet stream connection that asked for no-ops is probed',
@@ -243,21 +210,18 @@ const streams = {
 const purging = {
   purgeAgeSeconds: {
     flag: 'purge-age',
-    group: 'Purging',
     kind: is.duration({ max: 10_000 * day }),
     default: 3 * day,
     meaning: 'Age at which a tombstone is purged; clients away for longer may have to start over',
   },
   purgeIntervalSeconds: {
     flag: 'purge-interval',
-    group: 'Purging',
     kind: is.duration({ min: 0.01, max: 30 * day }),
     default: minute,
     meaning: 'How often old tombstones are looked for',
   },
   purgeHoldMaxSeconds: {
     flag: 'purge-hold-max',
-    group: 'Purging',
     kind: is.duration({ max: 365 * day }),
     default: day,
     meaning:
@@ -265,7 +229,6 @@ const purging = {
   },
   expiryPagerIntervalSeconds: {
     flag: 'expiry-pager-interval',
-    group: 'Purging',
     kind: is.duration({ min: 0.01, max: 30 * day }),
     default: minute,
     meaning: 'How often expired documents that nobody read are looked for and deleted',
@@ -275,14 +238,12 @@ const purging = {
 const logs = {
   logLevel: {
     flag: 'log-level',
-    group: 'Logs',
     kind: is.choice(['debug', 'info', 'warn', 'error', 'silent']),
     default: 'info',
     meaning: 'Least severe line that is written (JSON lines on standard error)',
   },
   logKeys: {
     flag: 'log-keys',
-    group: 'Logs',
     kind: is.boolean(),
     default: false,
     meaning: 'Write document keys into the log; otherwise they are user data and redacted',
@@ -293,12 +254,22 @@ const logs = {
 export const options = { ...serving, ...storage, ...limits, ...streams, ...purging, ...logs }
 
 export type SettingName = keyof typeof options
+type Rows = readonly (readonly [SettingName, Option])[]
+
+const rowsOf = (table: object): Rows => Object.entries(table) as unknown as Rows
+
+/** Rows by what they are about, for `--help`. */
+export const optionGroups: readonly { readonly title: string; readonly rows: Rows }[] = [
+  { title: 'Serving', rows: rowsOf(serving) },
+  { title: 'Storage', rows: rowsOf(storage) },
+  { title: 'Limits', rows: rowsOf(limits) },
+  { title: 'Streams', rows: rowsOf(streams) },
+  { title: 'Purging', rows: rowsOf(purging) },
+  { title: 'Logs', rows: rowsOf(logs) },
+]
 
 /** Rows as a list, for code that treats all settings alike. */
-export const optionRows = Object.entries(options) as unknown as readonly (readonly [
-  SettingName,
-  Option,
-])[]
+export const optionRows: Rows = rowsOf(options)
 
 export function environmentName(flag: string): string {
   return `HOLDFAST_${flag.toUpperCase().replaceAll('-', '_')}`
