@@ -1,0 +1,142 @@
+/** Prepares backfills: pins a snapshot for them, or takes up one that was kept. */
+import { StreamEndReason } from '../../protocol/dcp/stream-end.ts'
+import { OperatorError } from '../errors.ts'
+import type { SnapshotReference } from '../storage/snapshots.ts'
+import type { Vbucket } from '../vbucket/vbucket.ts'
+import type { BackfillPlan, PinnedReference } from './backfill.ts'
+import type { HeldSnapshot } from './parking/held-snapshot.ts'
+import { SharedReference } from './parking/shared-reference.ts'
+import type { ProducerCore } from './producer-core.ts'
+import { bytesUpTo, placeIn, takeReference } from './resumption.ts'
+
+export interface BackfillPosition {
+  /** Everything up to here has been sent. */
+  afterSeqno: number
+  activeOnly: boolean
+  toleratedPurgeSeqno: number
+}
+
+/** Why a snapshot does not serve: tombstones the client needs are gone from it. */
+export type PinRefusal = typeof StreamEndReason.rollback | typeof StreamEndReason.backfillFailed
+
+/** Pins a snapshot that shows at least `atLeastSeqno`. */
+export async function pinBackfill(
+  producer: ProducerCore,
+  vbucket: Vbucket,
+  position: BackfillPosition,
+  atLeastSeqno: number,
+): Promise<BackfillPlan | PinRefusal> {
+  const snapshot = await pin(producer, vbucket, atLeastSeqno)
+  if (snapshot === undefined) return StreamEndReason.backfillFailed
+  const { afterSeqno, toleratedPurgeSeqno } = position
+  const missing = snapshot.purgeSeqno > Math.max(afterSeqno, toleratedPurgeSeqno)
+  if (snapshot.persistedSeqno <= afterSeqno || (missing && afterSeqno > 0)) {
+    snapshot.release()
+    return missing ? StreamEndReason.rollback : StreamEndReason.backfillFailed
+  }
+  producer.counters.backfillsStarted++
+  const bounds = { snapshotStart: afterSeqno, snapshotEnd: snapshot.persistedSeqno }
+  if (producer.deliveries === undefined) {
+    const reference = new HoldingReference(producer, snapshot)
+    return { ...bounds, reference, afterSeqno, held: undefined }
+  }
+  const reference = new SharedReference(snapshot)
+  const held = holdOf(producer, vbucket.id, reference, {
+    ...bounds,
+    uuid: vbucket.failoverLog.vbuuid,
+    activeOnly: position.activeOnly,
+    sentBytes: 0,
+    sentSeqno: afterSeqno,
+    knownSeqno: afterSeqno,
+  })
+  return { ...bounds, reference: reference.share(), afterSeqno, held }
+}
+
+/** Goes on in a snapshot that was kept. Its marker names the same bounds as before. */
+export function resumeBackfill(
+  producer: ProducerCore,
+  before: HeldSnapshot,
+  start: number,
+  activeOnly: boolean,
+): BackfillPlan {
+  const { vbid, uuid, snapshotStart, snapshotEnd } = before
+  const sentBytes = bytesUpTo(before, start)
+  const reference = takeReference(producer, before)
+  const seqnos = { sentSeqno: start, knownSeqno: start }
+  const bounds = { uuid, snapshotStart, snapshotEnd }
+  const held = holdOf(producer, vbid, reference, { ...bounds, activeOnly, sentBytes, ...seqnos })
+  return { snapshotStart, snapshotEnd, reference: reference.share(), afterSeqno: start, held }
+}
+
+async function pin(
+  producer: ProducerCore,
+  vbucket: Vbucket,
+  atLeastSeqno: number,
+): Promise<SnapshotReference | undefined> {
+  const { bucket, reaper, log, holder } = producer
+  try {
+    // A snapshot on disk can only show what is there.
+    if (vbucket.persistedSeqno < atLeastSeqno) await bucket.whenPersisted(vbucket.id, atLeastSeqno)
+    reaper.makeRoom(bucket)
+    return await bucket.snapshots.pin(vbucket.id, {
+      holder: producer.deliveries?.client ?? holder,
+      reason: `backfill for ${producer.connectionName}`,
+      atLeastSeqno,
+    })
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error
+    const { code, message, hint } = error
+    log.error({ vbid: vbucket.id, code, hint }, `cannot pin a snapshot: ${message}`)
+    return undefined
+  }
+}
+
+type HeldFields = Pick<
+  HeldSnapshot,
+  'uuid' | 'snapshotStart' | 'snapshotEnd' | 'activeOnly' | 'sentBytes' | 'sentSeqno' | 'knownSeqno'
+>
+
+function holdOf(
+  producer: ProducerCore,
+  vbid: number,
+  reference: SharedReference,
+  fields: HeldFields,
+): HeldSnapshot {
+  const { bucket } = producer
+  const { client } = producer.deliveries!
+  return {
+    ...fields,
+    purgeSeqno: reference.snapshot.purgeSeqno,
+    client,
+    place: placeIn(producer, vbid)!,
+    bucket,
+    vbid,
+    reference,
+    purgeHolder: client,
+    parkedAtMs: undefined,
+    deadlineMs: 0,
+    onTaken: undefined,
+  }
+}
+
+/** The snapshot of a stream that nobody resumes: its end holds the purger while it is in use. */
+class HoldingReference implements PinnedReference {
+  readonly snapshot: SnapshotReference
+  readonly #producer: ProducerCore
+  #isHeld = true
+
+  constructor(producer: ProducerCore, snapshot: SnapshotReference) {
+    this.snapshot = snapshot
+    this.#producer = producer
+    const { bucket, holder } = producer
+    bucket.holds.set(snapshot.vbid, holder, snapshot.persistedSeqno, Infinity, false)
+  }
+
+  release(): void {
+    if (!this.#isHeld) return
+    this.#isHeld = false
+    const { bucket, holder } = this.#producer
+    bucket.holds.release(this.snapshot.vbid, holder)
+    this.snapshot.release()
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * One disk snapshot being sent: its marker, then slabs of frames that a worker reads out of the
+ * pinned snapshot. At most one slab is here at a time; the next is read when it has been sent, so
+ * that a slow client costs one slab and nothing else.
+ */
+import { headerLength } from '../../protocol/header.ts'
+import { readSeqno } from '../../protocol/bytes.ts'
+import { encodeSeqnoAdvanced, seqnoAdvancedLength } from '../../protocol/dcp/seqno-advanced.ts'
+import { MarkerFlag } from '../../protocol/dcp/snapshot-marker.ts'
+import type { FrameForm } from '../storage/record-frame.ts'
+import type { Scan, ScanSlab, SnapshotReference } from '../storage/snapshots.ts'
+import type { HeldSnapshot } from './parking/held-snapshot.ts'
+import { cutFrames, type Outbox } from './outbox.ts'
+
+export interface PinnedReference {
+  readonly snapshot: SnapshotReference
+  release(): void
+}
+
+export interface BackfillPlan {
+  /** Released when the backfill is closed. */
+  reference: PinnedReference
+  /** The bounds its marker names. */
+  snapshotStart: number
+  snapshotEnd: number
+  /** What the client has: above the start when it goes on in the middle. */
+  afterSeqno: number
+  /** The client's claim to the snapshot, if it may come back for it. */
+  held: HeldSnapshot | undefined
+}
+
+export interface BackfillOptions extends BackfillPlan {
+  vbid: number
+  outbox: Outbox
+  form: FrameForm
+  writeMarker(startSeqno: number, endSeqno: number, flags: number, purgeSeqno: number): void
+}
+
+/** 'next': its slab has been sent and another is to be read. 'waiting': for that slab. */
+export type BackfillStep = 'more' | 'next' | 'whole' | 'waiting'
+
+export class Backfill {
+  readonly snapshotStart: number
+  readonly snapshotEnd: number
+  readonly held: HeldSnapshot | undefined
+  readonly #options: BackfillOptions
+  readonly #scan: Scan
+  #slab: ScanSlab | undefined
+  #offset = 0
+  #sentSeqno: number
+  #isMarked = false
+  #isClosed = false
+  /** Bytes of frames sent. */
+  sentBytes = 0
+
+  constructor(options: BackfillOptions) {
+    const { reference, snapshotStart, snapshotEnd, afterSeqno, held, form } = options
+    this.#options = options
+    this.snapshotStart = snapshotStart
+    this.snapshotEnd = snapshotEnd
+    this.held = held
+    this.#sentSeqno = afterSeqno
+    this.#scan = reference.snapshot.scan({ afterSeqno, toSeqno: snapshotEnd, form })
+  }
+
+  get sentSeqno(): number {
+    return this.#sentSeqno
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** Asks the worker for the next slab, once the one before has been sent. */
+  async read(slabBytes: number): Promise<void> {
+    const slab = await this.#scan.next(slabBytes)
+    if (this.#isClosed) return
+    this.#slab = slab
+    this.#offset = 0
+  }
+
+  /** Sends up to `room` bytes, or one frame more. */
+  step(room: number): BackfillStep {
+    const slab = this.#slab
+    if (slab === undefined) return 'waiting'
+    this.#mark()
+    const { outbox } = this.#options
+    if (this.#offset < slab.bytes.length) this.#send(slab, room)
+    if (this.#offset < slab.bytes.length) return 'more'
+    this.#slab = undefined
+    if (!slab.done) return 'next'
+    if (this.#sentSeqno < this.snapshotEnd) this.#advance(outbox)
+    return 'whole'
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#slab = undefined
+    this.#scan.close()
+    this.#options.reference.release()
+  }
+
+  #mark(): void {
+    if (this.#isMarked) return
+    this.#isMarked = true
+    const { snapshot } = this.#options.reference
+    const flags = MarkerFlag.disk | MarkerFlag.checkpoint
+    this.#options.writeMarker(this.snapshotStart, this.snapshotEnd, flags, snapshot.purgeSeqno)
+  }
+
+  #send(slab: ScanSlab, room: number): void {
+    const { bytes } = slab
+    const { outbox } = this.#options
+    const from = this.#offset
+    if (bytes.length - from <= room) {
+      outbox.pass(from === 0 ? bytes : bytes.subarray(from))
+      this.#offset = bytes.length
+      this.#sentSeqno = slab.lastSeqno
+    } else {
+      const { end, last } = cutFrames(bytes, from, room)
+      outbox.pass(bytes.subarray(from, end))
+      this.#offset = end
+      // All three kinds of change begin their extras with the seqno.
+      this.#sentSeqno = readSeqno(bytes, last + headerLength)
+    }
+    this.sentBytes += this.#offset - from
+  }
+
+  /** The snapshot's end is no frame that is sent: the client is told that it has all of it. */
+  #advance(outbox: Outbox): void {
+    const { vbid, form } = this.#options
+    const offset = outbox.reserve(seqnoAdvancedLength)
+    const message = { vbid, opaque: form.opaque, seqno: this.snapshotEnd }
+    encodeSeqnoAdvanced(outbox.slab, offset, message)
+    outbox.commit(seqnoAdvancedLength)
+    this.#sentSeqno = this.snapshotEnd
+  }
+}

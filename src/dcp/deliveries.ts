@@ -1,0 +1,171 @@
+/**
+ * What one connection's resumable streams have under way: confirms receipts, keeps purge holds up
+ * to date, and moves snapshots to the parking lot when the connection goes away.
+ */
+import type { Clock } from '../clock.ts'
+import type { Bucket } from '../vbucket/bucket.ts'
+import { Delivery } from './delivery.ts'
+import type { HeldSnapshot, ReleaseCause } from './parking/held-snapshot.ts'
+import type { ParkingLot } from './parking/parking-lot.ts'
+import { Receipts } from './receipts.ts'
+
+export interface DeliveriesOptions {
+  lot: ParkingLot
+  clock: Clock
+  bucket: Bucket
+  /** The newest delivery of a client and vbucket: an older connection's gives way to it. */
+  claims: Map<string, Delivery>
+  client: string
+  graceMs: number
+  purgeHoldMaxMs: number
+  /** Where the connection stands, in bytes of stream frames. */
+  positions: Positions
+}
+
+export interface Positions {
+  /** Sent, whether or not it has left this process. */
+  readonly sent: number
+  /** Taken by the kernel. */
+  readonly taken: number
+  /** Acknowledged by flow control. */
+  readonly acked: number
+  /** Read by the client, as an answered no-op proves; Infinity if none are sent. */
+  readonly answered: number
+}
+
+const holdIntervalMs = 1000
+
+export class Deliveries {
+  readonly client: string
+  readonly #options: DeliveriesOptions
+  readonly #receipts: Receipts
+  readonly #byVbid = new Map<number, Delivery>()
+  readonly #unconfirmed = new Set<Delivery>()
+  #holdsAtMs = 0
+
+  constructor(options: DeliveriesOptions) {
+    this.client = options.client
+    this.#options = options
+    this.#receipts = new Receipts(options.graceMs)
+  }
+
+  get graceMs(): number {
+    return this.#options.graceMs
+  }
+
+  of(vbid: number): Delivery | undefined {
+    return this.#byVbid.get(vbid)
+  }
+
+  /** Begins to account for a new stream; the client presented `startSeqno`. */
+  open(vbid: number, startSeqno: number): Delivery {
+    const { bucket, clock, claims, client, graceMs, purgeHoldMaxMs } = this.#options
+    const key = `${client} ${vbid}`
+    claims.get(key)?.disown()
+    this.#drop(this.#byVbid.get(vbid))
+    const delivery = new Delivery({
+      bucket,
+      vbid,
+      purgeHolder: client,
+      startSeqno,
+      nowMs: clock.monotonicMs(),
+      graceMs,
+      purgeHoldMaxMs,
+    })
+    claims.set(key, delivery)
+    this.#byVbid.set(vbid, delivery)
+    return delivery
+  }
+
+  hold(held: HeldSnapshot): void {
+    this.#options.lot.hold(held)
+    this.#byVbid.get(held.vbid)!.add(held)
+  }
+
+  sent(vbid: number, seqno: number, bytes: number, completes: HeldSnapshot | undefined): void {
+    const delivery = this.#byVbid.get(vbid)
+    if (delivery === undefined) return
+    const { clock, positions } = this.#options
+    const snapshot = completes ?? delivery.held.at(-1)
+    if (snapshot !== undefined && seqno <= snapshot.snapshotEnd) {
+      snapshot.sentSeqno = seqno
+      snapshot.sentBytes += bytes
+    }
+    delivery.sent(seqno, positions.sent, clock.monotonicMs(), completes)
+    this.#unconfirmed.add(delivery)
+  }
+
+  /** Something was acknowledged or answered, or time has passed. */
+  confirm(): void {
+    const { clock, positions, lot } = this.#options
+    const nowMs = clock.monotonicMs()
+    this.#receipts.sample(nowMs, positions.taken)
+    const position = this.#receipts.position(nowMs, positions.acked, positions.answered)
+    for (const delivery of this.#unconfirmed) {
+      for (const held of delivery.confirm(position, nowMs)) {
+        lot.release(held, 'received', clock.nowMs())
+      }
+      if (delivery.hasUnconfirmed) continue
+      this.#unconfirmed.delete(delivery)
+      this.#dropIfDone(delivery)
+    }
+    if (nowMs - this.#holdsAtMs < holdIntervalMs) return
+    this.#holdsAtMs = nowMs
+    for (const delivery of this.#byVbid.values()) delivery.updateHold(nowMs)
+  }
+
+  /** A stream has sent everything; what is under way of it is still accounted for. */
+  finish(vbid: number): void {
+    const delivery = this.#byVbid.get(vbid)
+    if (delivery === undefined) return
+    delivery.isFinished = true
+    this.#dropIfDone(delivery)
+  }
+
+  /** The client is done with a vbucket, or can no longer go on in it. */
+  release(vbid: number, cause: ReleaseCause): void {
+    const delivery = this.#byVbid.get(vbid)
+    if (delivery === undefined) return
+    const nowMs = this.#options.clock.nowMs()
+    for (const held of delivery.held.slice()) this.#options.lot.release(held, cause, nowMs)
+    delivery.releaseHold()
+    this.#drop(delivery)
+  }
+
+  releaseAll(cause: ReleaseCause): void {
+    for (const vbid of this.#byVbid.keys()) this.release(vbid, cause)
+  }
+
+  /** The connection is gone: keeps for the grace what its client may come back for. */
+  park(): HeldSnapshot[] {
+    const { clock, lot, graceMs } = this.#options
+    const nowMs = clock.nowMs()
+    this.confirm()
+    const parked: HeldSnapshot[] = []
+    for (const delivery of this.#byVbid.values()) {
+      for (const held of delivery.held.slice()) {
+        lot.park(held, nowMs, nowMs + graceMs)
+        parked.push(held)
+      }
+      delivery.leaveHold(clock.monotonicMs(), nowMs)
+      this.#drop(delivery)
+    }
+    return parked
+  }
+
+  /** The client has all that its stream had for it: nothing is held any more. */
+  #dropIfDone(delivery: Delivery): void {
+    if (!delivery.isFinished || delivery.hasUnconfirmed || delivery.held.length > 0) return
+    delivery.releaseHold()
+    this.#drop(delivery)
+  }
+
+  #drop(delivery: Delivery | undefined): void {
+    if (delivery === undefined) return
+    const { claims, client } = this.#options
+    const key = `${client} ${delivery.vbid}`
+    if (claims.get(key) === delivery) claims.delete(key)
+    this.#byVbid.delete(delivery.vbid)
+    this.#unconfirmed.delete(delivery)
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The in-memory phase of a stream: snapshots taken from the change log, each up to what is the
+ * newest change when it begins. Within a snapshot a key is sent once, in its newest version.
+ *
+ * Changes are encoded into the outbox's slab a step at a time; nothing is kept for a slow client.
+ * When the log has meanwhile given up what the client still needs, the phase is over and the
+ * stream goes back to the disk.
+ */
+import { MarkerFlag } from '../../protocol/dcp/snapshot-marker.ts'
+import { frameLength, writeFrame, type FrameForm } from '../storage/record-frame.ts'
+import { RecordView } from '../storage/record.ts'
+import type { ChangeLog } from '../vbucket/change-log.ts'
+import type { Vbucket } from '../vbucket/vbucket.ts'
+import type { Outbox } from './outbox.ts'
+
+export interface InMemoryOptions {
+  vbucket: Vbucket
+  changes: ChangeLog
+  outbox: Outbox
+  form: FrameForm
+  /** Everything up to this seqno has been sent. */
+  afterSeqno: number
+  writeMarker(startSeqno: number, endSeqno: number, flags: number): void
+}
+
+/** 'whole': a snapshot has just been sent whole. 'behind': the log does not reach back enough. */
+export type InMemoryStep = 'more' | 'whole' | 'idle' | 'behind'
+
+const skippedCostBytes = 32
+
+const view = new RecordView()
+
+export class InMemoryPhase {
+  readonly #options: InMemoryOptions
+  #cursor: number
+  #snapshotEnd: number
+  #sentSeqno: number
+  #flags: number = MarkerFlag.memory | MarkerFlag.checkpoint
+
+  constructor(options: InMemoryOptions) {
+    this.#options = options
+    this.#cursor = options.afterSeqno
+    this.#snapshotEnd = options.afterSeqno
+    this.#sentSeqno = options.afterSeqno
+  }
+
+  /** Everything up to here has been sent, or a newer version of it will be. */
+  get cursor(): number {
+    return this.#cursor
+  }
+
+  /** Of the last frame sent. */
+  get sentSeqno(): number {
+    return this.#sentSeqno
+  }
+
+  /** Of the snapshot that is being sent, or was sent last. */
+  get snapshotEnd(): number {
+    return this.#snapshotEnd
+  }
+
+  /** Sends up to `room` bytes, or one frame more. */
+  step(room: number): InMemoryStep {
+    const { vbucket, changes, outbox, form } = this.#options
+    if (this.#cursor === this.#snapshotEnd) {
+      if (vbucket.highSeqno <= this.#cursor) return 'idle'
+      if (!this.#reaches(vbucket)) return 'behind'
+      this.#begin(vbucket.highSeqno)
+    }
+    for (let bytes = 0; bytes < room;) {
+      const seqno = this.#cursor + 1
+      if (!changes.at(vbucket.id, seqno, view)) return 'behind'
+      const newer = changes.supersededBy(view)
+      if (newer === 0 || newer > this.#snapshotEnd) {
+        const length = frameLength(view, form)
+        const offset = outbox.reserve(length)
+        writeFrame(view, form, outbox.slab, offset)
+        outbox.commit(length)
+        bytes += length
+        this.#sentSeqno = seqno
+      } else {
+        // Passing over a change takes time too.
+        bytes += skippedCostBytes
+      }
+      this.#cursor = seqno
+      if (seqno === this.#snapshotEnd) return 'whole'
+    }
+    return 'more'
+  }
+
+  #reaches(vbucket: Vbucket): boolean {
+    const lowest = this.#options.changes.lowestSeqno(vbucket.id, vbucket.highSeqno)
+    return lowest <= this.#cursor + 1
+  }
+
+  #begin(endSeqno: number): void {
+    this.#options.writeMarker(this.#cursor, endSeqno, this.#flags)
+    this.#snapshotEnd = endSeqno
+    // Only the first snapshot of a phase opens a checkpoint; the next ones continue it.
+    this.#flags = MarkerFlag.memory
+  }
+}

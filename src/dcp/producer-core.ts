@@ -1,0 +1,36 @@
+import type { Clock } from '../clock.ts'
+import type { Log } from '../log.ts'
+import type { FrameForm } from '../storage/record-frame.ts'
+import type { Bucket } from '../vbucket/bucket.ts'
+import type { Negotiated } from './controls.ts'
+import type { DcpCounters } from './counters.ts'
+import type { Deliveries } from './deliveries.ts'
+import type { ParkingLot } from './parking/parking-lot.ts'
+import type { Reaper } from './parking/reaper.ts'
+import type { Stream, StreamHost } from './stream.ts'
+
+/** What opening a stream needs of its producer. */
+export interface ProducerCore {
+  readonly bucket: Bucket
+  readonly user: string
+  readonly connectionName: string
+  readonly clock: Clock
+  readonly log: Log
+  readonly counters: DcpCounters
+  readonly lot: ParkingLot
+  readonly reaper: Reaper
+  readonly negotiated: Negotiated
+  /** Of the frames, as DCP_OPEN asked for them. */
+  readonly form: Omit<FrameForm, 'opaque' | 'expiryOpcode'>
+  /** Names this connection's pins and holds. */
+  readonly holder: string
+  readonly host: StreamHost
+  /** undefined: its streams are not resumable. */
+  readonly deliveries: Deliveries | undefined
+  readonly streams: Map<number, Stream>
+  /** Vbuckets whose stream requests are being decided. */
+  readonly opening: Set<number>
+  readonly isClosed: boolean
+  /** Snapshots resumed since the log was told. */
+  resumed: number
+}

@@ -1,0 +1,347 @@
+/**
+ * One DCP connection: what its client negotiated, its streams, and what becomes of them when the
+ * connection goes away. Its parts: the pump sends, flow control and no-ops watch the link, the
+ * deliveries account for what resumable streams have under way.
+ */
+import { dcpNoopLength, encodeDcpNoop } from '../../protocol/dcp/noop.ts'
+import { encodeFailoverLog } from '../../protocol/dcp/failover-log.ts'
+import { MarkerVersion } from '../../protocol/dcp/snapshot-marker.ts'
+import { StreamEndReason } from '../../protocol/dcp/stream-end.ts'
+import type { StreamRequest } from '../../protocol/dcp/stream-request.ts'
+import { Status } from '../../protocol/status.ts'
+import type { Clock } from '../clock.ts'
+import type { Log } from '../log.ts'
+import type { Bucket } from '../vbucket/bucket.ts'
+import { pinBackfill } from './backfill-plan.ts'
+import type { BackfillPlan } from './backfill.ts'
+import { control, type Negotiated } from './controls.ts'
+import type { DcpCounters } from './counters.ts'
+import { Deliveries } from './deliveries.ts'
+import type { Delivery } from './delivery.ts'
+import { FlowControl } from './flow-control.ts'
+import { LinkPositions } from './link-positions.ts'
+import { NoopTimer } from './noop.ts'
+import type { ConnectionForm } from './open-request.ts'
+import { Outbox } from './outbox.ts'
+import type { DcpOutput } from './output.ts'
+import { clientOf, resumeByDefault } from './parking/identity.ts'
+import { ReleaseCause, type HeldSnapshot } from './parking/held-snapshot.ts'
+import type { ParkingLot } from './parking/parking-lot.ts'
+import type { Reaper } from './parking/reaper.ts'
+import type { ProducerCore } from './producer-core.ts'
+import { Pump } from './pump.ts'
+import { sharedSeqno } from './rollback.ts'
+import { ScanTurns } from './scan-turns.ts'
+import type { DcpSettings } from './settings.ts'
+import type { Stream, StreamHost } from './stream.ts'
+import { causeOf, logEnd } from './stream-end.ts'
+import { openStream, type StreamAnswer } from './stream-opening.ts'
+import { mayRead } from './stream-request.ts'
+
+export interface ProducerOptions {
+  name: string
+  user: string
+  bucket: Bucket
+  form: ConnectionForm
+  output: DcpOutput
+  /** Names this connection, also beyond a restart: for its pins and holds. */
+  holder: string
+  settings: DcpSettings
+  clock: Clock
+  log: Log
+  lot: ParkingLot
+  reaper: Reaper
+  counters: DcpCounters
+  claims: Map<string, Delivery>
+  /** It is gone: nothing of it needs to be kept in mind. */
+  onClosed: (producer: Producer) => void
+}
+
+export class Producer implements ProducerCore, StreamHost {
+  readonly user: string
+  readonly connectionName: string
+  readonly bucket: Bucket
+  readonly clock: Clock
+  readonly log: Log
+  readonly counters: DcpCounters
+  readonly lot: ParkingLot
+  readonly reaper: Reaper
+  readonly form: ConnectionForm
+  readonly holder: string
+  readonly streams = new Map<number, Stream>()
+  readonly opening = new Set<number>()
+  readonly negotiated: Negotiated
+  readonly flow = new FlowControl()
+  readonly noop: NoopTimer
+  readonly outbox: Outbox
+  readonly pump: Pump
+  readonly turns = new ScanTurns()
+  readonly slabBytes: number
+  readonly openedAtMs: number
+  isClosed = false
+  hasStreamed = false
+  /** Snapshots resumed since the log was told. */
+  resumed = 0
+  readonly #options: ProducerOptions
+  #deliveries: Deliveries | undefined
+
+  constructor(options: ProducerOptions) {
+    const { settings, clock, output } = options
+    this.#options = options
+    this.user = options.user
+    this.connectionName = options.name
+    this.bucket = options.bucket
+    this.clock = clock
+    this.log = options.log
+    this.counters = options.counters
+    this.lot = options.lot
+    this.reaper = options.reaper
+    this.form = options.form
+    this.holder = options.holder
+    this.negotiated = {
+      markerVersion: MarkerVersion.v1,
+      expiryOpcode: false,
+      streamEndOnClose: false,
+      resume: resumeByDefault(settings),
+    }
+    this.noop = new NoopTimer(settings.noopIntervalSeconds * 1000)
+    this.outbox = new Outbox(output, this.flow)
+    this.slabBytes = settings.backfillSlabBytes
+    const queuedBytesMax = Math.min(2 * this.slabBytes, settings.dcpBufferBytes)
+    const { outbox, flow, slabBytes } = this
+    this.pump = new Pump({ outbox, flow, slabBytes, queuedBytesMax })
+    this.openedAtMs = clock.nowMs()
+    output.onDrain = () => this.pump.schedule()
+  }
+
+  /** undefined: its streams are not resumable. */
+  get deliveries(): Deliveries | undefined {
+    return this.#deliveries
+  }
+  get markerVersion(): MarkerVersion {
+    return this.negotiated.markerVersion
+  }
+  get host(): StreamHost {
+    return this
+  }
+  get queuedBytes(): number {
+    return this.outbox.queuedBytes
+  }
+
+  /** DCP_CONTROL. */
+  control(key: string, value: string): Status {
+    this.#heard()
+    const { settings } = this.#options
+    const { connectionName: name, form } = this
+    const { flow, noop, pump, turns, negotiated, hasStreamed } = this
+    const { deleteTimes, deletedUserXattrs } = form
+    const parts = { name, flow, noop, pump, turns, negotiated, hasStreamed }
+    const status = control(
+      { ...parts, limits: settings, deleteTimes, deletedUserXattrs },
+      key,
+      value,
+    )
+    if (status !== Status.success) this.log.info({ key, value, status }, 'control refused')
+    return status
+  }
+
+  /** DCP_STREAM_REQ. The first frame of the stream comes in a later turn than the answer. */
+  streamRequest(request: StreamRequest): Promise<StreamAnswer> {
+    this.#heard()
+    if (this.isClosed) {
+      return Promise.resolve({ status: Status.temporaryFailure, value: Buffer.alloc(0) })
+    }
+    if (!this.hasStreamed) this.#beginStreaming()
+    return openStream(this, request)
+  }
+
+  /** DCP_CLOSE_STREAM: nothing of the stream is kept. */
+  closeStream(vbid: number): Status {
+    this.#heard()
+    const stream = this.streams.get(vbid)
+    if (stream === undefined) return Status.keyNotFound
+    stream.end(StreamEndReason.closed)
+    return Status.success
+  }
+
+  /** DCP_BUFFER_ACKNOWLEDGEMENT; it has no answer. */
+  bufferAcknowledge(bytes: number): void {
+    this.#heard()
+    this.flow.acknowledge(bytes)
+    this.#deliveries?.confirm()
+    this.pump.schedule()
+  }
+
+  /** The client has answered a no-op. */
+  noopAnswered(opaque: number): void {
+    if (!this.noop.answered(opaque, this.clock.monotonicMs())) return
+    this.#deliveries?.confirm()
+  }
+
+  /** DCP_GET_FAILOVER_LOG. */
+  failoverLog(vbid: number): StreamAnswer {
+    this.#heard()
+    const vbucket = this.bucket.vbucket(vbid)
+    if (vbucket === undefined) return { status: Status.notMyVbucket, value: Buffer.alloc(0) }
+    return { status: Status.success, value: encodeFailoverLog(vbucket.failoverLog.entries) }
+  }
+
+  /** The connection is gone; `clean`: the client said QUIT. Idempotent. */
+  disconnected(clean: boolean): void {
+    if (this.isClosed) return
+    this.isClosed = true
+    this.pump.close()
+    const deliveries = this.#deliveries
+    for (const stream of [...this.streams.values()]) stream.end(StreamEndReason.disconnected)
+    const parked = clean ? [] : (deliveries?.park() ?? [])
+    if (clean) deliveries?.releaseAll(ReleaseCause.quit)
+    this.counters.parked += parked.length
+    this.counters.sentBytesBefore += this.flow.sentBytes
+    if (parked.length > 0) {
+      const graceSeconds = deliveries!.graceMs / 1000
+      this.log.info({ snapshots: parked.length, graceSeconds }, 'client is away: snapshots parked')
+      this.reaper.reap()
+    }
+    this.#options.output.onDrain = undefined
+    this.#options.onClosed(this)
+  }
+
+  /** Another connection takes the place of this one. */
+  takenOver(): void {
+    this.disconnected(false)
+    this.#options.output.close('another connection has opened with this name')
+  }
+
+  /** The daemon stops: every stream is ended with its reason, what may be resumed stays held. */
+  shutDown(): void {
+    if (this.isClosed) return
+    for (const stream of [...this.streams.values()]) {
+      this.#finish(stream, StreamEndReason.disconnected)
+    }
+    this.pump.flushEnds()
+    this.disconnected(false)
+  }
+
+  /** Drives what depends on time. */
+  tick(): void {
+    const nowMs = this.clock.monotonicMs()
+    const due = this.noop.due(nowMs, this.streams.size > 0)
+    if (due === 'dead') {
+      this.log.warn({ intervalMs: this.noop.intervalMs }, 'client does not answer: closing')
+      this.disconnected(false)
+      this.#options.output.close('no answer to a no-op')
+      return
+    }
+    if (due === 'send') this.#sendNoop(nowMs)
+    if (this.resumed > 0) this.log.info({ snapshots: this.resumed }, 'parked snapshots resumed')
+    this.resumed = 0
+    this.#deliveries?.confirm()
+    this.pump.schedule()
+  }
+
+  /** A vbucket has changed its state, its history, or is gone: ends what may not go on. */
+  vbucketChanged(vbid: number): void {
+    const stream = this.streams.get(vbid)
+    if (stream === undefined) return
+    const { vbucket } = stream
+    const isHere = this.bucket.vbucket(vbid) === vbucket
+    if (!isHere || !mayRead(vbucket, stream.options.activeOnly)) {
+      this.#finish(stream, StreamEndReason.stateChanged, ReleaseCause.state)
+      return
+    }
+    const { entries: failoverLog } = vbucket.failoverLog
+    const { highSeqno } = vbucket
+    const shared = sharedSeqno(stream.options.vbuuid, { failoverLog, highSeqno })
+    if (shared === undefined || shared < stream.cursor) {
+      this.#finish(stream, StreamEndReason.rollback, ReleaseCause.history)
+    }
+  }
+
+  /** The client holds a snapshot that the disk can no longer afford, and makes no progress. */
+  tooSlow(stream: Stream): void {
+    stream.end(StreamEndReason.slow)
+  }
+
+  /** All vbuckets are being emptied, or the bucket deleted. */
+  endAll(reason: StreamEndReason, cause: ReleaseCause): void {
+    for (const stream of [...this.streams.values()]) this.#finish(stream, reason, cause)
+    this.#deliveries?.releaseAll(cause)
+  }
+
+  wake(stream: Stream): void {
+    if (!this.isClosed) this.pump.wake(stream)
+  }
+
+  sent(stream: Stream, seqno: number, bytes: number, completes: HeldSnapshot | undefined): void {
+    this.#deliveries?.sent(stream.vbid, seqno, bytes, completes)
+  }
+
+  ended(stream: Stream): void {
+    const { vbid } = stream
+    const reason = stream.endReason!
+    this.streams.delete(vbid)
+    this.pump.forget(stream)
+    if (this.isClosed) return
+    this.counters.streamEnded(stream.describeEnd())
+    logEnd(this.log, stream)
+    const cause = causeOf(reason)
+    if (cause === undefined) this.#deliveries?.finish(vbid)
+    else this.#deliveries?.release(vbid, cause)
+    const isAnnounced = reason !== StreamEndReason.closed || this.negotiated.streamEndOnClose
+    if (isAnnounced) this.pump.announce(stream)
+  }
+
+  async prepareBackfill(
+    stream: Stream,
+    atLeastSeqno: number,
+  ): Promise<BackfillPlan | StreamEndReason> {
+    const { activeOnly, toleratedPurgeSeqno } = stream.options
+    const position = { afterSeqno: stream.cursor, activeOnly, toleratedPurgeSeqno }
+    const plan = await pinBackfill(this, stream.vbucket, position, atLeastSeqno)
+    if (typeof plan === 'number') return plan
+    if (stream.hasEnded) {
+      plan.reference.release()
+      plan.held?.reference.release()
+      return StreamEndReason.disconnected
+    }
+    this.log.debug({ vbid: stream.vbid, after: stream.cursor }, 'slow client: back to the disk')
+    if (plan.held !== undefined) this.#deliveries!.hold(plan.held)
+    return plan
+  }
+
+  #beginStreaming(): void {
+    this.hasStreamed = true
+    const { resume } = this.negotiated
+    if (resume.kind === 'off') return
+    const { lot, clock, bucket, user, holder } = this
+    const { claims, settings } = this.#options
+    this.#deliveries = new Deliveries({
+      lot,
+      clock,
+      bucket,
+      claims,
+      client: clientOf(user, bucket.name, resume, holder),
+      graceMs: resume.graceMs,
+      purgeHoldMaxMs: settings.purgeHoldMaxSeconds * 1000,
+      positions: new LinkPositions(this),
+    })
+  }
+
+  #heard(): void {
+    this.noop.heard(this.clock.monotonicMs())
+  }
+
+  #sendNoop(nowMs: number): void {
+    this.outbox.flush()
+    const opaque = this.noop.sent(nowMs, this.flow.sentBytes)
+    const offset = this.outbox.reserve(dcpNoopLength)
+    encodeDcpNoop(this.outbox.slab, offset, { opaque, vbid: 0 })
+    this.outbox.commitUncounted(dcpNoopLength)
+    this.outbox.flush()
+  }
+
+  #finish(stream: Stream, reason: StreamEndReason, cause?: ReleaseCause): void {
+    stream.end(reason)
+    if (cause !== undefined) this.#deliveries?.release(stream.vbid, cause)
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Moves frames from streams to the connection: one pump for each connection, woken by whatever
+ * makes sending possible. It goes round the streams that have something, a slab's worth each, as
+ * long as neither the output nor the flow-control window is full; when one is, it sleeps until it
+ * is drained or acknowledged. So what a slow client costs is bounded by the output's limit.
+ *
+ * It always runs in a turn of its own: an answer to the request that opened a stream is on its way
+ * before the first frame of the stream.
+ */
+import { encodeStreamEnd, streamEndLength } from '../../protocol/dcp/stream-end.ts'
+import type { FlowControl } from './flow-control.ts'
+import type { Outbox } from './outbox.ts'
+import type { Stream } from './stream.ts'
+
+/** Steps of a slab's size at most in one turn of the event loop. */
+export const stepsPerTurn = { high: 16, medium: 4, low: 1 } as const
+export type Priority = keyof typeof stepsPerTurn
+
+export interface PumpOptions {
+  outbox: Outbox
+  flow: FlowControl
+  slabBytes: number
+  /** Nothing more is encoded while so many bytes are queued. */
+  queuedBytesMax: number
+}
+
+export class Pump {
+  priority: Priority = 'medium'
+  readonly #options: PumpOptions
+  readonly #ready = new Set<Stream>()
+  /** Streams whose end is to be announced. */
+  readonly #ended: Stream[] = []
+  #scheduled: NodeJS.Immediate | undefined
+  #isClosed = false
+
+  constructor(options: PumpOptions) {
+    this.#options = options
+  }
+
+  /** Why nothing is being sent although there may be something. */
+  get blockedBy(): 'output' | 'window' | undefined {
+    const { outbox, flow, queuedBytesMax } = this.#options
+    if (outbox.queuedBytes >= queuedBytesMax) return 'output'
+    return flow.roomBytes === 0 ? 'window' : undefined
+  }
+
+  wake(stream: Stream): void {
+    if (!stream.isAwake) {
+      stream.isAwake = true
+      this.#ready.add(stream)
+    }
+    if (this.#scheduled === undefined) this.schedule()
+  }
+
+  /** A stream has ended and its client is to be told. */
+  announce(stream: Stream): void {
+    this.#ended.push(stream)
+    this.#run()
+  }
+
+  forget(stream: Stream): void {
+    this.#ready.delete(stream)
+  }
+
+  /** Something was drained, acknowledged or changed. */
+  schedule(): void {
+    if (this.#ready.size > 0 && this.blockedBy === undefined) this.#run()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#ready.clear()
+    this.#ended.length = 0
+    if (this.#scheduled !== undefined) clearImmediate(this.#scheduled)
+  }
+
+  /** Sends the ends that are due at once; for a connection that is about to be closed. */
+  flushEnds(): void {
+    this.#writeEnds()
+    this.#options.outbox.flush()
+  }
+
+  #run(): void {
+    if (this.#scheduled !== undefined || this.#isClosed) return
+    this.#scheduled = setImmediate(() => {
+      this.#scheduled = undefined
+      this.#turn()
+    })
+  }
+
+  #turn(): void {
+    const { outbox, flow, slabBytes } = this.#options
+    this.#writeEnds()
+    for (let steps = stepsPerTurn[this.priority]; steps > 0; steps--) {
+      if (this.blockedBy !== undefined) break
+      const stream = this.#takeReady()
+      if (stream === undefined) break
+      const hasMore = stream.step(Math.min(slabBytes, flow.roomBytes))
+      if (hasMore && !stream.isAwake) {
+        stream.isAwake = true
+        this.#ready.add(stream)
+      }
+      this.#writeEnds()
+    }
+    outbox.flush()
+    this.schedule()
+  }
+
+  #takeReady(): Stream | undefined {
+    for (const stream of this.#ready) {
+      this.#ready.delete(stream)
+      stream.isAwake = false
+      return stream
+    }
+    return undefined
+  }
+
+  /** Short, and the last of their streams: they do not wait for the window. */
+  #writeEnds(): void {
+    const { outbox } = this.#options
+    for (const { vbid, opaque, endReason } of this.#ended) {
+      const offset = outbox.reserve(streamEndLength)
+      encodeStreamEnd(outbox.slab, offset, { vbid, opaque, reason: endReason! })
+      outbox.commit(streamEndLength)
+    }
+    this.#ended.length = 0
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * How far back a resumable client holds the purger of a vbucket. Pure.
+ *
+ * While a disk snapshot is on its way or parked, its end holds (see the parking lot): what follows
+ * it stays complete. On top of that:
+ *
+ * - What the client is known to have holds durably, so that after a crash of the daemon, when no
+ *   snapshot is pinned any more, every tombstone above it is still there. A client may hold the
+ *   purger back that way for `purgeHoldMaxMs` without making progress; 0 switches it off.
+ * - Without that and without a snapshot, what is in flight from memory holds, for about the time
+ *   it takes to be known as received or the client to be known as gone.
+ */
+export interface HoldLimits {
+  graceMs: number
+  purgeHoldMaxMs: number
+}
+
+export interface HoldState {
+  knownSeqno: number
+  /** Disk snapshots are held for the client. */
+  hasSnapshots: boolean
+  /** When the known seqno moved last; Infinity when nothing is under way. */
+  progressAtMs: number
+  /** When something was sent or became known last. */
+  activeAtMs: number
+}
+
+export interface KnownHold {
+  seqno: number
+  durable: boolean
+}
+
+export function knownHold(
+  state: HoldState,
+  limits: HoldLimits,
+  nowMs: number,
+): KnownHold | undefined {
+  const { knownSeqno, hasSnapshots, progressAtMs, activeAtMs } = state
+  const { graceMs, purgeHoldMaxMs } = limits
+  if (purgeHoldMaxMs > 0 && nowMs - progressAtMs <= purgeHoldMaxMs) {
+    return { seqno: knownSeqno, durable: true }
+  }
+  // Without flow control it takes a grace until anything is known: hence twice.
+  if (hasSnapshots || nowMs - activeAtMs > 2 * graceMs) return undefined
+  return { seqno: knownSeqno, durable: false }
+}

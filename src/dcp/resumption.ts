@@ -1,0 +1,96 @@
+/**
+ * A client that comes back: which snapshot it goes on in, and what it no longer needs.
+ *
+ * An identity has one position in a vbucket. So with a named identity, whatever else is held for it
+ * there is let go, and what another of its connections still uses is taken from that one: it is a
+ * half-open link, or the client means to stream here now. Clients that are recognised by what they
+ * present could be several: they share what another one uses and leave the rest of it alone.
+ */
+import { placeOf } from './parking/identity.ts'
+import { ReleaseCause, type HeldSnapshot } from './parking/held-snapshot.ts'
+import { findMatch, type Match, type Presented } from './parking/matching.ts'
+import type { SharedReference } from './parking/shared-reference.ts'
+import type { ProducerCore } from './producer-core.ts'
+import { sharedSeqno } from './rollback.ts'
+
+/** Where the snapshots of this connection's client are looked up; undefined: it has none. */
+export function placeIn(producer: ProducerCore, vbid: number): string | undefined {
+  const { resume } = producer.negotiated
+  if (resume.kind === 'off') return undefined
+  return placeOf(producer.user, producer.bucket.name, resume, vbid)
+}
+
+export function findHeld(
+  producer: ProducerCore,
+  vbid: number,
+  presented: Presented,
+): Match | undefined {
+  const place = placeIn(producer, vbid)
+  const vbucket = producer.bucket.vbucket(vbid)
+  if (place === undefined || vbucket === undefined) return undefined
+  const shared = sharedSeqno(presented.uuid, {
+    failoverLog: vbucket.failoverLog.entries,
+    highSeqno: vbucket.highSeqno,
+  })
+  if (shared === undefined) return undefined
+  const candidates = producer.lot
+    .at(place)
+    .filter(held => held.bucket === producer.bucket && held.snapshotEnd <= shared)
+  return findMatch(candidates, presented)
+}
+
+/** The client stands at `start` now: lets go of all that is held for it there but the match. */
+export function letGoOthers(
+  producer: ProducerCore,
+  vbid: number,
+  start: number,
+  match: Match | undefined,
+): void {
+  const place = placeIn(producer, vbid)
+  if (place === undefined) return
+  const nowMs = producer.clock.nowMs()
+  const kept = match === undefined || match.kind === 'received' ? undefined : match.held
+  for (const held of producer.lot.at(place).slice()) {
+    if (held === kept || !isSameClient(producer, held, match)) continue
+    const hasAll = held.snapshotEnd <= start
+    const cause = hasAll ? ReleaseCause.received : ReleaseCause.superseded
+    producer.lot.release(held, cause, nowMs)
+    releaseForeignHold(producer, held)
+  }
+}
+
+/** The reference to go on with: taken over from whoever held it, or shared with a live one. */
+export function takeReference(producer: ProducerCore, held: HeldSnapshot): SharedReference {
+  const isForeign = held.parkedAtMs === undefined && !isOwn(producer, held)
+  if (isForeign) producer.counters.takenOver++
+  if (isForeign && producer.negotiated.resume.kind === 'presented') return held.reference.share()
+  producer.lot.take(held)
+  releaseForeignHold(producer, held)
+  return held.reference
+}
+
+/** What of the snapshot was sent up to `start`, about: the bytes a client there need not get again. */
+export function bytesUpTo(held: HeldSnapshot, start: number): number {
+  const span = held.sentSeqno - held.snapshotStart
+  if (span <= 0) return 0
+  return Math.round(held.sentBytes * Math.min(1, (start - held.snapshotStart) / span))
+}
+
+function isOwn(producer: ProducerCore, held: HeldSnapshot): boolean {
+  return producer.deliveries?.of(held.vbid)?.held.includes(held) === true
+}
+
+function isSameClient(
+  producer: ProducerCore,
+  held: HeldSnapshot,
+  match: Match | undefined,
+): boolean {
+  if (producer.negotiated.resume.kind !== 'presented' || isOwn(producer, held)) return true
+  return held.parkedAtMs !== undefined && held.client === match?.held.client
+}
+
+/** The hold at what the client is known to have was set under an earlier connection's name. */
+function releaseForeignHold(producer: ProducerCore, held: HeldSnapshot): void {
+  if (held.purgeHolder === producer.deliveries?.client) return
+  producer.bucket.holds.release(held.vbid, held.purgeHolder)
+}

@@ -1,0 +1,18 @@
+import type { Settings } from '../config/settings.ts'
+
+/** The settings that streams and parked snapshots depend on. */
+export type DcpSettings = Pick<
+  Settings,
+  | 'backfillGraceSeconds'
+  | 'backfillGraceMaxSeconds'
+  | 'backfillResumeDefault'
+  | 'backfillSlabBytes'
+  | 'connectionNameBytesMax'
+  | 'dcpBufferBytes'
+  | 'noopIntervalSeconds'
+  | 'parkedMax'
+  | 'parkedPerClientMax'
+  | 'pinnedBytesMax'
+  | 'purgeHoldMaxSeconds'
+  | 'readerSlotsMax'
+>

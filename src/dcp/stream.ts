@@ -1,0 +1,281 @@
+/**
+ * One stream of one vbucket.
+ *
+ *            backfill prepared            whole snapshot sent
+ *   open ------------------> backfilling --------------------+
+ *     |                          ^                           v
+ *     +--------------------------|---------------------> in memory
+ *       log reaches back         +---------------------------+
+ *                                  log does not reach back any more
+ *
+ *   any --> ended: end seqno reached, or for one of the reasons of STREAM_END
+ *
+ * Between two phases nothing is lost: a phase begins exactly behind what the one before has sent,
+ * and a snapshot on disk reaches at least to where the log begins.
+ */
+import { encodeSnapshotMarker, snapshotMarkerLength } from '../../protocol/dcp/snapshot-marker.ts'
+import { StreamEndReason, streamEndReasonName } from '../../protocol/dcp/stream-end.ts'
+import type { Clock } from '../clock.ts'
+import type { FrameForm } from '../storage/record-frame.ts'
+import type { Bucket } from '../vbucket/bucket.ts'
+import type { Vbucket } from '../vbucket/vbucket.ts'
+import { Backfill, type BackfillPlan } from './backfill.ts'
+import type { MarkerVersion } from '../../protocol/dcp/snapshot-marker.ts'
+import type { HeldSnapshot } from './parking/held-snapshot.ts'
+import { InMemoryPhase } from './in-memory.ts'
+import type { Outbox } from './outbox.ts'
+import type { ScanTurns, TurnTaker } from './scan-turns.ts'
+
+/** What a stream needs of its connection. */
+export interface StreamHost {
+  readonly bucket: Bucket
+  readonly clock: Clock
+  readonly outbox: Outbox
+  readonly turns: ScanTurns
+  readonly slabBytes: number
+  readonly markerVersion: MarkerVersion
+  /** The stream has something to send. */
+  wake(stream: Stream): void
+  /** Frames up to this seqno have been sent; with them a held snapshot may be whole. */
+  sent(stream: Stream, seqno: number, bytes: number, completes: HeldSnapshot | undefined): void
+  ended(stream: Stream): void
+  /** Prepares a further backfill of the stream. */
+  prepareBackfill(stream: Stream, atLeastSeqno: number): Promise<BackfillPlan | StreamEndReason>
+}
+
+export interface StreamOptions {
+  host: StreamHost
+  vbucket: Vbucket
+  startSeqno: number
+  endSeqno: number
+  activeOnly: boolean
+  diskOnly: boolean
+  /** Purged tombstones up to this seqno do not matter to the client. */
+  toleratedPurgeSeqno: number
+  /** Of the history that the client was told it follows. */
+  vbuuid: bigint
+  form: FrameForm
+}
+
+export type StreamPhase = 'backfilling' | 'in-memory' | 'ended'
+
+export class Stream implements TurnTaker {
+  readonly vbucket: Vbucket
+  readonly options: StreamOptions
+  readonly openedSeqno: number
+  endReason: StreamEndReason | undefined
+  /** What a backfill failed with. */
+  failure: string | undefined
+  /** Set by the host: it is in the queue of those that may send. */
+  isAwake = false
+  backfills = 0
+  sentBytes = 0
+  /** Monotonic: when it last sent something, or began. */
+  activeAtMs: number
+  readonly #host: StreamHost
+  #backfill: Backfill | undefined
+  #memory: InMemoryPhase | undefined
+  /** Everything up to here has been sent, or a newer version of it will be. */
+  #cursor: number
+  #snapshotEnd: number
+  #isPreparing = false
+  #unwatch: (() => void) | undefined
+
+  constructor(options: StreamOptions) {
+    this.options = options
+    this.vbucket = options.vbucket
+    this.openedSeqno = options.startSeqno
+    this.#host = options.host
+    this.#cursor = options.startSeqno
+    this.#snapshotEnd = options.startSeqno
+    this.activeAtMs = options.host.clock.monotonicMs()
+  }
+
+  get vbid(): number {
+    return this.vbucket.id
+  }
+  get opaque(): number {
+    return this.options.form.opaque
+  }
+  get cursor(): number {
+    return this.#cursor
+  }
+  get snapshotEnd(): number {
+    return this.#snapshotEnd
+  }
+  get hasEnded(): boolean {
+    return this.endReason !== undefined
+  }
+  get phase(): StreamPhase {
+    if (this.hasEnded) return 'ended'
+    return this.#memory === undefined ? 'backfilling' : 'in-memory'
+  }
+
+  /** Begins with the backfill prepared, or in memory. Sends nothing before the next step. */
+  begin(plan: BackfillPlan | undefined): void {
+    if (plan !== undefined) this.#startBackfill(plan)
+    else if (this.#cursor < this.options.endSeqno) this.#enterMemory()
+    this.#host.wake(this)
+  }
+
+  /**
+   * Sends up to `room` bytes, or one frame more; true if there may be more to send right away.
+   * What ended the stream is left to the host to announce.
+   */
+  step(room: number): boolean {
+    if (this.hasEnded) return false
+    if (this.#backfill !== undefined) return this.#stepBackfill(this.#backfill, room)
+    if (this.#cursor >= this.options.endSeqno) {
+      this.end(StreamEndReason.ok)
+      return false
+    }
+    return this.#memory === undefined ? false : this.#stepMemory(this.#memory, room)
+  }
+
+  /** No more is sent. Idempotent. */
+  end(reason: StreamEndReason): void {
+    if (this.hasEnded) return
+    this.endReason = reason
+    this.#unwatch?.()
+    this.#memory = undefined
+    this.#closeBackfill()
+    this.#host.ended(this)
+  }
+
+  takeTurn(): void {
+    const backfill = this.#backfill
+    if (backfill === undefined) return
+    backfill.read(this.#host.slabBytes).then(
+      () => this.#host.wake(this),
+      (error: unknown) => this.#failed(error),
+    )
+  }
+
+  describeEnd(): string {
+    return this.endReason === undefined ? '' : streamEndReasonName(this.endReason)
+  }
+
+  #failed(error: unknown): void {
+    if (!this.hasEnded) this.failure = String(error)
+    this.end(StreamEndReason.backfillFailed)
+  }
+
+  #startBackfill(plan: BackfillPlan): void {
+    const { outbox, turns } = this.#host
+    const { form } = this.options
+    this.backfills++
+    this.#cursor = plan.afterSeqno
+    this.#snapshotEnd = plan.snapshotEnd
+    this.#backfill = new Backfill({
+      ...plan,
+      vbid: this.vbid,
+      outbox,
+      form,
+      writeMarker: (start, end, flags, purge) => this.#writeMarker(start, end, flags, purge),
+    })
+    turns.begin(this)
+  }
+
+  #stepBackfill(backfill: Backfill, room: number): boolean {
+    const before = this.#host.outbox.writtenBytes
+    const step = backfill.step(room)
+    const bytes = this.#host.outbox.writtenBytes - before
+    if (bytes > 0) {
+      this.#countSent(bytes)
+      this.#cursor = backfill.sentSeqno
+      const completes = step === 'whole' ? backfill.held : undefined
+      this.#host.sent(this, this.#cursor, bytes, completes)
+    }
+    if (step === 'next') this.#host.turns.again(this)
+    if (step !== 'whole') return step === 'more'
+    this.#cursor = backfill.snapshotEnd
+    this.#closeBackfill()
+    if (this.#cursor >= this.options.endSeqno) this.end(StreamEndReason.ok)
+    else if (this.options.diskOnly) this.#returnToDisk()
+    else this.#enterMemory()
+    return this.#memory !== undefined
+  }
+
+  #stepMemory(memory: InMemoryPhase, room: number): boolean {
+    const before = this.#host.outbox.writtenBytes
+    const step = memory.step(room)
+    const bytes = this.#host.outbox.writtenBytes - before
+    this.#cursor = memory.cursor
+    this.#snapshotEnd = memory.snapshotEnd
+    if (bytes > 0) {
+      this.#countSent(bytes)
+      this.#host.sent(this, memory.sentSeqno, bytes, undefined)
+    }
+    if (step === 'behind') this.#returnToDisk()
+    if (step === 'whole' && this.#cursor >= this.options.endSeqno) this.end(StreamEndReason.ok)
+    return !this.hasEnded && (step === 'more' || step === 'whole')
+  }
+
+  #countSent(bytes: number): void {
+    this.sentBytes += bytes
+    this.activeAtMs = this.#host.clock.monotonicMs()
+  }
+
+  #enterMemory(): void {
+    const { bucket, outbox } = this.#host
+    this.#memory = new InMemoryPhase({
+      vbucket: this.vbucket,
+      changes: bucket.changes,
+      outbox,
+      form: this.options.form,
+      afterSeqno: this.#cursor,
+      // A client must not be told of purges above what it has: it would take them for seen.
+      writeMarker: (start, end, flags) =>
+        this.#writeMarker(start, end, flags, Math.min(start, this.vbucket.purgeSeqno)),
+    })
+    this.#unwatch ??= this.vbucket.watch(() => {
+      if (!this.isAwake && this.#memory !== undefined) this.#host.wake(this)
+    })
+  }
+
+  /** The log has given up changes that are still to be sent. */
+  #returnToDisk(): void {
+    this.#memory = undefined
+    if (this.#isPreparing) return
+    this.#isPreparing = true
+    // The client was promised a snapshot up to its end: the one from disk must not end before.
+    const { vbucket } = this
+    const lowest = this.#host.bucket.changes.lowestSeqno(vbucket.id, vbucket.highSeqno)
+    const atLeastSeqno = Math.max(this.#snapshotEnd, lowest - 1)
+    this.#host.prepareBackfill(this, atLeastSeqno).then(
+      plan => {
+        this.#isPreparing = false
+        if (typeof plan === 'number') this.end(plan)
+        else if (this.hasEnded) plan.reference.release()
+        else this.#startBackfill(plan)
+      },
+      (error: unknown) => this.#failed(error),
+    )
+  }
+
+  #closeBackfill(): void {
+    if (this.#backfill === undefined) return
+    this.#backfill.close()
+    this.#backfill = undefined
+    this.#host.turns.end(this)
+  }
+
+  #writeMarker(startSeqno: number, endSeqno: number, flags: number, purgeSeqno: number): void {
+    const { outbox, markerVersion } = this.#host
+    const length = snapshotMarkerLength(markerVersion)
+    const offset = outbox.reserve(length)
+    encodeSnapshotMarker(outbox.slab, offset, {
+      opaque: this.opaque,
+      vbid: this.vbid,
+      version: markerVersion,
+      startSeqno,
+      endSeqno,
+      flags,
+      maxVisibleSeqno: endSeqno,
+      highCompletedSeqno: 0,
+      purgeSeqno,
+      highPreparedSeqno: 0,
+    })
+    outbox.commit(length)
+  }
+}
