@@ -74,7 +74,7 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
   parts.opened(() => dcp.close())
   registerStreams(registry, dcp)
 
-  const server = new Server({ settings, buckets, dcp, clock, log })
+  const server = new Server({ settings, httpPort, buckets, dcp, clock, log })
   parts.opened(async () => {
     state.isStopping = true
     await server.close({ graceMs: settings.stopGraceSeconds * 1000 })
@@ -108,7 +108,16 @@ class Parts {
   }
 
   async #closeAll(): Promise<void> {
-    for (const close of this.#closers.reverse()) await close()
+    const failures: unknown[] = []
+    for (const close of this.#closers.reverse()) {
+      try {
+        await close()
+      } catch (error) {
+        // Those below it are closed all the same.
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw failures[0]
   }
 }
 

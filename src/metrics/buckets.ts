@@ -1,5 +1,5 @@
 import type { Bucket, BucketStatistics } from '../vbucket/bucket.ts'
-import type { MetricsRegistry, Sample } from './registry.ts'
+import { perScrape, type MetricsRegistry, type Sample } from './registry.ts'
 
 type Figure = readonly [name: string, help: string, read: (of: BucketStatistics) => number]
 
@@ -89,19 +89,5 @@ function registerSnapshots(registry: MetricsRegistry, list: () => readonly Bucke
   ] as const satisfies readonly [string, string, (bucket: Bucket) => number][]
   for (const [name, help, read] of figures) {
     registry.gauge({ name, help, labels: ['bucket'] }, perBucket(read))
-  }
-}
-
-/** One reading serves all metrics of a scrape, which a registry collects in one turn. */
-function perScrape<Value>(read: () => Value): () => Value {
-  let value: Value | undefined
-  return () => {
-    if (value === undefined) {
-      value = read()
-      queueMicrotask(() => {
-        value = undefined
-      })
-    }
-    return value
   }
 }

@@ -123,3 +123,17 @@ function histogramLines<Label extends string>(
 export function only(value: number): Sample<never>[] {
   return [{ labels: {}, value }]
 }
+
+/** One reading serves all metrics of a scrape, which a registry collects in one turn. */
+export function perScrape<Value>(read: () => Value): () => Value {
+  let value: Value | undefined
+  return () => {
+    if (value === undefined) {
+      value = read()
+      queueMicrotask(() => {
+        value = undefined
+      })
+    }
+    return value
+  }
+}
