@@ -57,6 +57,7 @@ export class Connection {
   readonly #socket: Socket
   readonly #clock: Clock
   readonly #events: ConnectionEvents
+  readonly #connectTimeoutMs: number
   readonly #requestTimeoutMs: number
   readonly #pending: PendingRequests
   readonly #reader: FrameReader
@@ -71,14 +72,16 @@ export class Connection {
   /** Connects, or rejects with HOLDFAST_CONNECT. */
   static async open(options: ConnectionOptions, events: ConnectionEvents = {}) {
     const connection = new Connection(options, events)
-    await connection.#connected(options.connectTimeoutMs ?? 5_000)
+    await connection.connected()
     return connection
   }
 
-  private constructor(options: ConnectionOptions, events: ConnectionEvents) {
+  /** Begins to connect; for owners that may want to drop it before it is there. */
+  constructor(options: ConnectionOptions, events: ConnectionEvents = {}) {
     const { host = '127.0.0.1', port = 11210, bodyBytesMax = 32 * 1024 * 1024 } = options
     this.#clock = options.clock ?? clientClock
     this.#events = events
+    this.#connectTimeoutMs = options.connectTimeoutMs ?? 5_000
     this.#requestTimeoutMs = options.requestTimeoutMs ?? 10_000
     this.#pending = new PendingRequests(this.#clock)
     this.#reader = new FrameReader({ maxBodyBytes: bodyBytesMax, skipBodyBytes: bodyBytesMax })
@@ -94,6 +97,35 @@ export class Connection {
     this.#closed = new Promise(resolve => {
       this.#socket.once('close', () => {
         this.#finish()
+        resolve()
+      })
+    })
+  }
+
+  /** Resolves once the connection is there, or rejects with HOLDFAST_CONNECT. */
+  connected(): Promise<void> {
+    if (this.#error) return Promise.reject(this.#error)
+    return new Promise((resolve, reject) => {
+      const timeoutMs = this.#connectTimeoutMs
+      const timer = this.#clock.after(timeoutMs, () =>
+        refuse(new Error(`no connection within ${timeoutMs} ms`)),
+      )
+      const refuse = (cause: Error) => {
+        timer.cancel()
+        const message = `cannot connect to ${this.#address}: ${messageOf(cause)}`
+        const error = new ClientError('HOLDFAST_CONNECT', message, { cause })
+        this.#ending = true
+        this.#fail(error)
+        reject(error)
+      }
+      const dropped = () => refuse(this.#error ?? new Error('closed'))
+      this.#socket.once('error', refuse)
+      this.#socket.once('close', dropped)
+      this.#socket.once('connect', () => {
+        timer.cancel()
+        this.#socket.off('error', refuse)
+        this.#socket.off('close', dropped)
+        this.#lastReadMs = this.#clock.monotonicMs()
         resolve()
       })
     })
@@ -180,29 +212,6 @@ export class Connection {
   destroy(error?: ClientError): void {
     this.#ending ||= error === undefined
     this.#fail(error ?? new ClientError('HOLDFAST_CLOSED', 'the client was closed'))
-  }
-
-  #connected(timeoutMs: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = this.#clock.after(timeoutMs, () =>
-        refuse(new Error(`no connection within ${timeoutMs} ms`)),
-      )
-      const refuse = (cause: Error) => {
-        timer.cancel()
-        const message = `cannot connect to ${this.#address}: ${messageOf(cause)}`
-        const error = new ClientError('HOLDFAST_CONNECT', message, { cause })
-        this.#ending = true
-        this.#fail(error)
-        reject(error)
-      }
-      this.#socket.once('error', refuse)
-      this.#socket.once('connect', () => {
-        timer.cancel()
-        this.#socket.off('error', refuse)
-        this.#lastReadMs = this.#clock.monotonicMs()
-        resolve()
-      })
-    })
   }
 
   #enqueue(

@@ -1,20 +1,14 @@
 import { StreamEndReason, streamEndReasonName } from '../../protocol/dcp/stream-end.ts'
-import { isChange, type Change, type DcpEvent } from './change.ts'
+import { ChangeConsumer } from './change-consumer.ts'
+import type { Change, DcpEvent } from './change.ts'
 import { DcpLink } from './dcp-link.ts'
 import { settle, type DcpClientOptions, type DcpSettings } from './dcp-options.ts'
 import { DcpReceiver } from './dcp-receiver.ts'
 import type { DcpSession } from './dcp-session.ts'
-import { ClientError } from './errors.ts'
-import { EventQueue, type QueuedEvent } from './event-queue.ts'
+import { EventQueue } from './event-queue.ts'
 import { initialStreams } from './initial-streams.ts'
 import { StreamOpener } from './stream-opener.ts'
-import {
-  readState,
-  rolledBack,
-  savePosition,
-  type DcpState,
-  type StreamPosition,
-} from './stream-position.ts'
+import { readState, savePosition, type DcpState, type StreamPosition } from './stream-position.ts'
 import type { VbucketStream } from './vbucket-stream.ts'
 
 export interface DcpStatistics {
@@ -37,12 +31,6 @@ export interface DcpStatistics {
   connected: boolean
 }
 
-interface Waiter {
-  readonly everything: boolean
-  readonly resolve: (result: IteratorResult<DcpEvent, undefined>) => void
-  readonly reject: (error: unknown) => void
-}
-
 /**
  * Follows the changes of a bucket's vbuckets, over as many connections as it takes.
  *
@@ -63,13 +51,9 @@ export class DcpClient implements AsyncIterable<Change> {
   readonly #opener: StreamOpener
   readonly #receiver: DcpReceiver
   readonly #link: DcpLink
-  #waiter: Waiter | undefined
-  #followingRollback = false
-  #failure: { readonly error: unknown } | undefined
+  readonly #consumer: ChangeConsumer
   #closing: Promise<void> | undefined
-  #ended = false
   #rollbacks = 0
-  #changes = 0
   #resumedStreams = 0
   #stopListening = () => {}
 
@@ -89,16 +73,18 @@ export class DcpClient implements AsyncIterable<Change> {
       await client.#start(state)
     } catch (error) {
       await client.close()
-      throw client.#failure ? client.#failure.error : error
+      const { failure } = client.#consumer
+      throw failure ? failure.error : error
     }
     return client
   }
 
   private constructor(settings: DcpSettings) {
     this.#settings = settings
-    const queued = () => this.#queued()
-    const failed = (error: Error) => this.#fail(error)
     const streams = this.#streams
+    const queue = this.#queue
+    const queued = () => this.#queued()
+    const failed = (error: unknown) => this.#fail(error)
     this.#link = new DcpLink(settings, {
       connected: session => this.#attach(session),
       lost: () => {
@@ -107,8 +93,8 @@ export class DcpClient implements AsyncIterable<Change> {
       },
       failed,
     })
-    this.#opener = new StreamOpener(settings, this.#queue, {
-      opened: (_stream, resumed) => {
+    this.#opener = new StreamOpener(settings, queue, {
+      opened: resumed => {
         this.#link.proven()
         if (resumed) this.#resumedStreams++
       },
@@ -117,24 +103,30 @@ export class DcpClient implements AsyncIterable<Change> {
         settings.log.warn({ vbid: stream.vbid, seqno }, 'the server asks for a rollback')
       },
       queued,
-      done: () => this.#wake(),
       failed,
     })
-    this.#receiver = new DcpReceiver(streams, this.#queue, {
+    this.#receiver = new DcpReceiver(streams, queue, {
       queued,
       ended: (stream, reason) => this.#opener.ended(stream, reason),
       violated: failed,
+    })
+    this.#consumer = new ChangeConsumer(settings, queue, {
+      session: () => this.#link.session,
+      allDone: () => this.#allDone(),
+      followed: stream => this.#opener.reopen(stream),
+      failed,
+      close: options => this.close(options),
     })
   }
 
   /** The changes; snapshot markers and the like are left out. */
   [Symbol.asyncIterator](): AsyncIterator<Change, undefined> {
-    return this.#iterator(false) as AsyncIterator<Change, undefined>
+    return this.#consumer.iterator(false) as AsyncIterator<Change, undefined>
   }
 
   /** Changes, snapshot markers, advanced seqnos and stream ends, in the order they arrived. */
   events(): AsyncIterableIterator<DcpEvent, undefined> {
-    return this.#iterator(true)
+    return this.#consumer.iterator(true)
   }
 
   /**
@@ -161,7 +153,7 @@ export class DcpClient implements AsyncIterable<Change> {
       bytesReceived: this.#link.bytesReceived,
       reconnects: this.#link.reconnects,
       rollbacks: this.#rollbacks,
-      changes: this.#changes,
+      changes: this.#consumer.changes,
       resumedStreams: this.#resumedStreams,
       queuedEvents: this.#queue.length,
       queuedBytes: this.#queue.bytes,
@@ -185,7 +177,7 @@ export class DcpClient implements AsyncIterable<Change> {
       // Lost or refused: either way there is no such stream any more.
       await session.closeStream(vbid).catch(() => {})
     }
-    this.#wake()
+    this.#consumer.wake()
   }
 
   /**
@@ -198,91 +190,9 @@ export class DcpClient implements AsyncIterable<Change> {
     return this.#closing
   }
 
-  #iterator(everything: boolean): AsyncIterableIterator<DcpEvent, undefined> {
-    return {
-      next: () => this.#next(everything),
-      return: async () => {
-        await this.close()
-        return { done: true, value: undefined }
-      },
-      [Symbol.asyncIterator]() {
-        return this
-      },
-    }
-  }
-
-  /** The consumer asks for one more: it is done with what it had. */
-  #next(everything: boolean): Promise<IteratorResult<DcpEvent, undefined>> {
-    if (this.#waiter || this.#followingRollback)
-      return Promise.reject(new Error('one consumer at a time, and one change at a time'))
-    if (!this.#settings.manualAcknowledgement)
-      this.#link.session?.acknowledge(this.#queue.length === 0)
-    for (;;) {
-      const item = this.#queue.shift()
-      if (!item) break
-      if ('rollbackSeqno' in item) return this.#followRollback(item, everything)
-      this.#take(item)
-      if (everything || isChange(item.event))
-        return Promise.resolve({ done: false, value: item.event })
-    }
-    this.#link.session?.pause(false)
-    if (this.#failure) return Promise.reject(this.#failure.error)
-    if (this.#ended) return Promise.resolve({ done: true, value: undefined })
-    if (this.#allDone())
-      return this.close({ release: true }).then(() => ({ done: true, value: undefined }))
-    return new Promise((resolve, reject) => (this.#waiter = { everything, resolve, reject }))
-  }
-
-  #take(item: Extract<QueuedEvent, { event: DcpEvent }>): void {
-    const { event, context, seqno, bytes } = item
-    const { stream } = context
-    if (seqno >= 0) stream.take(seqno, context)
-    if (stream.queued === 0) stream.settle()
-    context.session.consumed(bytes)
-    if (isChange(event)) this.#changes++
-    if (this.#queue.bytes < this.#settings.queueBytesMax / 2) this.#link.session?.pause(false)
-  }
-
-  async #followRollback(
-    item: Extract<QueuedEvent, { rollbackSeqno: number }>,
-    everything: boolean,
-  ): Promise<IteratorResult<DcpEvent, undefined>> {
-    const { stream, failoverLog } = item
-    let seqno = Math.min(item.rollbackSeqno, stream.takenSeqno)
-    if (seqno < stream.takenSeqno) {
-      this.#followingRollback = true
-      try {
-        const decision = await this.#settings.onRollback(stream.vbid, seqno)
-        if (decision === 'stop') {
-          const message = `vbucket ${stream.vbid} has to go back from ${stream.takenSeqno} to ${seqno}`
-          throw new ClientError('HOLDFAST_ROLLBACK', message)
-        }
-        if (typeof decision === 'number') seqno = Math.max(0, Math.min(seqno, decision))
-      } catch (error) {
-        this.#fail(error)
-      } finally {
-        this.#followingRollback = false
-      }
-    }
-    if (!this.#failure && !this.#ended && stream.phase === 'rolling-back') {
-      const position = rolledBack(failoverLog, seqno)
-      stream.truncateTaken(position)
-      stream.truncateReceived(position)
-      this.#opener.reopen(stream)
-    }
-    return this.#next(everything)
-  }
-
   #queued(): void {
-    if (this.#waiter) this.#wake()
-    else if (this.#queue.bytes > this.#settings.queueBytesMax) this.#link.session?.pause(true)
-  }
-
-  #wake(): void {
-    const waiter = this.#waiter
-    if (!waiter) return
-    this.#waiter = undefined
-    this.#next(waiter.everything).then(waiter.resolve, waiter.reject)
+    this.#consumer.wake()
+    if (this.#queue.bytes > this.#settings.queueBytesMax) this.#link.session?.pause(true)
   }
 
   #allDone(): boolean {
@@ -313,20 +223,17 @@ export class DcpClient implements AsyncIterable<Change> {
 
   /** The consumer gets what waits for it, then the error. */
   #fail(error: unknown): void {
-    if (this.#failure || this.#ended) return
-    this.#failure = { error }
+    if (this.#consumer.failure || this.#closing) return
     this.#opener.detach(this.#streams.values())
     this.#link.close(false).catch(() => {})
     this.#stopListening()
-    this.#wake()
+    this.#consumer.fail(error)
   }
 
   async #shutDown(release: boolean): Promise<void> {
-    this.#ended = true
-    this.#queue.clear()
     this.#opener.detach(this.#streams.values())
     this.#stopListening()
-    this.#wake()
+    this.#consumer.end()
     await this.#link.close(release)
   }
 }

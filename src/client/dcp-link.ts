@@ -18,6 +18,7 @@ export class DcpLink {
   readonly #events: LinkEvents
   readonly #backoff: Backoff
   #session: DcpSession | undefined
+  #connecting: DcpSession | undefined
   #bytesOfPast = 0
   #reconnects = 0
   #ended = false
@@ -43,11 +44,8 @@ export class DcpLink {
   }
 
   /** Makes the first connection, which is not tried twice: a wrong address should be told at once. */
-  async open(): Promise<DcpSession> {
-    const session = await DcpSession.open(this.#settings)
-    this.#session = session
-    if (this.#ended) await this.close(false)
-    return session
+  open(): Promise<DcpSession> {
+    return this.#connect()
   }
 
   /** From now on a lost connection is followed by another one. */
@@ -64,7 +62,21 @@ export class DcpLink {
   async close(goodbye: boolean): Promise<void> {
     this.#ended = true
     this.#wake?.()
+    await this.#connecting?.close(false)
     await this.#session?.close(goodbye)
+  }
+
+  async #connect(): Promise<DcpSession> {
+    if (this.#ended) throw new ClientError('HOLDFAST_CLOSED', 'the client was closed')
+    const session = new DcpSession(this.#settings)
+    this.#connecting = session
+    try {
+      await session.open()
+      this.#session = session
+      return session
+    } finally {
+      this.#connecting = undefined
+    }
   }
 
   async #run(first: DcpSession): Promise<void> {
@@ -79,7 +91,6 @@ export class DcpLink {
       log.warn({ name, reason: error?.message }, 'connection lost')
       session = await this.#reconnect(error)
       if (session) {
-        this.#session = session
         this.#reconnects++
         log.info({ name, attempts: this.#backoff.attempts }, 'connected again')
         this.#events.connected(session)
@@ -90,14 +101,14 @@ export class DcpLink {
   async #reconnect(lost: ClientError | undefined): Promise<DcpSession | undefined> {
     const { reconnect } = this.#settings
     let error: Error = lost ?? new ClientError('HOLDFAST_CONNECTION_LOST', 'connection lost')
-    while (reconnect && this.#backoff.attempts < (reconnect.attemptsMax ?? Infinity)) {
+    while (
+      !this.#ended &&
+      reconnect &&
+      this.#backoff.attempts < (reconnect.attemptsMax ?? Infinity)
+    ) {
       await this.#pause(this.#backoff.nextMs())
-      if (this.#ended) return undefined
       try {
-        const session = await DcpSession.open(this.#settings)
-        if (!this.#ended) return session
-        await session.close(false)
-        return undefined
+        return await this.#connect()
       } catch (failure) {
         error = failure as Error
         if (error instanceof ServerError && error.retry === 'never') break

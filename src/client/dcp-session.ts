@@ -38,8 +38,7 @@ export class DcpSession {
   /** Messages of streams; the frame is valid until it returns. */
   onMessage: (frame: Frame) => void = () => {}
   readonly #settings: DcpSettings
-  #connection!: Connection
-  #resolveClosed: (error: ClientError | undefined) => void = () => {}
+  readonly #connection: Connection
   #controls: ReadonlySet<string> = new Set()
   #consumedBytes = 0
   #acknowledgedBytes = 0
@@ -47,29 +46,27 @@ export class DcpSession {
   #paused = false
   #resumedMs = 0
 
-  static async open(settings: DcpSettings): Promise<DcpSession> {
-    const session = new DcpSession(settings)
-    await session.#open()
-    return session
-  }
-
-  private constructor(settings: DcpSettings) {
+  /** Begins to connect. */
+  constructor(settings: DcpSettings) {
     this.#settings = settings
-    this.closed = new Promise(resolve => (this.#resolveClosed = resolve))
-  }
-
-  async #open(): Promise<void> {
-    const { connection: options, bucket, credentials, name } = this.#settings
-    const connection = await Connection.open(options, {
+    let resolveClosed: (error: ClientError | undefined) => void
+    this.closed = new Promise(resolve => (resolveClosed = resolve))
+    this.#connection = new Connection(settings.connection, {
       onRequest: frame => this.#received(frame),
       onClose: error => {
         this.#heartbeat?.cancel()
-        this.#resolveClosed(error)
+        resolveClosed(error)
       },
     })
-    this.#connection = connection
+  }
+
+  /** Resolves when streams can be asked for. To be called once. */
+  async open(): Promise<void> {
+    const { bucket, credentials, name } = this.#settings
+    const agent = `holdfast ${name}`
+    const connection = this.#connection
+    await connection.connected()
     try {
-      const agent = `holdfast ${name}`
       await handshake(connection, { bucket, agent, ...(credentials ? { credentials } : {}) })
       this.#controls = await openProducer(connection, this.#settings)
     } catch (error) {

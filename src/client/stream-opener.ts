@@ -14,12 +14,10 @@ import type { VbucketStream } from './vbucket-stream.ts'
 
 export interface OpenerEvents {
   /** A stream was accepted; `resumed` if it goes on behind something it already had. */
-  opened(stream: VbucketStream, resumed: boolean): void
+  opened(resumed: boolean): void
   rollbackAsked(stream: VbucketStream, seqno: number): void
   /** Something was queued. */
   queued(): void
-  /** A stream came to its end for good. */
-  done(): void
   failed(error: ClientError): void
 }
 
@@ -72,7 +70,7 @@ export class StreamOpener {
     const reason = streamEndReasonName(code)
     const atItsEnd = code === StreamEndReason.ok && stream.endSeqno !== seqnoInfinity
     if (atItsEnd || code === StreamEndReason.filterEmpty) {
-      this.finish(stream)
+      stream.phase = 'done'
       return { reopens: false, reason }
     }
     if (code === StreamEndReason.lostPrivileges) {
@@ -88,11 +86,6 @@ export class StreamOpener {
     return { reopens: true, reason }
   }
 
-  finish(stream: VbucketStream): void {
-    stream.phase = 'done'
-    this.#events.done()
-  }
-
   #openSoon(stream: VbucketStream, delayMs: number): void {
     stream.phase = 'waiting'
     const timer = this.#settings.clock.after(delayMs, () => {
@@ -106,7 +99,7 @@ export class StreamOpener {
     if (frame.status === Status.success) {
       const resumed = stream.wasOpen || stream.received.seqno > 0
       stream.opened(frame.opaque, failoverLogOf(frame), session)
-      this.#events.opened(stream, resumed)
+      this.#events.opened(resumed)
       return
     }
     if (frame.status === Status.rollback) {
