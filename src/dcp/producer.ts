@@ -192,7 +192,7 @@ export class Producer implements ProducerCore, StreamHost {
     this.isClosed = true
     this.pump.close()
     const deliveries = this.#deliveries
-    for (const stream of [...this.streams.values()]) stream.end(StreamEndReason.disconnected)
+    for (const stream of this.streams.values()) stream.end(StreamEndReason.disconnected)
     const parked = clean ? [] : (deliveries?.park() ?? [])
     if (clean) deliveries?.releaseAll(ReleaseCause.quit)
     this.counters.parked += parked.length
@@ -215,7 +215,7 @@ export class Producer implements ProducerCore, StreamHost {
   /** The daemon stops: every stream is ended with its reason, what may be resumed stays held. */
   shutDown(): void {
     if (this.isClosed) return
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.values()) {
       this.#finish(stream, StreamEndReason.disconnected)
     }
     this.pump.flushEnds()
@@ -264,7 +264,7 @@ export class Producer implements ProducerCore, StreamHost {
 
   /** All vbuckets are being emptied, or the bucket deleted. */
   endAll(reason: StreamEndReason, cause: ReleaseCause): void {
-    for (const stream of [...this.streams.values()]) this.#finish(stream, reason, cause)
+    for (const stream of this.streams.values()) this.#finish(stream, reason, cause)
     this.#deliveries?.releaseAll(cause)
   }
 

@@ -1,0 +1,189 @@
+/** The parts that watch one link: flow control, no-ops, receipts, turns at the disk. */
+import t from 'tap'
+import { FlowControl } from '../../src/dcp/flow-control.ts'
+import { NoopTimer } from '../../src/dcp/noop.ts'
+import { Outbox, cutFrames } from '../../src/dcp/outbox.ts'
+import { Receipts } from '../../src/dcp/receipts.ts'
+import { ScanTurns, type TurnTaker } from '../../src/dcp/scan-turns.ts'
+import { encodeRequest } from '../../protocol/requests.ts'
+
+t.test('without a window there is always room', async t => {
+  const flow = new FlowControl()
+  flow.sent(10_000_000)
+  flow.acknowledge(5)
+  t.equal(flow.roomBytes, Infinity)
+  t.equal(flow.unackedBytes, 0)
+  t.equal(flow.receivedPosition, 0, 'nothing proves that anything arrived')
+})
+
+t.test('one message may overshoot the window, acknowledgements open it again', async t => {
+  const flow = new FlowControl()
+  flow.open(100)
+  t.equal(flow.roomBytes, 100)
+  flow.sent(99)
+  t.equal(flow.roomBytes, 1)
+  flow.sent(5000)
+  t.equal(flow.roomBytes, 0)
+  flow.acknowledge(99)
+  t.equal(flow.roomBytes, 0)
+  flow.acknowledge(4901)
+  t.equal(flow.roomBytes, 1)
+  t.equal(flow.receivedPosition, 5000)
+})
+
+t.test('a client cannot acknowledge more than was sent', async t => {
+  const flow = new FlowControl()
+  flow.open(100)
+  flow.sent(50)
+  flow.acknowledge(4000)
+  t.equal(flow.unackedBytes, 0)
+  flow.sent(10)
+  t.equal(flow.unackedBytes, 10)
+})
+
+t.test('a window that opens late counts from then on', async t => {
+  const flow = new FlowControl()
+  flow.sent(1000)
+  flow.open(100)
+  t.equal(flow.roomBytes, 100)
+  t.equal(flow.receivedPosition, 0)
+  flow.sent(10)
+  flow.acknowledge(1)
+  t.equal(flow.receivedPosition, 1001, 'what came before has arrived, too')
+  flow.open(500)
+  t.equal(flow.unackedBytes, 9, 'another size changes nothing else')
+  flow.open(0)
+  t.equal(flow.roomBytes, Infinity)
+})
+
+t.test('a no-op goes out after an interval with streams, and only one at a time', async t => {
+  const noop = new NoopTimer(1000)
+  t.equal(noop.due(0, true), 'none', 'not asked for')
+  noop.enabled = true
+  t.equal(noop.due(5000, false), 'none', 'no stream')
+  t.equal(noop.due(6000, true), 'none', 'the interval begins with the first stream')
+  t.equal(noop.due(6999, true), 'none')
+  t.equal(noop.due(7000, true), 'send')
+  const opaque = noop.sent(7000, 123)
+  t.equal(noop.due(7500, true), 'none')
+  t.notOk(noop.answered(opaque + 1, 7600), 'another opaque is no answer')
+  t.equal(noop.answeredPosition, 0)
+  t.ok(noop.answered(opaque, 7700))
+  t.equal(noop.answeredPosition, 123)
+  t.notOk(noop.answered(opaque, 7800), 'once is enough')
+  t.equal(noop.due(7999, true), 'none')
+  t.equal(noop.due(8000, true), 'send')
+})
+
+t.test('a peer is dead after two silent intervals, not while it says anything', async t => {
+  const noop = new NoopTimer(1000)
+  noop.enabled = true
+  noop.due(0, true)
+  t.equal(noop.due(1000, true), 'send')
+  noop.sent(1000, 0)
+  t.equal(noop.due(1999, true), 'none')
+  noop.heard(1500)
+  t.equal(noop.due(2000, true), 'none')
+  t.equal(noop.due(2499, true), 'none')
+  t.equal(noop.due(2500, true), 'dead')
+})
+
+t.test('bytes count as received when acknowledged, or old and answered for', async t => {
+  const receipts = new Receipts(6400)
+  receipts.sample(0, 100)
+  t.equal(receipts.position(0, 40, Infinity), 40, 'acknowledged')
+  receipts.sample(50, 150)
+  receipts.sample(100, 200)
+  t.equal(receipts.position(6399, 0, Infinity), 0)
+  t.equal(receipts.position(6400, 0, Infinity), 100, 'a grace after the kernel took them')
+  t.equal(receipts.position(6499, 0, Infinity), 100, 'samples in between were not needed')
+  t.equal(receipts.position(6500, 0, 150), 150, 'only what an answered no-op lies behind')
+  t.equal(receipts.position(6500, 0, 0), 0)
+  t.equal(receipts.position(6500, 300, 0), 300)
+})
+
+t.test('samples of what the kernel took stay few', async t => {
+  const receipts = new Receipts(6400)
+  for (let ms = 0; ms < 6400; ms++) receipts.sample(ms, ms + 1)
+  t.equal(receipts.position(6400, 0, Infinity), 1)
+  t.equal(receipts.position(6400 + 3200, 0, Infinity), 3201)
+})
+
+class Taker implements TurnTaker {
+  turns = 0
+  takeTurn(): void {
+    this.turns++
+  }
+}
+
+t.test('backfills read in turn, a few at a time', async t => {
+  const turns = new ScanTurns()
+  const takers = Array.from({ length: 6 }, () => new Taker())
+  for (const taker of takers) turns.begin(taker)
+  const counts = () => takers.map(taker => taker.turns)
+  t.same(counts(), [1, 1, 1, 1, 0, 0])
+  turns.again(takers[0]!)
+  t.same(counts(), [1, 1, 1, 1, 1, 0], 'behind those who waited')
+  turns.again(takers[1]!)
+  turns.end(takers[2]!)
+  t.same(counts(), [2, 1, 1, 1, 1, 1])
+  turns.end(takers[2]!)
+  turns.again(takers[2]!)
+  t.equal(turns.reading, 4, 'one that has ended takes no more turns')
+  t.equal(turns.waiting, 1)
+})
+
+t.test('sequential backfills read one after the other', async t => {
+  const turns = new ScanTurns()
+  turns.order = 'sequential'
+  const takers = Array.from({ length: 3 }, () => new Taker())
+  for (const taker of takers) turns.begin(taker)
+  const counts = () => takers.map(taker => taker.turns)
+  t.same(counts(), [1, 0, 0])
+  turns.again(takers[0]!)
+  t.same(counts(), [2, 0, 0])
+  turns.end(takers[0]!)
+  t.same(counts(), [2, 1, 0])
+  turns.end(takers[1]!)
+  t.same(counts(), [2, 1, 1])
+})
+
+t.test('whole frames are cut so that one reaches beyond the room at most', async t => {
+  const frame = (bytes: number) => encodeRequest({ opcode: 0x57, value: Buffer.alloc(bytes - 24) })
+  const frames = Buffer.concat([frame(30), frame(40), frame(50)])
+  t.same(cutFrames(frames, 0, 1), { end: 30, last: 0 })
+  t.same(cutFrames(frames, 0, 30), { end: 30, last: 0 })
+  t.same(cutFrames(frames, 0, 31), { end: 70, last: 30 })
+  t.same(cutFrames(frames, 30, 1000), { end: 120, last: 70 })
+})
+
+t.test('small frames leave in one piece, and large ones get room of their own', async t => {
+  const written: Buffer[] = []
+  const output = {
+    write: (bytes: Uint8Array) => void written.push(Buffer.from(bytes)),
+    queuedBytes: 0,
+    onDrain: undefined,
+    close: () => undefined,
+  }
+  const flow = new FlowControl()
+  const outbox = new Outbox(output, flow)
+  for (const text of ['one', 'two', 'three']) {
+    const offset = outbox.reserve(text.length)
+    outbox.slab.write(text, offset)
+    outbox.commit(text.length)
+  }
+  t.equal(outbox.queuedBytes, 11)
+  outbox.flush()
+  outbox.flush()
+  t.same(written.map(String), ['onetwothree'])
+  t.equal(flow.sentBytes, 11)
+  const offset = outbox.reserve(300_000)
+  outbox.slab.fill('x', offset, offset + 300_000)
+  outbox.commit(300_000)
+  outbox.pass(Buffer.from('tail'))
+  t.same(
+    written.map(({ length }) => length),
+    [11, 300_000, 4],
+    'in the order of encoding',
+  )
+})
