@@ -109,7 +109,7 @@ const port = parentPort
 invariant(port, 'backfills run as a worker thread')
 
 async function close(): Promise<void> {
-  for (const snapshotId of [...pinned.keys()]) release(snapshotId)
+  for (const snapshotId of pinned.keys()) release(snapshotId)
   for (const environment of environments) await environment.close()
   port!.postMessage({ kind: 'closed' } satisfies FromBackfill)
   port!.close()

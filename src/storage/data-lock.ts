@@ -32,7 +32,7 @@ export function lockDataDirectory(directory: string): DataLock {
       if (!tryLock(path)) throw inUse(directory, ownerOf(path)?.pid)
     }
   } catch (error) {
-    throw error instanceof OperatorError ? error : storageError(error, directory)
+    throw storageError(error, directory)
   }
   let held = true
   return {

@@ -214,6 +214,7 @@ const remedies: readonly [RegExp, string, string][] = [
 
 /** Says in an operator's words what LMDB or the disk reported, with what to do about it. */
 export function storageError(cause: unknown, directory: string): OperatorError {
+  if (cause instanceof OperatorError) return cause
   const text = cause instanceof Error ? cause.message : String(cause)
   const remedy = remedies.find(([pattern]) => pattern.test(text))
   const [, code, hint] = remedy ?? [undefined, 'storage', 'see the cause in the log']

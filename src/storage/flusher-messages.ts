@@ -7,8 +7,8 @@ export type FlushStep =
   | { kind: 'apply'; upTo: number }
   /** Store what changed of a vbucket; made if it was not there. */
   | { kind: 'vbucket'; vbid: number; change: VbucketChange }
-  /** Remove a vbucket and all it holds, or all it holds only (`keep`). */
-  | { kind: 'drop'; vbid: number; keep: VbucketRecord | undefined }
+  /** Remove a vbucket and all it holds. */
+  | { kind: 'drop'; vbid: number }
   /** Remove what every vbucket holds, at once, and store the vbuckets as new ones. */
   | { kind: 'clear'; vbuckets: [vbid: number, record: VbucketRecord][] }
   | { kind: 'hold'; vbid: number; holder: string; hold: DurableHold | undefined }

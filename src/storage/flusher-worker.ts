@@ -253,8 +253,7 @@ function perform(
     if (record) applier.setVbucket(step.vbid, { ...record, dropping: true })
     return false
   }
-  if (step.keep) applier.setVbucket(step.vbid, step.keep)
-  else applier.forgetVbucket(step.vbid)
+  applier.forgetVbucket(step.vbid)
   return true
 }
 

@@ -5,10 +5,10 @@
  * A batch that fails (disk or map full) is kept and sent again every `retryMs` until it succeeds:
  * nothing that was queued is lost while the process lives. Until then `failure` says why.
  */
-import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import type { Clock, Timer } from '../clock.ts'
-import { OperatorError } from '../errors.ts'
+import { Status } from '../../protocol/status.ts'
+import { OperatorError, StatusError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type {
   CommittedBatch,
@@ -19,6 +19,7 @@ import type {
   PurgeResult,
   ToFlusher,
 } from './flusher-messages.ts'
+import { ended, started } from './worker-life.ts'
 
 export interface FlusherOptions extends FlusherStart {
   clock: Clock
@@ -28,16 +29,24 @@ export interface FlusherOptions extends FlusherStart {
   logEnd(): number
   /** Called once for each batch that is on disk, with the log position that it reached. */
   onCommitted(batch: CommittedBatch, upTo: number): void
-  /** The state of `failure` has changed. */
-  onFailure(failure: OperatorError | undefined): void
 }
 
-type Waiter = { position: number; steps: number; done: () => void }
+interface Waiter {
+  position: number
+  steps: number
+  done: () => void
+  fail: (error: Error) => void
+}
+
+interface PurgeWaiter {
+  done: (result: PurgeResult) => void
+  fail: (error: Error) => void
+}
 
 export class Flusher {
   readonly #options: FlusherOptions
   readonly #worker: Worker
-  readonly #purges = new Map<number, (result: PurgeResult) => void>()
+  readonly #purges = new Map<number, PurgeWaiter>()
   #pending: FlushStep[] = []
   #inFlight: FlushStep[] | undefined
   #inFlightUpTo = 0
@@ -51,24 +60,17 @@ export class Flusher {
   #stepsInFlight = 0
   readonly #waiters: Waiter[] = []
   failure: OperatorError | undefined
+  /** Resolves when the thread has opened the store; fails when it cannot. */
+  readonly ready: Promise<void>
 
-  private constructor(options: FlusherOptions, worker: Worker) {
+  constructor(options: FlusherOptions) {
     this.#options = options
-    this.#worker = worker
     this.#appliedUpTo = options.logEnd()
-    worker.on('message', (message: FromFlusher) => this.#receive(message))
-    worker.on('error', error => {
-      // Its state is unknown: going on could acknowledge what is not on disk.
-      throw error
-    })
-  }
-
-  static async start(options: FlusherOptions): Promise<Flusher> {
     const { directories, mapSizeBytes, readerSlotsMax } = options
     const workerData: FlusherStart = { directories, mapSizeBytes, readerSlotsMax }
-    const worker = new Worker(new URL('./flusher-worker.js', import.meta.url), { workerData })
-    await once(worker, 'message')
-    return new Flusher(options, worker)
+    this.#worker = new Worker(new URL('./flusher-worker.js', import.meta.url), { workerData })
+    this.ready = started(this.#worker)
+    this.#worker.on('message', (message: FromFlusher) => this.#receive(message))
   }
 
   addSegment(number: number, memory: SharedArrayBuffer): void {
@@ -100,17 +102,32 @@ export class Flusher {
   purge(request: PurgeRequest): Promise<PurgeResult> {
     const id = this.#nextId++
     this.step({ kind: 'purge', id, request })
-    return new Promise(resolve => this.#purges.set(id, resolve))
+    return new Promise((done, fail) => {
+      if (this.#closed) fail(closed())
+      else this.#purges.set(id, { done, fail })
+    })
   }
 
-  /** Resolves when every step and change queued so far is on disk. */
+  /** Resolves when every step and change queued so far is on disk; fails when closed before. */
   drained(): Promise<void> {
     const position = this.#options.logEnd()
     if (this.#isDone(position, this.#stepsQueued)) return Promise.resolve()
+    if (this.#closed) return Promise.reject(closed())
     this.touch()
-    return new Promise(done => {
-      this.#waiters.push({ position, steps: this.#stepsQueued, done })
+    return new Promise((done, fail) => {
+      this.#waiters.push({ position, steps: this.#stepsQueued, done, fail })
     })
+  }
+
+  /** False when it took longer. */
+  async drainedWithin(patienceMs: number): Promise<boolean> {
+    let timer: Timer | undefined
+    const late = new Promise<false>(resolve => {
+      timer = this.#options.clock.after(patienceMs, () => resolve(false))
+    })
+    const isDrained = await Promise.race([this.drained().then(() => true), late])
+    timer?.cancel()
+    return isDrained
   }
 
   /** Stops the thread; call `drained` first unless what is queued may be lost. */
@@ -118,9 +135,10 @@ export class Flusher {
     if (this.#closed) return
     this.#closed = true
     this.#retry?.cancel()
-    const exit = once(this.#worker, 'exit')
-    this.#worker.postMessage({ kind: 'close' } satisfies ToFlusher)
-    await exit
+    await ended(this.#worker, { kind: 'close' } satisfies ToFlusher)
+    for (const { fail } of [...this.#waiters, ...this.#purges.values()]) fail(closed())
+    this.#waiters.length = 0
+    this.#purges.clear()
   }
 
   #isDone(position: number, steps: number): boolean {
@@ -162,7 +180,7 @@ export class Flusher {
     this.#setFailure(undefined)
     this.#options.onCommitted(batch, this.#appliedUpTo)
     for (const result of batch.purged) {
-      this.#purges.get(result.id)?.(result)
+      this.#purges.get(result.id)?.done(result)
       this.#purges.delete(result.id)
     }
     while (this.#waiters.length > 0) {
@@ -190,6 +208,9 @@ export class Flusher {
       const { code, hint } = failure
       log.error({ code, hint }, `cannot write to disk, will try again: ${failure.message}`)
     } else log.info({}, 'writing to disk works again')
-    this.#options.onFailure(failure)
   }
+}
+
+function closed(): StatusError {
+  return new StatusError(Status.temporaryFailure, 'the bucket is closing')
 }

@@ -20,7 +20,7 @@ export interface HoldOptions {
   /** Grace of a durable hold whose deadline was not known when the daemon died. */
   graceMs: number
   storeIntervalMs: number
-  store(vbid: number, holder: string, hold: DurableHold | undefined): void
+  store: (vbid: number, holder: string, hold: DurableHold | undefined) => void
 }
 
 export class PurgeHolds {
@@ -72,7 +72,7 @@ export class PurgeHolds {
 
   /** The vbucket is gone or has been emptied. */
   releaseAll(vbid: number): void {
-    for (const holder of [...(this.#holds.get(vbid)?.keys() ?? [])]) this.release(vbid, holder)
+    for (const holder of this.#holds.get(vbid)?.keys() ?? []) this.release(vbid, holder)
   }
 
   /** The greatest purge seqno that every hold allows; Infinity without one. */

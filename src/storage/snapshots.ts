@@ -8,13 +8,13 @@
  * already pins two commits of the environment, its newest one. A shared snapshot must hold what
  * the stream needs; that it lacks the latest changes only means that they come afterwards.
  */
-import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import type { Clock } from '../clock.ts'
 import { OperatorError } from '../errors.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
 import type { FrameForm } from './record-frame.ts'
 import type { BackfillStart, FromBackfill, PinnedVbucket, ToBackfill } from './snapshot-messages.ts'
+import { ended, started } from './worker-life.ts'
 
 const shareWindowMs = 1000
 const pinsPerHolderMax = 2
@@ -106,23 +106,18 @@ export class SnapshotService {
   #turn: Promise<unknown> = Promise.resolve()
   #closed = false
 
-  private constructor(options: SnapshotOptions, worker: Worker) {
+  /** Resolves when the thread has opened the store; fails when it cannot. */
+  readonly ready: Promise<void>
+
+  constructor(options: SnapshotOptions) {
     this.#options = options
-    this.#worker = worker
     this.#figures = options.figures
     this.#generations = options.figures.map(() => 0)
-    worker.on('message', (message: FromBackfill) => this.#receive(message))
-    worker.on('error', error => {
-      throw error
-    })
-  }
-
-  static async start(options: SnapshotOptions): Promise<SnapshotService> {
     const { directories, mapSizeBytes, readerSlotsMax } = options
     const workerData: BackfillStart = { directories, mapSizeBytes, readerSlotsMax }
-    const worker = new Worker(new URL('./backfill-worker.js', import.meta.url), { workerData })
-    await once(worker, 'message')
-    return new SnapshotService(options, worker)
+    this.#worker = new Worker(new URL('./backfill-worker.js', import.meta.url), { workerData })
+    this.ready = started(this.#worker)
+    this.#worker.on('message', (message: FromBackfill) => this.#receive(message))
   }
 
   /** An environment has a new commit. */
@@ -167,9 +162,7 @@ export class SnapshotService {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    const exit = once(this.#worker, 'exit')
-    this.#worker.postMessage({ kind: 'close' } satisfies ToBackfill)
-    await exit
+    await ended(this.#worker, { kind: 'close' } satisfies ToBackfill)
     const closed: FromBackfill = { kind: 'closed' }
     for (const answer of this.#answers.values()) answer(closed)
     this.#answers.clear()

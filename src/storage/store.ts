@@ -77,9 +77,13 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
     }
     return { description, directories, environments, ...readAll(environments, description) }
   } catch (error) {
-    for (const environment of environments) await environment.close()
-    throw error instanceof OperatorError ? error : storageError(error, options.directory)
+    await closeStore({ environments })
+    throw storageError(error, options.directory)
   }
+}
+
+export async function closeStore({ environments }: Pick<OpenStore, 'environments'>): Promise<void> {
+  for (const environment of environments) await environment.close()
 }
 
 /** Stores vbuckets before the flusher exists: at creation, and new histories at a start. */

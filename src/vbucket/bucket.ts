@@ -4,79 +4,35 @@
  */
 import { EventEmitter } from 'node:events'
 import { Status } from '../../protocol/status.ts'
-import { VbucketState } from '../../protocol/vbucket-state.ts'
-import type { Clock, Timer } from '../clock.ts'
-import type { Settings } from '../config/settings.ts'
-import { StatusError, type OperatorError } from '../errors.ts'
-import type { Log } from '../log.ts'
-import type { Random } from '../random.ts'
+import type { VbucketState } from '../../protocol/vbucket-state.ts'
+import { type OperatorError, StatusError } from '../errors.ts'
 import { DiskReader } from '../storage/disk-reader.ts'
+import { storageError } from '../storage/environment.ts'
 import { Flusher } from '../storage/flusher.ts'
-import type { CommittedBatch, EnvironmentFigures } from '../storage/flusher-messages.ts'
-import { PurgeHolds } from '../storage/holds.ts'
+import type { CommittedBatch } from '../storage/flusher-messages.ts'
+import { type HoldOptions, PurgeHolds } from '../storage/holds.ts'
 import type { RecordView } from '../storage/record.ts'
 import { SnapshotService } from '../storage/snapshots.ts'
-import { figuresOf, markClean, openStore, type OpenStore } from '../storage/store.ts'
+import { closeStore, figuresOf, markClean, openStore, type OpenStore } from '../storage/store.ts'
+import type { BucketEvents, BucketOptions } from './bucket-options.ts'
+import { CommitCounter, countDocuments, type BucketStatistics } from './bucket-statistics.ts'
 import { ChangeLog } from './change-log.ts'
 import { DocumentFinder } from './document-finder.ts'
 import { DocumentWriter } from './document-writer.ts'
 import { Documents } from './documents.ts'
 import { expireDue } from './expiry-pager.ts'
+import { Passes } from './passes.ts'
 import { PersistenceWaiters } from './persistence.ts'
 import { PressureGauge, type Pressure } from './pressure.ts'
 import { Purger, type CompactRequest } from './purger.ts'
 import { randomDocument } from './random-document.ts'
 import { recoverVbuckets } from './recovery.ts'
-import { newVbucketRecord, Vbucket } from './vbucket.ts'
+import type { Vbucket } from './vbucket.ts'
+import { notMine, VbucketTable } from './vbucket-table.ts'
 import { MetaWriter } from './with-meta.ts'
 
-export type BucketSettings = Pick<
-  Settings,
-  | 'mapSizeBytes'
-  | 'readerSlotsMax'
-  | 'changeLogBytes'
-  | 'unflushedSoftBytes'
-  | 'unflushedHardBytes'
-  | 'valueBytesMax'
-  | 'purgeAgeSeconds'
-  | 'purgeIntervalSeconds'
-  | 'expiryPagerIntervalSeconds'
-  | 'backfillGraceSeconds'
->
-
-export interface BucketOptions {
-  directory: string
-  settings: BucketSettings
-  clock: Clock
-  random: Random
-  log: Log
-  /** Size of one piece of the change log. */
-  segmentBytes?: number
-}
-
-export interface BucketEvents {
-  state: [vbid: number, before: VbucketState | undefined, after: VbucketState]
-  'failover-log': [vbid: number]
-  'vbucket-deleted': [vbid: number]
-  flushed: []
-  deleted: []
-}
-
-export interface BucketStatistics {
-  items: number
-  tombstones: number
-  unflushedBytes: number
-  changeLogBytes: number
-  commits: number
-  records: number
-  commitMsTotal: number
-  lastCommitMs: number
-  expired: number
-  purged: number
-  purgePasses: number
-  environments: readonly EnvironmentFigures[]
-  failure: OperatorError | undefined
-}
+export type { BucketEvents, BucketOptions, BucketSettings } from './bucket-options.ts'
+export type { BucketStatistics } from './bucket-statistics.ts'
 
 const defaultSegmentBytes = 4 * 1024 * 1024
 const flushRetryMs = 1000
@@ -92,87 +48,90 @@ export class Bucket {
   readonly documents: Documents
   readonly metaWriter: MetaWriter
   readonly holds: PurgeHolds
+  readonly snapshots: SnapshotService
   readonly #options: BucketOptions
   readonly #store: OpenStore
-  readonly #vbuckets: (Vbucket | undefined)[]
+  readonly #vbuckets: VbucketTable
   readonly #disk: DiskReader
   readonly #gauge: PressureGauge
   readonly #waiters: PersistenceWaiters
-  readonly #timers: Timer[] = []
-  /** Vbuckets that were deleted and are still being removed from disk. */
-  readonly #dropping = new Set<number>()
-  #flusher!: Flusher
-  #snapshots!: SnapshotService
-  #purger!: Purger
-  #figures: EnvironmentFigures[]
-  #commits = 0
-  #records = 0
-  #commitMsTotal = 0
-  #lastCommitMs = 0
+  readonly #flusher: Flusher
+  readonly #purger: Purger
+  readonly #passes: Passes
+  readonly #commits: CommitCounter
   #expired = 0
-  #passes = new Set<Promise<void>>()
-  #closing = false
+  #closed: Promise<void> | undefined
 
   private constructor(options: BucketOptions, store: OpenStore) {
-    const { settings, clock, log } = options
+    const { settings, clock, log, random } = options
     this.#options = options
     this.#store = store
-    this.name = store.description.name
-    this.uuid = store.description.uuid
-    this.vbucketCount = store.description.vbuckets
-    this.#vbuckets = Array.from({ length: this.vbucketCount })
-    for (const [vbid, record] of store.vbuckets) this.#vbuckets[vbid] = new Vbucket(vbid, record)
-    this.#figures = store.environments.map(figuresOf)
+    const { name, uuid, vbuckets: count } = store.description
+    this.name = name
+    this.uuid = uuid
+    this.vbucketCount = count
     this.#gauge = new PressureGauge(settings.unflushedSoftBytes, settings.unflushedHardBytes)
-    this.changes = new ChangeLog({
+    this.#commits = new CommitCounter(store.environments.map(figuresOf))
+    this.#passes = new Passes(clock, log)
+    const changes = new ChangeLog({
       segmentBytes: options.segmentBytes ?? defaultSegmentBytes,
       retainBytes: settings.changeLogBytes,
       onSegment: (number, memory) => this.#flusher.addSegment(number, memory),
       onRelease: number => this.#flusher.releaseSegment(number),
     })
-    this.#waiters = new PersistenceWaiters(this.changes)
+    this.changes = changes
+    const waiters = (this.#waiters = new PersistenceWaiters(changes))
     this.#disk = new DiskReader(store.environments, (vbid, seqno, cause) => {
       log.error({ vbid, seqno, error: String(cause) }, 'a page of the store is damaged')
     })
-    const finder = new DocumentFinder(this.changes, this.#disk)
-    const writer = new DocumentWriter(this.changes, clock, () => this.#appended())
-    const admit = (vbucket: Vbucket) => this.#admit(vbucket)
-    const { valueBytesMax } = settings
-    this.documents = new Documents({ finder, writer, clock, valueBytesMax, admit })
-    const { locks } = this.documents
-    this.metaWriter = new MetaWriter({ finder, writer, locks, clock, valueBytesMax, admit })
-    this.holds = new PurgeHolds(
-      {
-        clock,
-        graceMs: settings.backfillGraceSeconds * 1000,
-        storeIntervalMs: holdStoreIntervalMs,
-        store: (vbid, holder, hold) => this.#flusher.step({ kind: 'hold', vbid, holder, hold }),
-      },
-      store.holds,
-    )
+    const { documents, metaWriter } = this.#connectDocuments()
+    this.documents = documents
+    this.metaWriter = metaWriter
+    const flusher = (this.#flusher = this.#makeFlusher())
+    const snapshots = (this.snapshots = this.#makeSnapshots())
+    const graceMs = settings.backfillGraceSeconds * 1000
+    const holdOptions: HoldOptions = {
+      clock,
+      graceMs,
+      storeIntervalMs: holdStoreIntervalMs,
+      store: (vbid, holder, hold) => flusher.step({ kind: 'hold', vbid, holder, hold }),
+    }
+    const holds = (this.holds = new PurgeHolds(holdOptions, store.holds))
+    const { locks } = documents
+    const { events } = this
+    const lives = { flusher, snapshots, changes, holds, locks, waiters, random, events }
+    const vbuckets = new VbucketTable({ ...lives, count, stored: store.vbuckets })
+    this.#vbuckets = vbuckets
+    const nowSeconds = () => this.#nowSeconds()
+    const { purgeAgeSeconds: ageSeconds } = settings
+    this.#purger = new Purger({ flusher, holds, vbuckets, ageSeconds, nowSeconds })
   }
 
   /** Opens a bucket's directory and starts its threads. Fails with an OperatorError. */
   static async open(options: BucketOptions): Promise<Bucket> {
-    const { directory, settings } = options
+    const { directory, settings, random, log } = options
     const { mapSizeBytes, readerSlotsMax } = settings
     const store = await openStore({ directory, mapSizeBytes, readerSlotsMax })
-    recoverVbuckets(store, options.random, options.log)
-    const bucket = new Bucket(options, store)
-    await bucket.#start()
+    let bucket: Bucket | undefined
+    try {
+      recoverVbuckets(store, random, log)
+      bucket = new Bucket(options, store)
+      await Promise.all([bucket.#flusher.ready, bucket.snapshots.ready])
+    } catch (error) {
+      if (bucket) await bucket.#abandon()
+      await closeStore(store)
+      throw storageError(error, directory)
+    }
+    bucket.#startPasses()
     return bucket
   }
 
   vbucket(vbid: number): Vbucket | undefined {
-    return this.#vbuckets[vbid]
+    return this.#vbuckets.get(vbid)
   }
 
-  *vbuckets(): Generator<Vbucket> {
-    for (const vbucket of this.#vbuckets) if (vbucket) yield vbucket
-  }
-
-  get snapshots(): SnapshotService {
-    return this.#snapshots
+  vbuckets(): Iterable<Vbucket> {
+    return this.#vbuckets
   }
 
   get pressure(): Pressure {
@@ -194,63 +153,22 @@ export class Bucket {
    * history. Resolves when that is on disk.
    */
   setState(vbid: number, state: VbucketState): Promise<void> {
-    this.#assertVbid(vbid)
-    const vbucket = this.#vbuckets[vbid]
-    const before = vbucket?.state
-    if (vbucket === undefined) this.#make(vbid, state)
-    else {
-      vbucket.setState(state)
-      if (state === VbucketState.active && before !== state) {
-        vbucket.failoverLog.branch(this.#options.random.uint64(), vbucket.highSeqno)
-      }
-      this.#flusher.step({ kind: 'vbucket', vbid, change: vbucket.toChange() })
-    }
-    if (before !== state) this.events.emit('state', vbid, before, state)
-    if (state === VbucketState.active && before !== state) this.events.emit('failover-log', vbid)
-    return this.#flusher.drained()
+    return this.#vbuckets.setState(vbid, state)
   }
 
   /** Removes a vbucket and what it holds. Resolves when nothing of it is left on disk. */
-  async deleteVbucket(vbid: number): Promise<void> {
-    this.#assertVbid(vbid)
-    if (this.#vbuckets[vbid] === undefined) throw notMine(vbid)
-    this.#vbuckets[vbid] = undefined
-    this.#forget(vbid)
-    this.#dropping.add(vbid)
-    this.#flusher.step({ kind: 'drop', vbid, keep: undefined })
-    this.events.emit('vbucket-deleted', vbid)
-    await this.#flusher.drained()
-    this.#snapshots.forget(vbid)
-    this.#dropping.delete(vbid)
-    const madeAgain = this.vbucket(vbid)
-    if (madeAgain) madeAgain.diskHidden = false
+  deleteVbucket(vbid: number): Promise<void> {
+    return this.#vbuckets.delete(vbid)
   }
 
   /** Empties the bucket: its vbuckets begin again at seqno 0. Resolves when that is on disk. */
-  async flush(): Promise<void> {
-    const emptied: Vbucket[] = []
-    const records: [number, ReturnType<typeof newVbucketRecord>][] = []
-    for (const { id, state } of this.vbuckets()) {
-      this.#forget(id)
-      const record = newVbucketRecord(state, this.#options.random.uint64())
-      const vbucket = new Vbucket(id, record)
-      vbucket.diskHidden = true
-      this.#vbuckets[id] = vbucket
-      emptied.push(vbucket)
-      records.push([id, record])
-    }
-    this.#flusher.step({ kind: 'clear', vbuckets: records })
-    this.events.emit('flushed')
-    await this.#flusher.drained()
-    for (const vbucket of emptied) {
-      this.#snapshots.forget(vbucket.id)
-      vbucket.diskHidden = false
-    }
+  flush(): Promise<void> {
+    return this.#vbuckets.flush()
   }
 
   /** Purges tombstones of a vbucket as COMPACT_DB asks. Resolves when it is done. */
   compact(vbid: number, request: CompactRequest): Promise<void> {
-    const vbucket = this.#vbuckets[vbid]
+    const vbucket = this.vbucket(vbid)
     if (vbucket === undefined) return Promise.reject(notMine(vbid))
     return this.#purger.compact(vbucket, request)
   }
@@ -260,9 +178,12 @@ export class Bucket {
     this.#waiters.afterAppended(done)
   }
 
-  /** Resolves once the vbucket's change with this seqno is on disk. */
+  /**
+   * Resolves once the vbucket's change with this seqno is on disk. Fails with a StatusError when
+   * the vbucket goes away before.
+   */
   whenPersisted(vbid: number, seqno: number): Promise<void> {
-    const vbucket = this.#vbuckets[vbid]
+    const vbucket = this.vbucket(vbid)
     return vbucket ? this.#waiters.reached(vbucket, seqno) : Promise.reject(notMine(vbid))
   }
 
@@ -270,30 +191,24 @@ export class Bucket {
   randomKey(): RecordView | undefined {
     const { documents, changes } = this
     const { random } = this.#options
-    const vbuckets = this.#vbuckets
+    const vbuckets = this.#vbuckets.all
     return randomDocument({ vbuckets, documents, changes, disk: this.#disk, random })
   }
 
   statistics(): BucketStatistics {
-    let items = 0
-    let tombstones = 0
-    for (const vbucket of this.vbuckets()) {
-      items += vbucket.itemCount
-      tombstones += vbucket.tombstoneCount
-    }
+    const { commits, records, commitMsTotal, lastCommitMs, environments } = this.#commits
     return {
-      items,
-      tombstones,
+      ...countDocuments(this.#vbuckets),
       unflushedBytes: this.changes.unflushedBytes,
       changeLogBytes: this.changes.retainedBytes,
-      commits: this.#commits,
-      records: this.#records,
-      commitMsTotal: this.#commitMsTotal,
-      lastCommitMs: this.#lastCommitMs,
+      commits,
+      records,
+      commitMsTotal,
+      lastCommitMs,
+      environments,
       expired: this.#expired,
       purged: this.#purger.purged,
       purgePasses: this.#purger.passes,
-      environments: this.#figures,
       failure: this.failure,
     }
   }
@@ -302,83 +217,94 @@ export class Bucket {
    * Ends the bucket with everything on disk. When the disk refuses, it gives up after a while:
    * what was not written is lost, and the next start takes this stop for an unclean one.
    */
-  async close(): Promise<void> {
-    if (this.#closing) return
-    this.#closing = true
-    for (const timer of this.#timers) timer.cancel()
-    this.holds.close()
-    const isClean = await this.#drainedInTime()
-    await this.#flusher.close()
-    await Promise.allSettled(this.#passes)
-    await this.#snapshots.close()
-    if (isClean) markClean(this.#store.environments)
-    for (const environment of this.#store.environments) await environment.close()
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
   }
 
-  async #start(): Promise<void> {
-    const { clock, log, settings } = this.#options
-    const { mapSizeBytes, readerSlotsMax } = settings
-    const threads = { directories: this.#store.directories, mapSizeBytes, readerSlotsMax }
-    this.#flusher = await Flusher.start({
-      ...threads,
+  async #close(): Promise<void> {
+    this.#passes.stop()
+    this.#purger.stop()
+    this.holds.close()
+    const isDrained = await this.#flusher.drainedWithin(closePatienceMs)
+    if (!isDrained) {
+      const { unflushedBytes } = this.changes
+      this.#options.log.error({ unflushedBytes }, 'stopping with changes that are not on disk')
+    }
+    await this.#flusher.close()
+    this.#waiters.close(closing())
+    await this.#passes.ended()
+    await this.snapshots.close()
+    if (isDrained) this.#markClean()
+    await closeStore(this.#store)
+  }
+
+  /** Ends the threads of a bucket that could not be opened. */
+  async #abandon(): Promise<void> {
+    this.#passes.stop()
+    this.holds.close()
+    await Promise.all([this.#flusher.close(), this.snapshots.close()])
+  }
+
+  #markClean(): void {
+    try {
+      markClean(this.#store.environments)
+    } catch (error) {
+      const { code, hint, message } = storageError(error, this.#options.directory)
+      this.#options.log.error({ code, hint }, `cannot note that the stop was clean: ${message}`)
+    }
+  }
+
+  #makeFlusher(): Flusher {
+    const { clock, log } = this.#options
+    return new Flusher({
+      ...this.#files(),
       clock,
       log,
       retryMs: flushRetryMs,
       logEnd: () => this.changes.end,
       onCommitted: (batch, upTo) => this.#committed(batch, upTo),
-      onFailure: () => undefined,
     })
-    this.#snapshots = await SnapshotService.start({
-      ...threads,
-      clock,
-      figures: this.#figures,
-      whenShown: vbid => (this.#vbuckets[vbid]?.diskHidden ? this.#flusher.drained() : undefined),
-    })
-    const nowSeconds = () => Math.floor(clock.nowMs() / 1000)
-    const { purgeAgeSeconds: ageSeconds } = settings
-    this.#purger = new Purger({ flusher: this.#flusher, holds: this.holds, ageSeconds, nowSeconds })
-    this.#every(settings.purgeIntervalSeconds, () =>
-      this.#purger.pass(this.vbuckets(), () => this.#closing),
-    )
-    this.#every(settings.expiryPagerIntervalSeconds, () => this.#expire(nowSeconds))
   }
 
-  /** Runs a pass at an interval, never two at a time. */
-  #every(seconds: number, pass: () => Promise<void>): void {
-    let running: Promise<void> | undefined
-    const timer = this.#options.clock.every(seconds * 1000, () => {
-      if (running || this.#closing) return
-      running = pass()
-        .catch(error => this.#options.log.error({ error: String(error) }, 'a pass failed'))
-        .finally(() => {
-          this.#passes.delete(running!)
-          running = undefined
-        })
-      this.#passes.add(running)
+  #makeSnapshots(): SnapshotService {
+    return new SnapshotService({
+      ...this.#files(),
+      clock: this.#options.clock,
+      figures: [...this.#commits.environments],
+      whenShown: vbid => this.#vbuckets.whenShown(vbid),
     })
-    this.#timers.push(timer)
   }
 
-  async #expire(nowSeconds: () => number): Promise<void> {
-    this.documents.locks.sweep(this.#options.clock.nowMs())
+  #files() {
+    const { mapSizeBytes, readerSlotsMax } = this.#options.settings
+    return { directories: this.#store.directories, mapSizeBytes, readerSlotsMax }
+  }
+
+  #connectDocuments(): { documents: Documents; metaWriter: MetaWriter } {
+    const { clock, settings } = this.#options
+    const { valueBytesMax } = settings
+    const finder = new DocumentFinder(this.changes, this.#disk)
+    const writer = new DocumentWriter(this.changes, clock, () => this.#appended())
+    const admit = (vbucket: Vbucket) => this.#admit(vbucket)
+    const common = { finder, writer, clock, valueBytesMax, admit }
+    const documents = new Documents(common)
+    return { documents, metaWriter: new MetaWriter({ ...common, locks: documents.locks }) }
+  }
+
+  #startPasses(): void {
+    const { purgeIntervalSeconds, expiryPagerIntervalSeconds } = this.#options.settings
+    this.#passes.every(purgeIntervalSeconds, () => this.#purger.pass())
+    this.#passes.every(expiryPagerIntervalSeconds, () => this.#expire())
+  }
+
+  async #expire(): Promise<void> {
     const { documents } = this
-    const vbucket = (vbid: number) => this.#vbuckets[vbid]
+    documents.locks.sweep(this.#options.clock.nowMs())
+    const vbucket = (vbid: number) => this.vbucket(vbid)
+    const nowSeconds = () => this.#nowSeconds()
     const options = { disk: this.#disk, documents, vbucket, nowSeconds }
-    this.#expired += await expireDue(options, () => this.#closing)
-  }
-
-  #make(vbid: number, state: VbucketState): void {
-    const record = newVbucketRecord(state, this.#options.random.uint64())
-    const vbucket = new Vbucket(vbid, record)
-    vbucket.diskHidden = this.#dropping.has(vbid)
-    this.#vbuckets[vbid] = vbucket
-    this.#flusher.step({ kind: 'vbucket', vbid, change: vbucket.toChange() })
-  }
-
-  #forget(vbid: number): void {
-    this.changes.forget(vbid)
-    this.holds.releaseAll(vbid)
-    this.documents.locks.forget(vbid)
+    this.#expired += await expireDue(options, () => this.#closed !== undefined)
   }
 
   #admit(vbucket: Vbucket): Status {
@@ -387,10 +313,8 @@ export class Bucket {
       if (state === 'closed') return Status.notMyVbucket
       if (state === 'paused') return Status.temporaryFailure
     }
-    if (this.#gauge.pressure === 'hard' || this.#flusher.failure !== undefined || this.#closing) {
-      return Status.temporaryFailure
-    }
-    return Status.success
+    const isRefusing = this.#flusher.failure !== undefined || this.#closed !== undefined
+    return isRefusing || this.#gauge.pressure === 'hard' ? Status.temporaryFailure : Status.success
   }
 
   #appended(): void {
@@ -401,41 +325,23 @@ export class Bucket {
   #committed(batch: CommittedBatch, upTo: number): void {
     // First let reads see the disk as it is now: then the log may forget.
     this.#disk.refresh()
-    this.#figures = batch.environments
-    this.#snapshots.committed(batch.environments)
+    this.#commits.add(batch)
+    this.snapshots.committed(batch.environments)
     for (const { vbid, highSeqno } of batch.persisted) {
-      const vbucket = this.#vbuckets[vbid]
+      const vbucket = this.vbucket(vbid)
       if (vbucket === undefined || vbucket.diskHidden) continue
       vbucket.persistedSeqno = Math.max(vbucket.persistedSeqno, highSeqno)
     }
     this.changes.markCommitted(upTo)
-    this.#commits++
-    this.#records += batch.records
-    this.#commitMsTotal += batch.commitMs
-    this.#lastCommitMs = batch.commitMs
     this.#gauge.update(this.changes.unflushedBytes)
     this.#waiters.committed(upTo)
   }
 
-  async #drainedInTime(): Promise<boolean> {
-    let timer: Timer | undefined
-    const late = new Promise<false>(resolve => {
-      timer = this.#options.clock.after(closePatienceMs, () => resolve(false))
-    })
-    const isClean = await Promise.race([this.#flusher.drained().then(() => true), late])
-    timer?.cancel()
-    if (!isClean) {
-      const { unflushedBytes } = this.changes
-      this.#options.log.error({ unflushedBytes }, 'stopping with changes that are not on disk')
-    }
-    return isClean
-  }
-
-  #assertVbid(vbid: number): void {
-    if (vbid >= this.vbucketCount) throw notMine(vbid)
+  #nowSeconds(): number {
+    return Math.floor(this.#options.clock.nowMs() / 1000)
   }
 }
 
-function notMine(vbid: number): StatusError {
-  return new StatusError(Status.notMyVbucket, `vbucket ${vbid} is not here`)
+function closing(): StatusError {
+  return new StatusError(Status.temporaryFailure, 'the bucket is closing')
 }

@@ -10,7 +10,7 @@ import type { Log } from '../log.ts'
 import type { Random } from '../random.ts'
 import { lockDataDirectory, type DataLock } from '../storage/data-lock.ts'
 import { storageError } from '../storage/environment.ts'
-import { createStore, openStore, writeVbuckets } from '../storage/store.ts'
+import { closeStore, createStore, markClean, openStore, writeVbuckets } from '../storage/store.ts'
 import { Bucket, type BucketSettings } from './bucket.ts'
 import { newVbucketRecord } from './vbucket.ts'
 
@@ -162,13 +162,11 @@ export class Buckets {
         ]),
       )
       writeVbuckets(store.environments, vbuckets)
-      for (const environment of store.environments) {
-        environment.write(() => environment.meta.putSync('clean', Buffer.from('yes')))
-      }
+      markClean(store.environments)
     } catch (error) {
       throw storageError(error, directory)
     } finally {
-      for (const environment of store.environments) await environment.close()
+      await closeStore(store)
     }
   }
 }

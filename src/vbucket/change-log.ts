@@ -130,6 +130,13 @@ export class ChangeLog {
     return run === undefined || run.length === 0 ? highSeqno + 1 : run.first
   }
 
+  /** The newest seqno of the vbucket that is on disk; what is not in memory is. */
+  committedSeqno(vbid: number, highSeqno: number): number {
+    const run = this.#runs[vbid]
+    if (run === undefined || run.length === 0) return highSeqno
+    return run.first - 1 + run.countBefore(this.#committed)
+  }
+
   /** Shows the change with this seqno; false if it is not in memory. */
   at(vbid: number, seqno: number, view: RecordView): boolean {
     const position = this.positionOf(vbid, seqno)

@@ -8,7 +8,7 @@ import type { Clock } from '../clock.ts'
 import { Status } from '../../protocol/status.ts'
 import { RecordKind, type RecordView } from '../storage/record.ts'
 import type { DocumentFinder } from './document-finder.ts'
-import { Change, type DocumentWriter, type WriteResult } from './document-writer.ts'
+import type { Change, DocumentWriter, WriteResult } from './document-writer.ts'
 import { absoluteExpiry, isExpired } from './expiry.ts'
 import { DocumentLocks } from './locks.ts'
 import type { Vbucket } from './vbucket.ts'
@@ -41,7 +41,7 @@ export interface DocumentsOptions {
   clock: Clock
   valueBytesMax: number
   /** Success, or why no write can be taken now. */
-  admit(vbucket: Vbucket): Status
+  admit: (vbucket: Vbucket) => Status
 }
 
 export class Documents {

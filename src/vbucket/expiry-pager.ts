@@ -12,8 +12,8 @@ const stepMax = 256
 export interface ExpiryPagerOptions {
   disk: DiskReader
   documents: Documents
-  vbucket(vbid: number): Vbucket | undefined
-  nowSeconds(): number
+  vbucket: (vbid: number) => Vbucket | undefined
+  nowSeconds: () => number
 }
 
 /** One pass over everything that is due; returns how many documents it expired. */

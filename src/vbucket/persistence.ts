@@ -8,8 +8,15 @@ interface Waiter {
   done: () => void
 }
 
+/** A wait for a seqno of a vbucket, which may go away meanwhile. */
+interface Wait {
+  vbucket: Vbucket
+  fail: (error: Error) => void
+}
+
 export class PersistenceWaiters {
   readonly #changes: ChangeLog
+  readonly #waits = new Set<Wait>()
   #waiters: Waiter[] = []
   #first = 0
 
@@ -26,14 +33,27 @@ export class PersistenceWaiters {
 
   /**
    * Resolves once the vbucket's change with this seqno is on disk, however long it takes to be
-   * made.
+   * made. Fails when the vbucket is forgotten before.
    */
   async reached(vbucket: Vbucket, seqno: number): Promise<void> {
-    if (vbucket.highSeqno < seqno) await appended(vbucket, seqno)
     if (vbucket.persistedSeqno >= seqno) return
-    const position = this.#changes.positionOf(vbucket.id, seqno)
-    if (position < 0) return
-    await new Promise<void>(done => this.#insert({ position: position + 1, done }))
+    let wait: Wait | undefined
+    const forgotten = new Promise<never>((_, fail) => this.#waits.add((wait = { vbucket, fail })))
+    try {
+      await Promise.race([forgotten, this.#reached(vbucket, seqno)])
+    } finally {
+      this.#waits.delete(wait!)
+    }
+  }
+
+  /** The vbucket is gone or has been emptied: who waits for its changes waits in vain. */
+  forget(vbucket: Vbucket, error: Error): void {
+    for (const wait of this.#waits) if (wait.vbucket === vbucket) wait.fail(error)
+  }
+
+  /** Nothing will be committed any more. */
+  close(error: Error): void {
+    for (const wait of this.#waits) wait.fail(error)
   }
 
   /** Everything before this position is on disk. */
@@ -46,6 +66,14 @@ export class PersistenceWaiters {
       this.#waiters = waiters.slice(next)
       this.#first = 0
     }
+  }
+
+  async #reached(vbucket: Vbucket, seqno: number): Promise<void> {
+    if (vbucket.highSeqno < seqno) await appended(vbucket, seqno)
+    const position = this.#changes.positionOf(vbucket.id, seqno)
+    // What is not in the log any more is on disk.
+    if (position < this.#changes.committed) return
+    await new Promise<void>(done => this.#insert({ position: position + 1, done }))
   }
 
   /** Rare: a wait for an older change goes before those for newer ones. */

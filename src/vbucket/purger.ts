@@ -7,6 +7,7 @@ import { Status } from '../../protocol/status.ts'
 import type { Flusher } from '../storage/flusher.ts'
 import type { PurgeHolds } from '../storage/holds.ts'
 import type { Vbucket } from './vbucket.ts'
+import type { VbucketTable } from './vbucket-table.ts'
 
 const batchMax = 2000
 
@@ -19,58 +20,61 @@ export interface CompactRequest {
   dropDeletes: boolean
 }
 
+export interface PurgerOptions {
+  flusher: Flusher
+  holds: PurgeHolds
+  vbuckets: VbucketTable
+  ageSeconds: number
+  nowSeconds: () => number
+}
+
 export class Purger {
-  readonly #flusher: Flusher
-  readonly #holds: PurgeHolds
-  readonly #ageSeconds: number
-  readonly #nowSeconds: () => number
+  readonly #options: PurgerOptions
+  #isStopped = false
   /** Tombstones removed since the start. */
   purged = 0
   /** Completed passes over all vbuckets. */
   passes = 0
 
-  constructor(options: {
-    flusher: Flusher
-    holds: PurgeHolds
-    ageSeconds: number
-    nowSeconds: () => number
-  }) {
-    this.#flusher = options.flusher
-    this.#holds = options.holds
-    this.#ageSeconds = options.ageSeconds
-    this.#nowSeconds = options.nowSeconds
+  constructor(options: PurgerOptions) {
+    this.#options = options
   }
 
   /** One pass over vbuckets that have tombstones. */
-  async pass(vbuckets: Iterable<Vbucket>, isStopped: () => boolean): Promise<void> {
-    const beforeSeconds = this.#nowSeconds() - this.#ageSeconds
-    for (const vbucket of vbuckets) {
-      if (isStopped()) return
+  async pass(): Promise<void> {
+    const beforeSeconds = this.#ageLimit()
+    for (const vbucket of this.#options.vbuckets) {
+      if (this.#isStopped) return
       if (vbucket.tombstoneCount > 0) await this.#purge(vbucket, beforeSeconds, Infinity)
     }
     this.passes++
   }
 
+  /** What is under way ends with the batch that is being written. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
   /** COMPACT_DB: resolves when it is done. */
   async compact(vbucket: Vbucket, request: CompactRequest): Promise<void> {
     const { purgeBeforeSeconds, purgeBeforeSeqno, dropDeletes } = request
-    if (this.#flusher.failure) {
-      throw new StatusError(Status.temporaryFailure, this.#flusher.failure.message)
-    }
-    const age = purgeBeforeSeconds || this.#nowSeconds() - this.#ageSeconds
-    const beforeSeconds = dropDeletes ? Infinity : age
+    const { failure } = this.#options.flusher
+    if (failure) throw new StatusError(Status.temporaryFailure, failure.message)
+    const beforeSeconds = dropDeletes ? Infinity : purgeBeforeSeconds || this.#ageLimit()
     await this.#purge(vbucket, beforeSeconds, purgeBeforeSeqno || Infinity)
   }
 
   async #purge(vbucket: Vbucket, beforeSeconds: number, seqnoMax: number): Promise<void> {
-    for (;;) {
+    const { flusher, holds, vbuckets } = this.#options
+    // One that was deleted or emptied meanwhile is another vbucket now, with other tombstones.
+    while (!this.#isStopped && vbuckets.get(vbucket.id) === vbucket) {
       const request = {
         vbid: vbucket.id,
-        limitSeqno: Math.min(seqnoMax, this.#holds.limit(vbucket.id)),
+        limitSeqno: Math.min(seqnoMax, holds.limit(vbucket.id)),
         beforeSeconds,
         countMax: batchMax,
       }
-      const purging = this.#flusher.purge(request)
+      const purging = flusher.purge(request)
       vbucket.markPurging(purging)
       const { removed, purgeSeqno, more } = await purging
       vbucket.tombstoneCount -= removed
@@ -78,5 +82,9 @@ export class Purger {
       this.purged += removed
       if (!more) return
     }
+  }
+
+  #ageLimit(): number {
+    return this.#options.nowSeconds() - this.#options.ageSeconds
   }
 }

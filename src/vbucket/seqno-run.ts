@@ -26,6 +26,18 @@ export class SeqnoRun {
     return this.#positions[(this.#head + index) & (this.#positions.length - 1)]!
   }
 
+  /** How many of the changes held stand before `position`. */
+  countBefore(position: number): number {
+    let low = 0
+    let high = this.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.positionOf(this.first + middle) < position) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
   /** Forgets everything up to and with `seqno`, if it is what stands at `position`. */
   dropThrough(seqno: number, position: number): void {
     // A vbucket that was deleted and made again has the same seqnos at other positions.

@@ -50,7 +50,7 @@ export class MetaWriter {
     locks: DocumentLocks
     clock: Clock
     valueBytesMax: number
-    admit(vbucket: Vbucket): Status
+    admit: (vbucket: Vbucket) => Status
   }) {
     this.#finder = options.finder
     this.#writer = options.writer
