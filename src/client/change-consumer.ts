@@ -107,9 +107,14 @@ export class ChangeConsumer {
     if (acknowledges) this.#host.session()?.acknowledge(true)
     if (this.#failure) return Promise.reject(this.#failure.error)
     if (this.#ended) return Promise.resolve({ done: true, value: undefined })
-    if (this.#host.allDone())
-      return this.#host.close({ release: true }).then(() => ({ done: true, value: undefined }))
+    if (this.#host.allDone()) return this.#finish()
     return new Promise((resolve, reject) => (this.#waiter = { everything, resolve, reject }))
+  }
+
+  /** Whoever acknowledges by hand has yet to store the last of it, and closes when that is done. */
+  async #finish(): Promise<Result> {
+    if (!this.#settings.manualAcknowledgement) await this.#host.close({ release: true })
+    return { done: true, value: undefined }
   }
 
   #take({ event, context, seqno, bytes }: Extract<QueuedEvent, { event: DcpEvent }>): void {

@@ -147,6 +147,11 @@ export class DcpClient implements AsyncIterable<Change> {
     this.#link.session?.acknowledge(true)
   }
 
+  /** What this connection brought and was taken, but the server has not been told of. */
+  get unacknowledgedBytes(): number {
+    return this.#link.session?.unacknowledgedBytes ?? 0
+  }
+
   statistics(): DcpStatistics {
     const { session } = this.#link
     return {
@@ -157,7 +162,7 @@ export class DcpClient implements AsyncIterable<Change> {
       resumedStreams: this.#resumedStreams,
       queuedEvents: this.#queue.length,
       queuedBytes: this.#queue.bytes,
-      unacknowledgedBytes: session?.unacknowledgedBytes ?? 0,
+      unacknowledgedBytes: this.unacknowledgedBytes,
       openStreams: [...this.#streams.values()].filter(({ phase }) => phase === 'open').length,
       connected: session !== undefined,
     }

@@ -42,7 +42,8 @@ export interface DcpClientOptions extends Omit<ConnectionOptions, 'bodyBytesMax'
   queueBytesMax?: number
   /**
    * `manual`: the server is told that changes were consumed when `acknowledge()` is called, so
-   * that it keeps what would be needed to send them again until they are stored safely.
+   * that it keeps what would be needed to send them again until they are stored safely. At the end
+   * of bounded streams, too, the owner acknowledges and then closes.
    */
   acknowledgement?: 'auto' | 'manual'
   /** How often the server gives a sign of life; twice this in silence ends a connection (default 20). */

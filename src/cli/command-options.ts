@@ -1,0 +1,67 @@
+import { InvalidArgumentError, Option, type Command } from 'commander'
+import type { Credentials } from '../client/index.ts'
+
+/** What every command needs to reach a bucket. */
+export interface Target {
+  host: string
+  port: number
+  bucket: string
+  user?: string
+}
+
+export function addTargetOptions(program: Command): void {
+  program
+    .addOption(
+      new Option('-H, --host <host>', 'where the daemon is')
+        .env('HOLDFAST_HOST')
+        .default('127.0.0.1'),
+    )
+    .addOption(
+      new Option('-p, --port <port>', 'its port')
+        .env('HOLDFAST_PORT')
+        .default(11210)
+        .argParser(text => wholeNumber(text, 1, 65535)),
+    )
+    .addOption(
+      new Option('-b, --bucket <name>', 'the bucket').env('HOLDFAST_BUCKET').default('default'),
+    )
+    .addOption(
+      new Option('-u, --user <name>', 'the user; the password comes from HOLDFAST_PASSWORD').env(
+        'HOLDFAST_USER',
+      ),
+    )
+}
+
+/** The password is taken from the environment alone: others can see a command line. */
+export function credentialsOf(
+  target: Target,
+  env: NodeJS.ProcessEnv,
+): { credentials?: Credentials } {
+  if (target.user === undefined) return {}
+  return { credentials: { username: target.user, password: env['HOLDFAST_PASSWORD'] ?? '' } }
+}
+
+export function wholeNumber(text: string, least: number, most: number): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < least || value > most)
+    throw new InvalidArgumentError(`Not a whole number from ${least} to ${most}.`)
+  return value
+}
+
+export function uint64(text: string): bigint {
+  if (!/^\d{1,20}$/.test(text) || BigInt(text) >= 2n ** 64n)
+    throw new InvalidArgumentError('Not a whole number of 64 bits.')
+  return BigInt(text)
+}
+
+/** `0-3,7` is 0, 1, 2, 3 and 7. */
+export function vbucketList(text: string): number[] {
+  const vbuckets = new Set<number>()
+  for (const part of text.split(',')) {
+    const [first, last] = part.split('-', 2)
+    const start = wholeNumber(first ?? '', 0, 0xffff)
+    const end = last === undefined ? start : wholeNumber(last, start, 0xffff)
+    for (let vbid = start; vbid <= end; vbid++) vbuckets.add(vbid)
+  }
+  return [...vbuckets].sort((one, other) => one - other)
+}

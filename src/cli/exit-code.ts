@@ -1,0 +1,41 @@
+import { ClientError } from '../client/index.ts'
+
+/** What the shell is told; `docs/client.md` has the table. */
+export const ExitCode = {
+  success: 0,
+  /** The server said no, or there is no such key. */
+  refused: 1,
+  usage: 2,
+  /** No connection, or one that was lost for good. */
+  unreachable: 3,
+  /** The resume file cannot be read, used or written. */
+  resumeFile: 4,
+  /** A bug: please report it. */
+  bug: 70,
+} as const
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
+
+/** Ends a command with a message of one line. */
+export class CommandError extends Error {
+  readonly exitCode: ExitCode
+  constructor(exitCode: ExitCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'CommandError'
+    this.exitCode = exitCode
+  }
+}
+
+/** The exit code and the line on standard error for whatever ended a command. */
+export function describeFailure(error: unknown): { exitCode: ExitCode; line: string } {
+  const line = `holdfast: ${messageOf(error).replace(/\s*\n\s*/g, ' ')}\n`
+  if (error instanceof CommandError) return { exitCode: error.exitCode, line }
+  if (error instanceof RangeError) return { exitCode: ExitCode.usage, line }
+  if (!(error instanceof ClientError)) return { exitCode: ExitCode.bug, line }
+  if (error.code === 'HOLDFAST_STATUS') return { exitCode: ExitCode.refused, line }
+  if (error.code === 'HOLDFAST_STATE') return { exitCode: ExitCode.resumeFile, line }
+  return { exitCode: ExitCode.unreachable, line }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,113 @@
+import { Command, CommanderError, Option } from 'commander'
+import { version } from '../version.ts'
+import {
+  addTargetOptions,
+  uint64,
+  vbucketList,
+  wholeNumber,
+  type Target,
+} from './command-options.ts'
+import {
+  getDocument,
+  printStats,
+  removeDocument,
+  setDocument,
+  type SetOptions,
+} from './documents.ts'
+import { describeFailure, ExitCode } from './exit-code.ts'
+import { streamChanges, type StreamOptions } from './stream.ts'
+import type { Surroundings } from './surroundings.ts'
+
+const durabilityLevels = ['majority', 'majorityAndPersistOnMaster', 'persistToMajority']
+
+/** Runs one command line; resolves with the exit code, never rejects. */
+export async function run(words: readonly string[], world: Surroundings): Promise<ExitCode> {
+  const program = buildProgram(world)
+  try {
+    await program.parseAsync([...words], { from: 'user' })
+    return ExitCode.success
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : ExitCode.usage
+    const { exitCode, line } = describeFailure(error)
+    world.stderr.write(line)
+    return exitCode
+  }
+}
+
+function buildProgram(world: Surroundings): Command {
+  const program = new Command('holdfast')
+    .description('Talks to a holdfastd: documents, statistics, change streams.')
+    .version(version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: text => world.stdout.write(text),
+      writeErr: text => world.stderr.write(oneLine(text)),
+    })
+    .showSuggestionAfterError()
+  addTargetOptions(program)
+  addDocumentCommands(program, world)
+  addStreamCommand(program, world)
+  return program
+}
+
+function addDocumentCommands(program: Command, world: Surroundings): void {
+  program
+    .command('get <key>')
+    .description('write the value of a document to standard output')
+    .action((key: string, _options, command: Command) =>
+      getDocument(key, command.optsWithGlobals<Target>(), world),
+    )
+  program
+    .command('set <key> [value]')
+    .description('store a document; the value comes from standard input if not given')
+    .option('--flags <number>', 'the application’s own 32 bits', uint32)
+    .option('--expiry <seconds>', 'from now, or since the epoch if beyond 30 days', uint32)
+    .option('--cas <number>', 'only if the document still has this CAS', uint64)
+    .addOption(
+      new Option('--durability <level>', 'what has to hold before it counts').choices(
+        durabilityLevels,
+      ),
+    )
+    .action((key: string, value: string | undefined, _options, command: Command) =>
+      setDocument(key, value, command.optsWithGlobals<SetOptions>(), world),
+    )
+  program
+    .command('del <key>')
+    .description('delete a document')
+    .option('--cas <number>', 'only if the document still has this CAS', uint64)
+    .action((key: string, _options, command: Command) =>
+      removeDocument(key, command.optsWithGlobals<Target>(), world),
+    )
+  program
+    .command('stats [group]')
+    .description('print statistics, of one group if given')
+    .option('--json', 'as one JSON object')
+    .action((group: string | undefined, _options, command: Command) =>
+      printStats(group, command.optsWithGlobals<Target>(), world),
+    )
+}
+
+function addStreamCommand(program: Command, world: Surroundings): void {
+  program
+    .command('stream')
+    .description('print every change as a line of JSON, then each new one as it happens')
+    .option('--vbuckets <list>', 'only these, such as 0-3,7', vbucketList)
+    .option('--from-now', 'leave out what is there already')
+    .option('--until-now', 'end with what is there already')
+    .option('--resume-file <path>', 'keep the position here, and go on from it next time')
+    .option('--keys-only', 'leave out the values')
+    .option('--name <name>', 'of the connection, by which the server knows a client that returns')
+    .action((_options, command: Command) =>
+      streamChanges(command.optsWithGlobals<StreamOptions>(), world),
+    )
+}
+
+function uint32(text: string): number {
+  return wholeNumber(text, 0, 0xffffffff)
+}
+
+/** Commander says `error: …`, sometimes with a suggestion on a second line. */
+function oneLine(text: string): string {
+  const line = text.trim().replace(/\s*\n\s*/g, ' ')
+  return `${line.replace(/^error:/, 'holdfast:')}\n`
+}

@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto'
+import { DcpClient, type DcpClientOptions } from '../client/index.ts'
+import { changeLine, rollbackLine } from './change-line.ts'
+import { credentialsOf, type Target } from './command-options.ts'
+import { LineWriter } from './line-writer.ts'
+import { readResumeFile, writeResumeFile } from './resume-file.ts'
+import type { Surroundings } from './surroundings.ts'
+
+export interface StreamOptions extends Target {
+  vbuckets?: number[]
+  fromNow?: boolean
+  untilNow?: boolean
+  resumeFile?: string
+  keysOnly?: boolean
+  name?: string
+}
+
+const saveIntervalMs = 1_000
+const bufferBytes = 20 * 1024 * 1024
+/** Saved earlier if this much waits for it: the server sends no more than the buffer ahead. */
+const unsavedBytesMax = bufferBytes / 4
+
+/**
+ * Prints the changes of a bucket as lines of JSON, until the end asked for or until stopped. With a
+ * resume file, the server is told that a change was consumed only when the file says so: until
+ * then it keeps what it would take to send it again.
+ */
+export async function streamChanges(options: StreamOptions, world: Surroundings): Promise<void> {
+  const { resumeFile, keysOnly = false } = options
+  const resumption = resumeFile === undefined ? undefined : readResumeFile(resumeFile)
+  const name = options.name ?? resumption?.name ?? `holdfast-stream-${randomUUID()}`
+  const stopping = new AbortController()
+  const stop = () => stopping.abort()
+  const writer = new LineWriter(world.stdout, stop)
+  world.onStop(stop)
+
+  const client = await DcpClient.connect({
+    ...clientOptions(options, name, resumption?.state, world),
+    onRollback: async (vbid, seqno) => {
+      await writer.write(rollbackLine(vbid, seqno))
+      return 'accept' as const
+    },
+  })
+  stopping.signal.addEventListener('abort', () => {
+    writer.release()
+    // Whoever has a resume file means to come back.
+    client.close({ release: resumeFile === undefined }).catch(() => {})
+  })
+  if (stopping.signal.aborted) await client.close()
+  const saver = resumeFile === undefined ? undefined : new Saver(client, writer, resumeFile, name)
+  try {
+    for await (const change of client) {
+      saver?.begin()
+      const pause = writer.write(changeLine(change, keysOnly))
+      if (pause) await pause
+      saver?.finish()
+    }
+  } finally {
+    await writer.end()
+    saver?.close()
+    await client.close({ release: true })
+  }
+}
+
+function clientOptions(
+  options: StreamOptions,
+  name: string,
+  state: unknown,
+  world: Surroundings,
+): DcpClientOptions {
+  const { host, port, bucket, vbuckets, fromNow, untilNow, resumeFile, keysOnly } = options
+  return {
+    host,
+    port,
+    bucket,
+    name,
+    bufferBytes,
+    acknowledgement: resumeFile === undefined ? 'auto' : 'manual',
+    keysOnly: keysOnly ?? false,
+    ...credentialsOf(options, world.env),
+    ...(vbuckets === undefined ? {} : { vbuckets }),
+    ...(fromNow ? { from: 'now' } : {}),
+    ...(untilNow ? { until: 'now' } : {}),
+    ...(state === undefined ? {} : { state }),
+  }
+}
+
+/**
+ * Keeps the resume file up to date: once a second, at the end, and whenever much waits for it. Only
+ * ever between two changes, and only when their lines have left.
+ */
+class Saver {
+  readonly #client: DcpClient
+  readonly #writer: LineWriter
+  readonly #path: string
+  readonly #name: string
+  readonly #timer: NodeJS.Timeout
+  #inHand = false
+  #saved = ''
+  #failure: unknown
+
+  constructor(client: DcpClient, writer: LineWriter, path: string, name: string) {
+    this.#client = client
+    this.#writer = writer
+    this.#path = path
+    this.#name = name
+    this.#save()
+    this.#timer = setInterval(() => this.#attempt(), saveIntervalMs)
+  }
+
+  begin(): void {
+    if (this.#failure !== undefined) throw this.#failure
+    this.#inHand = true
+  }
+
+  finish(): void {
+    this.#inHand = false
+    if (this.#client.unacknowledgedBytes < unsavedBytesMax) return
+    this.#writer.flush()
+    this.#save()
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    if (this.#failure !== undefined) throw this.#failure
+    this.#save()
+  }
+
+  /** From the timer, where nobody could catch: the error waits for the next change or the end. */
+  #attempt(): void {
+    try {
+      this.#save()
+    } catch (error) {
+      this.#failure = error
+      clearInterval(this.#timer)
+      this.#client.close().catch(() => {})
+    }
+  }
+
+  #save(): void {
+    if (this.#inHand || !this.#writer.flushed) return
+    const state = this.#client.state()
+    const text = JSON.stringify(state)
+    if (text !== this.#saved) writeResumeFile(this.#path, this.#name, state)
+    this.#saved = text
+    this.#client.acknowledge()
+  }
+}
