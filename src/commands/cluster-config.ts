@@ -2,7 +2,10 @@
  * The map that tells clients which node serves which vbucket, in the smallest form that all known
  * clients take. Of a lone node it changes only when somebody sets a vbucket's state by hand.
  */
-import { decodeClusterConfigVersion } from '../../protocol/commands/index.ts'
+import {
+  decodeClusterConfigVersion,
+  type ClusterConfigVersion,
+} from '../../protocol/commands/index.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
@@ -105,14 +108,16 @@ function getClusterConfig(session: Session, frame: Frame): Outcome {
   const isGlobal =
     bucket === undefined || (session.features.selectBucket && !session.hasSelectedBucket)
   const revision = isGlobal ? firstRevision(node) : mapOf(node, bucket).revision
-  if (known !== undefined && (known.epoch > epoch || known.revision >= revision)) {
-    return reply(session, frame)
-  }
+  if (known !== undefined && hasMap(known, revision)) return reply(session, frame)
   const value = isGlobal
     ? Buffer.from(JSON.stringify(describeGlobally(node)))
     : mapOf(node, bucket).text!
   if (!isGlobal) session.knownMapRevision = revision
   return reply(session, frame, { value, datatype: jsonFor(session) })
+}
+
+function hasMap(known: ClusterConfigVersion, revision: number): boolean {
+  return known.epoch === epoch ? known.revision >= revision : known.epoch > epoch
 }
 
 /** Refuses a request for a vbucket that is not served here, with the map for whoever reads it. */

@@ -60,10 +60,8 @@ const control = onProducer((producer, session, frame) => {
 const streamRequest = onProducer((producer, session, frame, command) => {
   const request = decodeStreamRequest(frame)
   if (request === undefined) return Status.invalidArguments
-  const outcome = producer.streamRequest(request)
-  if (!(outcome instanceof Promise)) return reply(session, frame, outcome)
   const answer = session.openPending(frame, command)
-  outcome.then(
+  producer.streamRequest(request).then(
     parts => answer.reply(parts),
     (error: unknown) => answer.fail(error),
   )
@@ -85,8 +83,12 @@ function noop(session: Session, frame: Frame): Outcome {
   return reply(session, frame)
 }
 
+/** Also on connections without streams: it is how clients learn where to start. */
 function getFailoverLog(session: Session, frame: Frame, vbucket: Vbucket): Outcome {
-  return reply(session, frame, { value: encodeFailoverLog(vbucket.failoverLog.entries) })
+  const value =
+    session.producer?.failoverLog(frame.vbid).value ??
+    encodeFailoverLog(vbucket.failoverLog.entries)
+  return reply(session, frame, { value })
 }
 
 const row = {

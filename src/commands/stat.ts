@@ -54,13 +54,13 @@ const groups: Readonly<Record<string, StatisticsGroup>> = {
 }
 
 function dcpStatistics(session: Session, add: AddStatistic, group: 'dcp' | 'parked'): Status {
-  session.node.dcp.stats(add, group)
+  session.node.dcp.stats(add, group, session.bucket)
   return Status.success
 }
 
 function stat(session: Session, frame: Frame): Outcome {
   const [name = '', ...words] = frame.key().toString().split(' ')
-  const group = groups[name]
+  const group = Object.hasOwn(groups, name) ? groups[name] : undefined
   if (group === undefined) {
     session.errorContext = `the groups are: ${Object.keys(groups).filter(Boolean).join(', ')}`
     return Status.keyNotFound

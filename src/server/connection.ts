@@ -286,6 +286,8 @@ export class Connection implements Session {
 
   #endIfAnswered(): void {
     if (!this.#writer.isInOrder || this.#socket.writableEnded) return
+    // Streams would go on writing to a socket that takes nothing more.
+    this.producer?.disconnected(this.#quitCleanly)
     this.#socket.end()
     this.#lingering = this.clock.after(lingerMs, () => this.#socket.destroy())
     // What the client still sends is thrown away, so that its end is noticed.

@@ -44,19 +44,27 @@ export class PendingAnswer implements Pending {
   reply(parts: Reply): void {
     const status = parts.status ?? 0
     if (status === 0 && this.#command.quietSuccess) return this.answer(status, undefined)
+    if (status !== 0 && !parts.value?.length) return this.#refuse(status, '')
     const { opcode } = this.#command
     this.answer(status, encodeResponse({ ...parts, opcode, status, opaque: this.#opaque }))
   }
 
   fail(error: unknown): void {
     const session = this.#session
-    const { opcode, name } = this.#command
-    const fields = { connection: session.id, command: name }
-    const failure = failureOf(error, session.log, fields)
-    const status = shownStatus(session, failure.status)
-    session.errorContext = failure.context
-    const value = errorBody(session, status, opcode)
+    const fields = { connection: session.id, command: this.#command.name }
+    const { status, context } = failureOf(error, session.log, fields)
+    this.#refuse(status, context)
+  }
+
+  #refuse(status: number, context: string): void {
+    const session = this.#session
+    const { opcode } = this.#command
+    const shown = shownStatus(session, status)
+    session.errorContext = context
+    const value = errorBody(session, shown, opcode)
     session.errorContext = ''
-    this.reply({ status, value, datatype: errorDatatype(session, value) })
+    const datatype = errorDatatype(session, value)
+    const fields = { opcode, status: shown, value, datatype, opaque: this.#opaque }
+    this.answer(status, encodeResponse(fields))
   }
 }

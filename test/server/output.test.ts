@@ -1,0 +1,193 @@
+import { Writable } from 'node:stream'
+import type { Socket } from 'node:net'
+import t from 'tap'
+import { silentLog } from '../../src/log.ts'
+import { OperationCounters } from '../../src/server/operation-counters.ts'
+import { latencyPlace } from '../../src/server/operation-counters.ts'
+import { OutputBudget } from '../../src/server/output-budget.ts'
+import { OutputSlab, slabBytes } from '../../src/server/output-slab.ts'
+import { ResponseQueue } from '../../src/server/response-queue.ts'
+import { ResponseWriter } from '../../src/server/response-writer.ts'
+
+const MiB = 2 ** 20
+
+/** A client that takes what it is sent only when told to. */
+class ReluctantSocket extends Writable {
+  readonly taken: string[] = []
+  readonly #pending: (() => void)[] = []
+
+  constructor() {
+    super({ highWaterMark: 16 * 1024 })
+  }
+
+  override _write(chunk: Buffer, _encoding: string, callback: () => void): void {
+    // As the kernel would: what was there when it was written is what the client gets.
+    this.#pending.push(() => {
+      if (chunk.length < 100) this.taken.push(chunk.toString())
+      callback()
+    })
+  }
+
+  takeOne(): void {
+    this.#pending.shift()?.()
+  }
+}
+
+const counters = new OperationCounters()
+
+function writerOn(socket: Writable, budget: OutputBudget, onEvict = () => undefined) {
+  return new ResponseWriter({
+    id: 1,
+    socket: socket as unknown as Socket,
+    budget,
+    counters,
+    onProgress: () => undefined,
+    onEvict,
+  })
+}
+
+t.test('a slab that the client has not taken is not written to again', async t => {
+  const socket = new ReluctantSocket()
+  const slab = new OutputSlab()
+  const writer = writerOn(socket, new OutputBudget({ outputBytesMax: MiB, log: silentLog }))
+  const first = slab.buffer
+  for (const text of ['one', 'two', 'three']) {
+    slab.open(writer)
+    const at = slab.reserve(text.length)
+    slab.buffer.write(text, at)
+    slab.close()
+  }
+  t.not(slab.buffer, first)
+  t.equal(slab.target, undefined)
+  while (writer.chargedBytes > 0) {
+    socket.takeOne()
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  t.equal(socket.taken.join(''), 'onetwothree')
+  t.equal(socket.writableLength, 0)
+})
+
+t.test('a thousand clients that take nothing hold no more than the budget says', async t => {
+  const outputBytesMax = MiB
+  const budget = new OutputBudget({ outputBytesMax, log: silentLog })
+  const slab = new OutputSlab()
+  const before = process.memoryUsage().arrayBuffers
+  const writers = Array.from({ length: 1000 }, () => writerOn(new ReluctantSocket(), budget))
+  for (let round = 0; round < 100; round++) {
+    for (const writer of writers) {
+      if (writer.chargedBytes > budget.allowanceBytes) continue
+      slab.open(writer)
+      slab.reserve(3000)
+      slab.reserve(16)
+      slab.close()
+    }
+  }
+  t.equal(budget.debtors, 1000)
+  t.ok(budget.totalBytes < budget.softBytes + MiB, `${budget.totalBytes} bytes are charged`)
+  const held = process.memoryUsage().arrayBuffers - before
+  t.ok(held < budget.softBytes + 4 * MiB, `${held} bytes are held`)
+  for (const writer of writers) writer.release()
+  t.equal(budget.totalBytes, 0)
+  t.equal(budget.debtors, 0)
+})
+
+t.test('past the hard limit the largest debtor goes', t => {
+  const budget = new OutputBudget({ outputBytesMax: 1000, log: silentLog })
+  const evicted: number[] = []
+  const debtors = [10_000, 12_000, 9_000].map((bytes, id) => ({
+    id,
+    chargedBytes: bytes,
+    evict() {
+      evicted.push(id)
+      budget.charge(this, this.chargedBytes, 0)
+    },
+  }))
+  budget.charge(debtors[0]!, 0, 10_000)
+  t.equal(budget.allowanceBytes, 0, 'past the soft limit nobody may leave anything unread')
+  budget.charge(debtors[1]!, 0, 12_000)
+  budget.charge(debtors[2]!, 0, 9_000)
+  t.same(evicted, [])
+  debtors[2]!.chargedBytes = 11_000
+  budget.charge(debtors[2]!, 9_000, 11_000)
+  t.same(evicted, [1])
+  t.equal(budget.totalBytes, 21_000)
+  t.equal(budget.evictions, 1)
+  t.end()
+})
+
+t.test('answers larger than the slab get a buffer of their own', t => {
+  const slab = new OutputSlab()
+  const delivered: [length: number, owned: boolean][] = []
+  slab.open({
+    deliver(bytes, owned) {
+      delivered.push([bytes.length, owned])
+      return true
+    },
+  })
+  t.equal(slab.reserve(100), 0)
+  t.equal(slab.reserve(slabBytes), 0, 'what does not fit behind it sends it off')
+  t.equal(slab.reserve(slabBytes + 1), 0)
+  t.equal(slab.buffer.length, slabBytes + 1)
+  t.equal(slab.reserve(24), 0)
+  t.equal(slab.buffer.length, slabBytes)
+  slab.close()
+  t.same(delivered, [
+    [100, false],
+    [slabBytes, false],
+    [slabBytes + 1, true],
+    [24, false],
+  ])
+  t.end()
+})
+
+t.test('a queue of answers gives out what nothing in front of it waits for', t => {
+  const queue = new ResponseQueue()
+  const sent: string[] = []
+  const drain = () => queue.drain(bytes => sent.push(bytes.toString()))
+  const [one, two] = [queue.open(), queue.open()]
+  queue.append(Buffer.from('after two'))
+  const three = queue.open()
+  queue.fill(two, Buffer.from('two'))
+  t.equal(queue.isReady, false)
+  t.equal(queue.bytes, 12)
+  drain()
+  t.same(sent, [])
+  queue.fill(one, undefined)
+  drain()
+  t.same(sent, ['two', 'after two'])
+  t.equal(queue.isEmpty, false)
+  queue.fill(three, Buffer.from('three'))
+  queue.append(Buffer.from('end'))
+  drain()
+  t.same(sent, ['two', 'after two', 'three', 'end'])
+  t.equal(queue.isEmpty, true)
+  t.equal(queue.bytes, 0)
+  t.equal(queue.slots, 0)
+  t.end()
+})
+
+t.test('answers and their durations are counted by opcode', t => {
+  const counters = new OperationCounters()
+  counters.count(1, 0)
+  counters.count(1, 0)
+  counters.count(1, 0x86)
+  counters.count(1, 0xff01)
+  t.equal(counters.answer(1, 0), 2)
+  t.equal(counters.answer(1, 0x86), 1)
+  t.equal(counters.answer(1, 0xff), 1, 'what does not fit shares the last place')
+  t.equal(counters.answersOf(1), 4)
+  t.equal(latencyPlace(0.0004), 0)
+  t.equal(latencyPlace(0.001), 1)
+  t.equal(latencyPlace(0.003), 2)
+  t.equal(latencyPlace(1), 10)
+  t.equal(latencyPlace(10_000_000), 31)
+  counters.time(1, 1)
+  counters.time(1, 2)
+  t.equal(counters.latenciesOf(1)[10], 1)
+  t.equal(counters.latenciesOf(1)[11], 1)
+  t.equal(counters.latencySumMs[1], 3)
+  counters.reset()
+  t.equal(counters.answersOf(1), 0)
+  t.equal(counters.latencySumMs[1], 0)
+  t.end()
+})
