@@ -65,11 +65,11 @@ export class FrameReader {
     const bytes = Buffer.isBuffer(chunk)
       ? chunk
       : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    let at = 0
-    if (this.#keptEnd === this.#keptStart) at = this.#drop(0, bytes.length)
-    else if (!this.#paused) at = this.#completeKept(bytes, visit)
-    if (this.#error === undefined && !this.#paused)
+    const keepsNothing = this.#keptEnd === this.#keptStart
+    let at = keepsNothing ? this.#drop(0, bytes.length) : this.#completeKept(bytes, visit)
+    if (this.#error === undefined && !this.#paused) {
       at = this.#visitFrames(bytes, at, bytes.length, visit)
+    }
     if (this.#error !== undefined) {
       this.#forget()
     } else if (at < bytes.length) {

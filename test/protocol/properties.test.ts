@@ -28,37 +28,50 @@ const runs = Number(process.env['RUNS'] ?? 1000)
 t.comment(`SEED=${seed} RUNS=${runs}`)
 const parameters = { seed, numRuns: runs }
 
-/** Small ones, so that random frames reach each of them. */
-const limits = { maxBodyBytes: 60, skipBodyBytes: 120 }
+/** Two sizes: limits that small frames reach, and frames beyond the room a reader starts with. */
+const small = { maxBodyBytes: 60, skipBodyBytes: 120, chunkBytes: 70 }
+const large = { maxBodyBytes: 9000, skipBodyBytes: 12000, chunkBytes: 5000 }
+type Size = typeof small
 
 const frames = readVectorFiles().flatMap(file => file.vectors.map(vectorBytes))
 const anyVector = fc.constantFrom(...frames)
 
-/** A header with any lengths, and a body of the length it announces. */
-const anyFrame = fc
-  .record({
-    magic: fc.constantFrom(0x08, 0x18, 0x80, 0x81, 0x82, 0x83),
-    opcode: fc.nat(255),
-    bytes2And3: fc.constantFrom(0, 1, 5, 0x0203, 0x0f0f),
-    extrasLength: fc.constantFrom(0, 4, 8, 20),
-    body: fc.uint8Array({ maxLength: 124 }),
-    opaque: fc.nat(0xffffffff),
-  })
-  .map(({ magic, opcode, bytes2And3, extrasLength, body, opaque }) => {
-    const bytes = Buffer.alloc(headerLength + body.length)
-    bytes.set([magic, opcode, bytes2And3 >> 8, bytes2And3 & 0xff, extrasLength])
-    writeUint32(bytes, 8, body.length)
-    writeUint32(bytes, 12, opaque)
-    bytes.set(body, headerLength)
-    return bytes
-  })
+/** A body whose bytes tell their position, as long as limits allow or a little longer. */
+const anyBody = ({ maxBodyBytes: max, skipBodyBytes: skip }: Size) =>
+  fc
+    .tuple(fc.oneof(fc.nat(max + 4), fc.constantFrom(max, max + 1, skip, skip + 1)), fc.nat(255))
+    .map(([length, salt]) => Buffer.alloc(length).map((_, at) => at * 31 + salt))
 
-const anyStream = fc
-  .tuple(
-    fc.array(fc.oneof(anyVector, anyFrame), { maxLength: 12 }),
-    fc.oneof(fc.constant(new Uint8Array(0)), fc.uint8Array({ maxLength: 40 })),
-  )
-  .map(([whole, rest]) => Buffer.concat([...whole, rest]))
+/** A header with any lengths, and a body of the length it announces. */
+const anyFrame = (size: Size) =>
+  fc
+    .record({
+      magic: fc.constantFrom(0x08, 0x18, 0x80, 0x81, 0x82, 0x83),
+      opcode: fc.nat(255),
+      bytes2And3: fc.constantFrom(0, 1, 5, 0x0203, 0x0f0f),
+      extrasLength: fc.constantFrom(0, 4, 8, 20),
+      body: anyBody(size),
+      opaque: fc.nat(0xffffffff),
+    })
+    .map(({ magic, opcode, bytes2And3, extrasLength, body, opaque }) => {
+      const bytes = Buffer.alloc(headerLength + body.length)
+      bytes.set([magic, opcode, bytes2And3 >> 8, bytes2And3 & 0xff, extrasLength])
+      writeUint32(bytes, 8, body.length)
+      writeUint32(bytes, 12, opaque)
+      bytes.set(body, headerLength)
+      return bytes
+    })
+
+const anyStream = (size: Size) =>
+  fc
+    .tuple(
+      fc.array(fc.oneof(anyVector, anyFrame(size)), { maxLength: 12 }),
+      fc.oneof(fc.constant(new Uint8Array(0)), fc.uint8Array({ maxLength: 40 })),
+    )
+    .map(([whole, rest]) => Buffer.concat([...whole, rest]))
+
+/** Lengths of the chunks, taken in turn. */
+const anyCuts = (size: Size) => fc.array(fc.nat(size.chunkBytes), { minLength: 1 })
 
 /** What a visitor is told, as text. */
 function describe(frame: Frame): string {
@@ -69,7 +82,7 @@ function describe(frame: Frame): string {
 }
 
 /** The reader's rules over a whole stream at once, written as plainly as possible. */
-function expectedEvents(stream: Buffer): string[] {
+function expectedEvents(stream: Buffer, limits: Size): string[] {
   const events: string[] = []
   let at = 0
   while (at < stream.length) {
@@ -91,12 +104,10 @@ function expectedEvents(stream: Buffer): string[] {
   return events
 }
 
-t.test('any stream reads the same however it is cut into chunks', t => {
-  const property = fc.property(
-    anyStream,
-    fc.array(fc.nat(70), { minLength: 1 }),
-    (stream, lengths) => {
-      const reader = new FrameReader(limits)
+for (const [name, size] of Object.entries({ small, large })) {
+  t.test(`any stream of ${name} frames reads the same however it is cut`, t => {
+    const property = fc.property(anyStream(size), anyCuts(size), (stream, lengths) => {
+      const reader = new FrameReader(size)
       const events: string[] = []
       let at = 0
       for (let turn = 0; at < stream.length; turn++) {
@@ -110,52 +121,55 @@ t.test('any stream reads the same however it is cut into chunks', t => {
           break
         }
       }
-      assert.deepEqual(events, expectedEvents(stream))
-    },
-  )
-  fc.assert(property, parameters)
-  t.pass(`${runs} runs`)
-  t.end()
-})
+      assert.deepEqual(events, expectedEvents(stream, size))
+    })
+    fc.assert(property, parameters)
+    t.pass(`${runs} runs`)
+    t.end()
+  })
 
-t.test('pauses change nothing of what is read', t => {
-  const property = fc.property(
-    anyStream,
-    fc.array(fc.nat(70), { minLength: 1 }),
-    fc.array(fc.boolean(), { minLength: 1 }),
-    (stream, lengths, goesOn) => {
-      const reader = new FrameReader(limits)
-      const events: string[] = []
-      let visits = 0
-      const visit = (frame: Frame) => {
-        events.push(describe(frame))
-        return goesOn[visits++ % goesOn.length]
-      }
-      let error
-      for (let at = 0, turn = 0; at < stream.length && !error; turn++) {
-        const length = lengths[turn % lengths.length]! + (turn % 2)
-        const chunk = Buffer.from(stream.subarray(at, at + length))
-        error = reader.read(chunk, visit)
-        chunk.fill(0x80)
-        at += length
-        if (!error && turn % 3 === 0) error = reader.resume(visit)
-      }
-      while (!error && reader.paused) error = reader.resume(visit)
-      if (error) events.push(error.kind)
-      assert.deepEqual(events, expectedEvents(stream))
-    },
-  )
-  fc.assert(property, parameters)
-  t.pass(`${runs} runs`)
-  t.end()
-})
+  t.test(`pauses change nothing of what is read of ${name} frames`, t => {
+    const anyAnswers = fc.array(fc.boolean(), { minLength: 1 })
+    const property = fc.property(
+      anyStream(size),
+      anyCuts(size),
+      anyAnswers,
+      (stream, lengths, goesOn) => {
+        const reader = new FrameReader(size)
+        const events: string[] = []
+        let visits = 0
+        const visit = (frame: Frame) => {
+          events.push(describe(frame))
+          return goesOn[visits++ % goesOn.length]
+        }
+        let error
+        for (let at = 0, turn = 0; at < stream.length && !error; turn++) {
+          const length = lengths[turn % lengths.length]! + (turn % 2)
+          const chunk = Buffer.from(stream.subarray(at, at + length))
+          error = reader.read(chunk, visit)
+          chunk.fill(0x80)
+          at += length
+          if (!error && turn % 3 === 0) error = reader.resume(visit)
+        }
+        while (!error && reader.paused) error = reader.resume(visit)
+        if (error) events.push(error.kind)
+        assert.deepEqual(events, expectedEvents(stream, size))
+      },
+    )
+    fc.assert(property, parameters)
+    t.pass(`${runs} runs`)
+    t.end()
+  })
+}
 
 t.test('random bytes neither throw nor are kept without bound', t => {
-  const property = fc.property(fc.array(fc.uint8Array({ maxLength: 200 })), chunks => {
-    const reader = new FrameReader(limits)
-    for (const chunk of chunks) {
-      reader.read(chunk, frame => void describe(frame))
-      assert.ok(reader.pendingBytes < headerLength + limits.maxBodyBytes)
+  const anyMagic = fc.constantFrom(0x08, 0x18, 0x80, 0x81, 0x82, 0x83)
+  const anyBytes = fc.tuple(anyMagic, fc.uint8Array({ maxLength: 200 }))
+  const property = fc.property(fc.array(anyBytes), chunks => {
+    const reader = new FrameReader(small)
+    for (const [magic, rest] of chunks) {
+      reader.read(Buffer.of(magic, ...rest), frame => void describe(frame))
+      assert.ok(reader.pendingBytes < headerLength + small.maxBodyBytes)
     }
   })
   fc.assert(property, parameters)
