@@ -132,7 +132,7 @@ export class Server {
       for (const connection of this.#connections) connection.abort(stopReason)
     })
     await Promise.all([...this.#connections].map(connection => connection.settle(stopReason)))
-    await this.#dcp.close()
+    this.#dcp.close()
     for (const connection of this.#connections) connection.endAfterAnswers(stopReason)
     if (this.#connections.size > 0) await new Promise<void>(resolve => (this.#onEmpty = resolve))
     timer.cancel()

@@ -51,7 +51,7 @@ export interface Served {
   dcp: ScriptedDcp
   port: number
   /** A client; it is closed when the test ends. */
-  client(): Promise<TestClient>
+  client: () => Promise<TestClient>
 }
 
 export interface ServedOptions {

@@ -1,0 +1,171 @@
+import { FrameReader } from '../../protocol/frame-reader.ts'
+import { Magic } from '../../protocol/magic.ts'
+import type { Frame, FrameError } from '../../protocol/frame.ts'
+import type { Command } from '../commands/command.ts'
+import { commands } from '../commands/table.ts'
+import type { Connection } from './connection.ts'
+import type { ServerContext } from './context.ts'
+import { slabBytes } from './output-slab.ts'
+import type { ResponseWriter } from './response-writer.ts'
+import type { Writer } from './write-pressure.ts'
+
+/** Why a connection is not read from; several can hold at once. */
+export const Pause = {
+  /** The client leaves too much unread. */
+  output: 1,
+  /** A command has to wait for answers in front of it. */
+  order: 2,
+  /** The disk cannot keep up with what this client writes. */
+  pressure: 4,
+  /** It is being closed: nothing more is read. */
+  ending: 8,
+  /** The server stops: what has been read is answered, nothing more is. */
+  settling: 16,
+} as const
+
+/** Answers that may be waited for before no further requests are run. */
+const slotsMax = 4096
+
+export interface IntakeOptions {
+  readonly context: ServerContext
+  readonly connection: Connection
+  readonly writer: ResponseWriter
+  /** Reads from the socket again. */
+  readonly onResume: () => void
+  /** A batch of requests has been run. `error`: what comes next is no frame. */
+  readonly onBatch: (error: FrameError | undefined) => void
+}
+
+/**
+ * Runs what comes in on one connection, in order, and stops reading whenever that is what bounds
+ * memory. What was read already is kept by the frame reader, and run when the reason is over.
+ */
+export class Intake implements Writer {
+  readonly #context: ServerContext
+  readonly #connection: Connection
+  readonly #writer: ResponseWriter
+  readonly #reader: FrameReader
+  readonly #options: IntakeOptions
+  #pausedBy = 0
+  /** A request that has been read and waits for the answers in front of it. */
+  #held: Frame | undefined
+  #resuming: NodeJS.Immediate | undefined
+  #closed = false
+
+  constructor(options: IntakeOptions) {
+    this.#options = options
+    this.#context = options.context
+    this.#connection = options.connection
+    this.#writer = options.writer
+    this.#reader = new FrameReader(options.context.frameLimits)
+  }
+
+  get isEnding(): boolean {
+    return (this.#pausedBy & Pause.ending) !== 0
+  }
+
+  /** Runs what has been read into the shared buffer; false stops reading from the socket. */
+  read(length: number): boolean {
+    const { readBuffer, counters, slab } = this.#context
+    counters.bytesRead += length
+    if (this.isEnding) return true
+    if (this.#pausedBy & Pause.settling) return false
+    const chunk = length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length)
+    slab.open(this.#writer)
+    const error = this.#reader.read(chunk, this.#visit)
+    slab.close()
+    this.#options.onBatch(error)
+    return this.#pausedBy === 0
+  }
+
+  /** For good: both reasons there are to do so end with the connection. */
+  stop(reason: typeof Pause.ending | typeof Pause.settling): void {
+    this.#pausedBy |= reason
+  }
+
+  /** The client has taken answers, or one that others waited for is there. */
+  progressed(): void {
+    const writer = this.#writer
+    let over = 0
+    if (writer.unreadBytes <= this.#allowanceBytes() / 2) over |= Pause.output
+    if (writer.isInOrder || (this.#held === undefined && writer.slots < slotsMax / 2)) {
+      over |= Pause.order
+    }
+    this.#unpause(over)
+  }
+
+  /** The bucket's disk has caught up, or the bucket is gone. */
+  relieve(): void {
+    this.#unpause(Pause.pressure)
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#held = undefined
+    clearImmediate(this.#resuming)
+  }
+
+  #visit = (frame: Frame): boolean => {
+    if (this.isEnding) return false
+    if (frame.magic !== Magic.request && frame.magic !== Magic.altRequest) {
+      this.#connection.takeResponse(frame)
+      return this.#pausedBy === 0
+    }
+    const { dispatcher } = this.#context
+    const connection = this.#connection
+    const command = commands[frame.opcode]
+    const framingError = dispatcher.readFraming(connection, frame)
+    const isBarrier = command?.barrier === true || connection.requirements.barrier
+    if (isBarrier && !this.#writer.isInOrder) {
+      this.#held = frame.copy()
+      this.#pausedBy |= Pause.order
+      return false
+    }
+    dispatcher.run(connection, frame, command, framingError)
+    if (isBarrier && !this.#writer.isInOrder) this.#pausedBy |= Pause.order
+    this.#pauseIfTooMuch(command)
+    return this.#pausedBy === 0
+  }
+
+  #pauseIfTooMuch(command: Command | undefined): void {
+    const writer = this.#writer
+    // A large answer is handed over at once, so that it counts before the next one is made.
+    if (this.#context.slab.buffer.length > slabBytes) this.#context.slab.flush()
+    if (writer.chargedBytes > this.#allowanceBytes()) this.#pausedBy |= Pause.output
+    if (writer.slots > slotsMax) this.#pausedBy |= Pause.order
+    const { bucket } = this.#connection
+    if (command === undefined || !command.writes || bucket === undefined) return
+    if (bucket.pressure === 'none') return
+    this.#pausedBy |= Pause.pressure
+    this.#context.pressure.wait(bucket, this)
+  }
+
+  #allowanceBytes(): number {
+    // Streams bound their output themselves, and have to hear their client's acknowledgements.
+    const { budget } = this.#context
+    const isStream = this.#connection.producer !== undefined
+    return isStream ? budget.connectionBytesMax : budget.allowanceBytes
+  }
+
+  #unpause(reasons: number): void {
+    if ((this.#pausedBy & reasons) === 0) return
+    this.#pausedBy &= ~reasons
+    // Never at once: this may be called from within another connection's request.
+    if (this.#pausedBy === 0) this.#resuming ??= setImmediate(() => this.#resume())
+  }
+
+  #resume(): void {
+    this.#resuming = undefined
+    if (this.#pausedBy !== 0 || this.#closed) return
+    const { slab } = this.#context
+    slab.open(this.#writer)
+    const held = this.#held
+    this.#held = undefined
+    if (held !== undefined) this.#visit(held)
+    let error: FrameError | undefined
+    if (this.#pausedBy === 0) error = this.#reader.resume(this.#visit)
+    slab.close()
+    this.#options.onBatch(error)
+    if (this.#pausedBy === 0) this.#options.onResume()
+  }
+}
