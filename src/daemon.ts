@@ -41,6 +41,10 @@ export async function startDaemon(settings: Settings, surroundings: Surroundings
     log.info({ version, ...daemon, data: settings.data }, 'ready')
     return { ...daemon, close: () => parts.close() }
   } catch (error) {
+    // The person who starts it is told in a sentence; what is behind it is for the log.
+    if (error instanceof Error && error.cause !== undefined) {
+      log.error({ cause: error.cause }, 'cannot start')
+    }
     await parts.close()
     throw error
   }
@@ -134,6 +138,6 @@ async function listening(attempt: Promise<{ port: number }>, flag: string): Prom
   } catch (cause) {
     const { code = '', message } = cause as NodeJS.ErrnoException
     const [name, hint] = listenHints.get(code) ?? ['cannot-listen', 'choose another one with']
-    throw new OperatorError(name!, message, `${hint} --${flag}`, { cause })
+    throw new OperatorError(name!, message, `${hint} --${flag}`)
   }
 }
