@@ -10,9 +10,14 @@ function noop(session: Session, frame: Frame): Outcome {
   return reply(session, frame)
 }
 
-/** Clients parse it as numbers with dots between; some of them insist on three. */
+/**
+ * Clients parse three numbers with dots between, to learn what the server can do, and libmemcached
+ * takes a leading 0 for garbage: first comes the memcached that this server can stand in for.
+ */
+const versionText = `1.6.0-holdfast-${version}`
+
 function getVersion(session: Session, frame: Frame): Outcome {
-  return reply(session, frame, { value: version })
+  return reply(session, frame, { value: versionText })
 }
 
 function quit(session: Session, frame: Frame, _: unknown, command: Command): Outcome {
