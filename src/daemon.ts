@@ -83,7 +83,7 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
     state.isStopping = true
     await server.close({ graceMs: settings.stopGraceSeconds * 1000 })
   })
-  registerOperations(registry, server.counters, () => server.connections)
+  registerOperations(registry, server)
   const port = await listening(server.listen(host, settings.port), 'port')
   state.buckets = buckets
   return { port, httpPort }

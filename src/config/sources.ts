@@ -15,6 +15,9 @@ export interface Given {
 export const configVariable = 'HOLDFAST_CONFIG'
 const prefix = 'HOLDFAST_'
 
+/** Variables of the command line `holdfast`, which people set in the same shell. */
+const ofTheClient = new Set(['HOLDFAST_BUCKET', 'HOLDFAST_USER', 'HOLDFAST_PASSWORD'])
+
 export function givenByDefault(): Given[] {
   return optionRows.map(([, { flag, default: value }]) => ({ flag, value, origin: 'default' }))
 }
@@ -22,7 +25,8 @@ export function givenByDefault(): Given[] {
 /** Every `HOLDFAST_*` variable, known or not: a misspelt one must not pass in silence. */
 export function givenByEnvironment(environment: NodeJS.ProcessEnv): Given[] {
   return Object.entries(environment)
-    .filter(([variable]) => variable.startsWith(prefix) && variable !== configVariable)
+    .filter(([variable]) => variable.startsWith(prefix))
+    .filter(([variable]) => variable !== configVariable && !ofTheClient.has(variable))
     .map(([variable, value]) => ({
       flag: variable.slice(prefix.length).toLowerCase().replaceAll('_', '-'),
       value,

@@ -16,12 +16,17 @@ const boundsSeconds = Array.from(
   (_, index) => 2 ** (shortestPlace + index) / 1e6,
 )
 
+/** What the server tells of itself. */
+export interface MeasuredServer {
+  readonly counters: OperationCounters
+  readonly connections: number
+  /** Of answers that clients have not taken yet. */
+  readonly budget: { readonly totalBytes: number; readonly evictions: number }
+}
+
 /** Requests and their answers, connections and traffic. */
-export function registerOperations(
-  registry: MetricsRegistry,
-  counters: OperationCounters,
-  connections: () => number,
-): void {
+export function registerOperations(registry: MetricsRegistry, server: MeasuredServer): void {
+  const { counters, budget } = server
   registry.counter(
     {
       name: 'holdfast_operations_total',
@@ -50,7 +55,18 @@ export function registerOperations(
     registry.counter({ name, help }, () => only(counters[field]))
   }
   registry.gauge({ name: 'holdfast_connections', help: 'Connections open.' }, () =>
-    only(connections()),
+    only(server.connections),
+  )
+  registry.gauge(
+    { name: 'holdfast_unread_answer_bytes', help: 'Memory held for answers not taken yet.' },
+    () => only(budget.totalBytes),
+  )
+  registry.counter(
+    {
+      name: 'holdfast_connections_evicted_total',
+      help: 'Connections closed because they left most answers unread and memory ran short.',
+    },
+    () => only(budget.evictions),
   )
 }
 

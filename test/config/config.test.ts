@@ -158,6 +158,8 @@ t.test('an unknown name is refused with the nearest known one, wherever it is gi
     refused(t, /unknown setting/, file(t, 'e.json', `{"${name}": 1}`))
   }
   refused(t, /too many arguments/, ['start'])
+  const ofTheClient = { HOLDFAST_BUCKET: 'b', HOLDFAST_USER: 'u', HOLDFAST_PASSWORD: 'p' }
+  t.equal(settingsOf([], ofTheClient).port, 11_210, 'what the command line reads is no mistake')
   t.end()
 })
 

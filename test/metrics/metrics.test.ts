@@ -9,10 +9,16 @@ import { OperationCounters } from '../../src/server/operation-counters.ts'
 const linesOf = (page: string, name: string): string[] =>
   page.split('\n').filter(line => line.startsWith(name))
 
+const serverWith = (counters: OperationCounters) => ({
+  counters,
+  connections: 3,
+  budget: { totalBytes: 4096, evictions: 1 },
+})
+
 t.test('operations are counted by name and status', async t => {
   const registry = new MetricsRegistry()
   const counters = new OperationCounters()
-  registerOperations(registry, counters, () => 3)
+  registerOperations(registry, serverWith(counters))
   counters.count(Opcode.get, Status.success)
   counters.count(Opcode.get, Status.success)
   counters.count(Opcode.get, Status.keyNotFound)
@@ -24,12 +30,13 @@ t.test('operations are counted by name and status', async t => {
     'holdfast_operations_total{operation="set",status="other"} 1',
   ])
   t.same(linesOf(page, 'holdfast_connections '), ['holdfast_connections 3'])
+  t.same(linesOf(page, 'holdfast_unread'), ['holdfast_unread_answer_bytes 4096'])
 })
 
 t.test('latencies become a cumulative histogram whose count is what was sampled', async t => {
   const registry = new MetricsRegistry()
   const counters = new OperationCounters()
-  registerOperations(registry, counters, () => 0)
+  registerOperations(registry, serverWith(counters))
   for (const durationMs of [0.001, 0.02, 0.5, 3, 60_000]) counters.time(Opcode.get, durationMs)
   const page = await registry.text()
   const name = 'holdfast_operation_duration_seconds'
@@ -49,7 +56,7 @@ t.test(
   async t => {
     const registry = new MetricsRegistry()
     const counters = new OperationCounters()
-    registerOperations(registry, counters, () => 0)
+    registerOperations(registry, serverWith(counters))
     counters.bytesRead = 10
     await registry.text()
     t.same(linesOf(await registry.text(), 'holdfast_bytes_read_total '), [
