@@ -19,6 +19,7 @@ export class LineWriter {
     this.#stream = stream
     this.#onBroken = onBroken
     stream.on('error', () => this.#break())
+    stream.on('drain', () => this.release())
   }
 
   /** Whether every line is with the reader, or at least with the system. */
@@ -45,12 +46,10 @@ export class LineWriter {
     this.#batch = []
     this.#batchLength = 0
     this.#unwritten++
-    const goesOn = this.#stream.write(text, error => {
+    return this.#stream.write(text, error => {
       this.#unwritten--
       if (error) this.#break()
     })
-    if (!goesOn) this.#stream.once('drain', () => this.release())
-    return goesOn
   }
 
   /** Whoever waits for the stream no longer does. */

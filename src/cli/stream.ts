@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { DcpClient, type DcpClientOptions } from '../client/index.ts'
+import { silentLog } from '../log.ts'
 import { changeLine, rollbackLine } from './change-line.ts'
 import { credentialsOf, type Target } from './command-options.ts'
 import { LineWriter } from './line-writer.ts'
@@ -47,8 +48,9 @@ export async function streamChanges(options: StreamOptions, world: Surroundings)
     client.close({ release: resumeFile === undefined }).catch(() => {})
   })
   if (stopping.signal.aborted) await client.close()
-  const saver = resumeFile === undefined ? undefined : new Saver(client, writer, resumeFile, name)
+  let saver: Saver | undefined
   try {
+    if (resumeFile !== undefined) saver = new Saver(client, writer, resumeFile, name)
     for await (const change of client) {
       saver?.begin()
       const pause = writer.write(changeLine(change, keysOnly))
@@ -56,8 +58,16 @@ export async function streamChanges(options: StreamOptions, world: Surroundings)
       saver?.finish()
     }
   } finally {
+    await finish(client, writer, saver)
+  }
+}
+
+/** The last lines leave, then the file says so, then the server may forget us. */
+async function finish(client: DcpClient, writer: LineWriter, saver: Saver | undefined) {
+  try {
     await writer.end()
     saver?.close()
+  } finally {
     await client.close({ release: true })
   }
 }
@@ -77,11 +87,21 @@ function clientOptions(
     bufferBytes,
     acknowledgement: resumeFile === undefined ? 'auto' : 'manual',
     keysOnly: keysOnly ?? false,
+    log: { ...silentLog, info: tell(world), warn: tell(world) },
     ...credentialsOf(options, world.env),
     ...(vbuckets === undefined ? {} : { vbuckets }),
     ...(fromNow ? { from: 'now' } : {}),
     ...(untilNow ? { until: 'now' } : {}),
     ...(state === undefined ? {} : { state }),
+  }
+}
+
+/** Losses and returns of the connection are worth a line to whoever watches. */
+function tell({ stderr }: Surroundings) {
+  return (fields: object, message: string) => {
+    const details = Object.entries(fields).filter(([name]) => name !== 'name')
+    const text = details.map(([name, value]) => `${name}: ${String(value)}`).join(', ')
+    stderr.write(`holdfast: ${message}${text && ` (${text})`}\n`)
   }
 }
 

@@ -43,7 +43,7 @@ export async function openProducer(
 
 function openExtras(settings: DcpSettings): Buffer {
   let flags: number = DcpOpenFlag.producer | DcpOpenFlag.includeDeleteTimes
-  if (settings.keysOnly) flags |= DcpOpenFlag.noValueWithUnderlyingDatatype
+  if (settings.keysOnly) flags |= DcpOpenFlag.noValue
   if (settings.includeXattrs) flags |= DcpOpenFlag.includeXattrs
   const extras = Buffer.alloc(dcpOpenExtrasLength)
   writeUint32(extras, 4, flags)

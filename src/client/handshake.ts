@@ -15,8 +15,8 @@ export interface HandshakeOptions {
   /** Shown in the server's log and statistics. */
   agent?: string
   credentials?: Credentials
-  /** Without one, the server's default for connections that select none. */
-  bucket?: string
+  /** Default `default`; `false` selects none. */
+  bucket?: string | false
 }
 
 /**
@@ -46,7 +46,7 @@ export async function handshake(
 ): Promise<ReadonlySet<number>> {
   const steps = [hello(connection, options.agent ?? 'holdfast')] as Promise<unknown>[]
   if (options.credentials) steps.push(authenticate(connection, options.credentials))
-  if (options.bucket !== undefined) steps.push(selectBucket(connection, options.bucket))
+  if (options.bucket !== false) steps.push(selectBucket(connection, options.bucket))
   const results = await Promise.allSettled(steps)
   for (const result of results) if (result.status === 'rejected') throw result.reason
   return (results[0] as PromiseFulfilledResult<ReadonlySet<number>>).value
@@ -69,8 +69,11 @@ async function authenticate(connection: Connection, { username, password }: Cred
   await connection.send({ opcode: Opcode.saslAuth, key: 'PLAIN', value }, expectSuccess)
 }
 
-async function selectBucket(connection: Connection, bucket: string): Promise<void> {
-  await connection.send({ opcode: Opcode.selectBucket, key: bucket }, expectSuccess)
+/** A plain memcached has no buckets: unless one was named, it need not know of them. */
+async function selectBucket(connection: Connection, bucket: string | undefined): Promise<void> {
+  await connection.send({ opcode: Opcode.selectBucket, key: bucket ?? 'default' }, frame => {
+    if (bucket !== undefined || frame.status !== Status.unknownCommand) expectSuccess(frame)
+  })
 }
 
 /** Throws the `ServerError` of a response that is none of success. */

@@ -28,8 +28,8 @@ import { expectSuccess, handshake, type Credentials } from './handshake.ts'
 import type { HistoryBranch } from './stream-position.ts'
 
 export interface NodeClientOptions extends ConnectionOptions {
-  /** Without one, the server's default for connections that select none. */
-  bucket?: string
+  /** Default `default`; `false` selects none. */
+  bucket?: string | false
   credentials?: Credentials
   /** Shown in the server's log and statistics. */
   agent?: string

@@ -257,6 +257,12 @@ t.test('handshake: refusals are typed errors, an old server is none', async t =>
   t.equal((await handshake(old.connection, options)).size, 0)
   const stranger = await open(t, refuse(Opcode.saslAuth, Status.authError))
   await t.rejects(handshake(stranger.connection, options), { message: /authError/ })
+  const plain = await open(t, refuse(Opcode.selectBucket, Status.unknownCommand))
+  await t.rejects(handshake(plain.connection, options), { message: /unknownCommand/ })
+  await handshake(plain.connection, {})
+  t.equal(plain.server.last.received.at(-1)!.key().toString(), 'default')
+  await handshake(plain.connection, { bucket: false })
+  t.equal(plain.server.last.received.at(-1)!.opcode, Opcode.hello)
   const nowhere = await open(t, refuse(Opcode.selectBucket, Status.keyNotFound))
   await t.rejects(handshake(nowhere.connection, options), {
     status: Status.keyNotFound,

@@ -81,7 +81,7 @@ t.test('identity, keys only and further controls are told to the server', async 
     },
   })
   const open = decodeDcpOpen(server.last.sent(Opcode.dcpOpen)[0]!)!
-  t.ok(open.flags & DcpOpenFlag.noValueWithUnderlyingDatatype)
+  t.ok(open.flags & DcpOpenFlag.noValue)
   const controls = new Map(
     server.last
       .sent(Opcode.dcpControl)

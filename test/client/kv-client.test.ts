@@ -24,7 +24,7 @@ type Test = Parameters<typeof ScriptedServer.start>[0]
 
 async function open(t: Test, script: Script, options: KvClientOptions = { vbucketCount: 1024 }) {
   const server = await ScriptedServer.start(t, script)
-  const client = await KvClient.connect({ port: server.port, ...options })
+  const client = await KvClient.connect({ port: server.port, bucket: false, ...options })
   t.teardown(() => client.destroy())
   return { server, client, lastFrame: () => server.last.received.at(-1)! }
 }
