@@ -25,6 +25,8 @@ export interface DeliveriesOptions {
 export interface Positions {
   /** Sent, whether or not it has left this process. */
   readonly sent: number
+  /** Of flow control; 0: there is none. */
+  readonly window: number
   /** Taken by the kernel. */
   readonly taken: number
   /** Acknowledged by flow control. */
@@ -91,7 +93,7 @@ export class Deliveries {
       snapshot.sentSeqno = seqno
       snapshot.sentBytes += bytes
     }
-    delivery.sent(seqno, positions.sent, clock.monotonicMs(), completes)
+    delivery.sent(seqno, positions.sent, positions.window, clock.monotonicMs(), completes)
     this.#unconfirmed.add(delivery)
   }
 

@@ -17,8 +17,9 @@ interface Checkpoint {
   completes: HeldSnapshot | undefined
 }
 
-/** Beyond this many bytes a checkpoint is not moved on but followed by another. */
+/** Beyond this many bytes, or this part of the window, a checkpoint is followed by another. */
 const checkpointBytesMax = 1024 * 1024
+const checkpointsPerWindow = 16
 
 export interface DeliveryOptions extends HoldLimits {
   bucket: Bucket
@@ -75,18 +76,31 @@ export class Delivery {
     held.onTaken = () => this.#forget(held)
   }
 
-  /** Frames up to `seqno` end at `position` of what was sent; with them a snapshot may be whole. */
-  sent(seqno: number, position: number, nowMs: number, completes: HeldSnapshot | undefined): void {
+  /**
+   * Frames up to `seqno` end at `position` of what was sent, with a flow-control window of so many
+   * bytes (0: none); with them a snapshot may be whole.
+   */
+  sent(
+    seqno: number,
+    position: number,
+    windowBytes: number,
+    nowMs: number,
+    completes: HeldSnapshot | undefined,
+  ): void {
     // A client that had everything was not standing still: its time begins now.
     if (this.#knownSeqno === this.#sentSeqno) this.#progressAtMs = nowMs
     this.#sentSeqno = seqno
     this.#activeAtMs = nowMs
     const last = this.#checkpoints.at(-1)
+    const bytesMax = Math.min(
+      checkpointBytesMax,
+      windowBytes === 0 ? Infinity : windowBytes / checkpointsPerWindow,
+    )
     const isFull =
       last === undefined ||
       last.completes !== undefined ||
       nowMs - last.firstMs > Math.max(1000, this.#options.graceMs / 32) ||
-      position - last.firstPosition > checkpointBytesMax
+      position - last.firstPosition > bytesMax
     if (isFull) {
       const first = { firstMs: nowMs, firstPosition: position }
       this.#checkpoints.push({ ...first, position, seqno, completes })

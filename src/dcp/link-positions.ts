@@ -22,6 +22,10 @@ export class LinkPositions implements Positions {
     return this.#link.flow.sentBytes
   }
 
+  get window(): number {
+    return this.#link.flow.window
+  }
+
   /** Answers to commands may be queued too: rather too few bytes count as taken. */
   get taken(): number {
     const { flow, outbox } = this.#link

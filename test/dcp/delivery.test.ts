@@ -1,0 +1,217 @@
+import t from 'tap'
+import { Delivery } from '../../src/dcp/delivery.ts'
+import { Deliveries } from '../../src/dcp/deliveries.ts'
+import { ParkingLot } from '../../src/dcp/parking/parking-lot.ts'
+import { knownHold } from '../../src/dcp/purge-hold.ts'
+import { FakeBucket } from './support/fake-snapshots.ts'
+import { ManualClock } from './support/manual-clock.ts'
+
+const limits = { graceMs: 60_000, purgeHoldMaxMs: 1_000_000 }
+const state = { knownSeqno: 5, hasSnapshots: false, progressAtMs: 0, activeAtMs: 0 }
+
+t.test('what is known holds durably, for as long as one client may', async t => {
+  t.same(knownHold(state, limits, 1_000_000), { seqno: 5, durable: true })
+  t.equal(knownHold(state, limits, 1_000_001), undefined, 'then only its snapshot does')
+  t.same(
+    knownHold({ ...state, progressAtMs: Infinity }, limits, 9e9),
+    { seqno: 5, durable: true },
+    'a client that has everything does not stand still',
+  )
+})
+
+t.test('without durable holds, what is in flight from memory holds for a while', async t => {
+  const none = { ...limits, purgeHoldMaxMs: 0 }
+  t.same(knownHold(state, none, 120_000), { seqno: 5, durable: false })
+  t.equal(knownHold(state, none, 120_001), undefined)
+  t.equal(knownHold({ ...state, hasSnapshots: true }, none, 1), undefined, 'its snapshot does')
+})
+
+function delivery(bucket: FakeBucket, more: Partial<typeof limits> = {}) {
+  return new Delivery({
+    ...limits,
+    ...more,
+    bucket: bucket.asBucket,
+    vbid: 3,
+    purgeHolder: 'client',
+    startSeqno: 10,
+    nowMs: 0,
+  })
+}
+
+t.test('receipts move what is known, and complete snapshots', async t => {
+  const bucket = new FakeBucket()
+  const one = delivery(bucket)
+  const held = bucket.held({ vbid: 3 })
+  one.add(held)
+  one.sent(20, 1000, 0, 0, undefined)
+  one.sent(30, 2_000_000, 0, 0, undefined)
+  one.sent(100, 3_500_000, 0, 0, held)
+  t.same(one.confirm(999, 1), [])
+  t.equal(one.knownSeqno, 10)
+  t.same(one.confirm(2_000_000, 1), [])
+  t.equal(one.knownSeqno, 30)
+  t.equal(held.knownSeqno, 30)
+  t.same(one.confirm(3_500_000, 1), [held])
+  t.notOk(one.hasUnconfirmed)
+  one.updateHold(1)
+  t.same(bucket.purgeHolds.get('3 client'), { seqno: 100, deadlineMs: Infinity, durable: true })
+})
+
+t.test('checkpoints are merged, but never past the end of a snapshot', async t => {
+  const bucket = new FakeBucket()
+  const one = delivery(bucket)
+  const held = bucket.held({ vbid: 3 })
+  one.add(held)
+  one.sent(11, 100, 0, 0, undefined)
+  one.sent(12, 200, 0, 10, held)
+  one.sent(13, 300, 0, 20, undefined)
+  t.same(one.confirm(100, 30), [], 'merged with what completed the snapshot')
+  t.same(one.confirm(200, 30), [held])
+  t.equal(one.knownSeqno, 12)
+  t.ok(one.hasUnconfirmed)
+})
+
+t.test('within a small window checkpoints are small, too', async t => {
+  const one = delivery(new FakeBucket())
+  for (let seqno = 11; seqno <= 30; seqno++) one.sent(seqno, seqno * 100, 1600, 0, undefined)
+  one.confirm(2000, 0)
+  t.ok(one.knownSeqno >= 18 && one.knownSeqno <= 20)
+})
+
+t.test('a client that waits long for its first change is not at once overdue', async t => {
+  const bucket = new FakeBucket()
+  const one = delivery(bucket, { purgeHoldMaxMs: 1000 })
+  one.updateHold(500_000)
+  t.equal(bucket.purgeHolds.size, 1)
+  one.sent(11, 100, 0, 500_000, undefined)
+  one.updateHold(501_000)
+  t.equal(bucket.purgeHolds.size, 1)
+  one.updateHold(501_001)
+  t.equal(bucket.purgeHolds.get('3 client')?.durable, false, 'what is in flight holds still')
+})
+
+t.test('a connection that goes leaves its hold for the grace, or for what is left', async t => {
+  const bucket = new FakeBucket()
+  delivery(bucket).leaveHold(5000, 1_000_000)
+  t.equal(bucket.purgeHolds.get('3 client')?.deadlineMs, 1_060_000)
+  const short = delivery(bucket, { purgeHoldMaxMs: 20_000 })
+  short.sent(11, 100, 0, 1000, undefined)
+  short.leaveHold(5000, 1_000_000)
+  t.equal(bucket.purgeHolds.get('3 client')?.deadlineMs, 1_016_000)
+  short.releaseHold()
+  t.equal(bucket.purgeHolds.size, 1, 'it is not the connection’s any more')
+})
+
+function deliveries(
+  bucket: FakeBucket,
+  positions = { sent: 0, window: 0, taken: 0, acked: 0, answered: Infinity },
+) {
+  const clock = new ManualClock()
+  const lot = new ParkingLot()
+  const claims = new Map<string, Delivery>()
+  const make = () =>
+    new Deliveries({
+      ...limits,
+      lot,
+      clock,
+      bucket: bucket.asBucket,
+      claims,
+      client: 'client',
+      positions,
+    })
+  return { clock, lot, claims, positions, make, all: make() }
+}
+
+t.test('a snapshot is given up when its last byte has been received', async t => {
+  const bucket = new FakeBucket()
+  const { all, lot, positions } = deliveries(bucket)
+  all.open(0, 0)
+  const held = bucket.held()
+  all.hold(held)
+  positions.sent = 500
+  all.sent(0, 60, 500, undefined)
+  positions.sent = 900
+  all.sent(0, 100, 400, held)
+  t.equal(held.sentBytes, 900)
+  positions.acked = 899
+  all.confirm()
+  t.equal(lot.all().length, 1)
+  positions.acked = 900
+  all.confirm()
+  t.equal(lot.all().length, 0)
+  t.equal(bucket.pinned.size, 0)
+})
+
+t.test('without acknowledgements it is given up a grace after the kernel took it', async t => {
+  const bucket = new FakeBucket()
+  const { all, lot, positions, clock } = deliveries(bucket)
+  all.open(0, 0)
+  const held = bucket.held()
+  all.hold(held)
+  positions.sent = 900
+  all.sent(0, 100, 900, held)
+  positions.taken = 800
+  all.confirm()
+  clock.advance(61_000)
+  all.confirm()
+  t.equal(lot.all().length, 1, 'the kernel has not taken it yet')
+  positions.taken = 900
+  all.confirm()
+  clock.advance(59_999)
+  all.confirm()
+  t.equal(lot.all().length, 1)
+  clock.advance(1)
+  positions.answered = 899
+  all.confirm()
+  t.equal(lot.all().length, 1, 'no no-op behind it has been answered')
+  positions.answered = 900
+  all.confirm()
+  t.equal(lot.all().length, 0)
+})
+
+t.test('what a finished stream left under way is parked all the same', async t => {
+  const bucket = new FakeBucket()
+  const { all, lot, positions, claims } = deliveries(bucket)
+  all.open(0, 0)
+  const held = bucket.held()
+  all.hold(held)
+  positions.sent = 900
+  all.sent(0, 100, 900, held)
+  all.finish(0)
+  t.equal(claims.size, 1)
+  t.same(all.park(), [held])
+  t.equal(lot.parked.size, 1)
+  t.equal(claims.size, 0)
+})
+
+t.test('a finished stream that has been received holds nothing', async t => {
+  const bucket = new FakeBucket()
+  const { all, positions, claims } = deliveries(bucket)
+  all.open(0, 0)
+  all.hold(bucket.held())
+  positions.sent = 900
+  all.sent(0, 100, 900, bucket.held())
+  all.finish(0)
+  all.release(0, 'closed')
+  all.open(1, 7)
+  t.equal(bucket.purgeHolds.size, 1)
+  all.finish(1)
+  t.equal(bucket.purgeHolds.size, 0)
+  t.equal(claims.size, 0)
+})
+
+t.test('a second connection of the client takes the holds over', async t => {
+  const bucket = new FakeBucket()
+  const { all, make, positions } = deliveries(bucket)
+  all.open(0, 50)
+  const other = make()
+  other.open(0, 70)
+  t.equal(bucket.purgeHolds.get('0 client')?.seqno, 70)
+  positions.sent = 10
+  all.sent(0, 60, 10, undefined)
+  positions.acked = 10
+  all.confirm()
+  all.park()
+  t.equal(bucket.purgeHolds.get('0 client')?.seqno, 70, 'the first has no say any more')
+  t.equal(bucket.purgeHolds.get('0 client')?.deadlineMs, Infinity)
+})
