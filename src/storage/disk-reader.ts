@@ -56,7 +56,7 @@ export class DiskReader {
       this.#environmentOf(vbid).records.getBinaryFast(key),
     )
     if (stored === undefined) return false
-    const found = stored.subarray(0, stored.length)
+    const found = asBuffer(stored)
     if (!isIntact(found, 0, found.length, vbid, seqno)) {
       this.#damaged(vbid, seqno, new Error('record does not match its checksum'))
     }
@@ -115,4 +115,11 @@ export class DiskReader {
     this.#onDamage(vbid, seqno, cause)
     throw new StatusError(Status.internalError, 'a page of the store is damaged', { cause })
   }
+}
+
+/** Beyond 16 MiB lmdb shows a value not in its own buffer but in place, as a plain array. */
+function asBuffer(stored: Uint8Array): Buffer {
+  return Buffer.isBuffer(stored)
+    ? stored.subarray(0, stored.length)
+    : Buffer.from(stored.buffer as ArrayBuffer, stored.byteOffset, stored.length)
 }
