@@ -1,84 +1,31 @@
-import { execFile } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
-import { connect, createServer, type AddressInfo } from 'node:net'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { once } from 'node:events'
 import { join, resolve } from 'node:path'
 import t, { type Test } from 'tap'
 import { encodeRequest } from '../protocol/requests.ts'
 import { Opcode } from '../protocol/opcode.ts'
 import { KvClient } from '../src/client/kv-client.ts'
-import { compiledDaemon, startDaemon, type DaemonProcess } from './support/start-daemon.ts'
+import { runDaemon } from './integration/run-daemon.ts'
+import { startDaemon, type DaemonProcess } from './support/start-daemon.ts'
 
 // A dozen daemons are started one after the other.
 t.setTimeout(180_000)
 
 const root = resolve(import.meta.dirname, '../..')
-const flagsForFreePorts = ['--port=0', '--http-port=0', '--vbuckets=4', '--environments=1']
-
-/** Runs a daemon that is expected to end by itself. */
-function run(flags: readonly string[], environment: NodeJS.ProcessEnv = {}) {
-  return new Promise<{ code: number; stdout: string; stderr: string }>(done => {
-    const options = { timeout: 20_000, env: { PATH: process.env['PATH'], ...environment } }
-    const all = [compiledDaemon, ...flags]
-    execFile(process.execPath, all, options, (error, stdout, stderr) => {
-      done({ code: error === null ? 0 : Number(error.code), stdout, stderr })
-    })
-  })
-}
-
-async function connectTo(t: Test, { host, port }: DaemonProcess): Promise<KvClient> {
-  const client = await KvClient.connect({ host, port })
-  t.teardown(() => client.close())
-  return client
-}
+const small = ['--vbuckets=4', '--environments=1']
+const free = ['--port=0', '--http-port=0', ...small]
 
 const readiness = async ({ httpPort }: DaemonProcess): Promise<string> =>
   await (await fetch(`http://127.0.0.1:${httpPort}/readyz`)).text()
 
-t.test('a daemon says where it serves, is ready, and stops with 0 on SIGTERM', async t => {
-  const daemon = await startDaemon(t)
-  t.equal(daemon.host, '127.0.0.1')
-  t.ok(daemon.port > 0 && daemon.httpPort > 0)
-  t.match(await readiness(daemon), /"ready"/)
-  t.equal(await daemon.stop(), 0)
-  const messages = daemon.stderr.map(line => (JSON.parse(line) as { msg: string }).msg)
-  t.same(messages, ['ready', 'stopping', 'stopped'])
-})
-
-t.test('what was acknowledged before a clean stop is there after it', async t => {
-  const daemon = await startDaemon(t, { flags: ['--vbuckets=16'] })
-  const client = await connectTo(t, daemon)
-  const acknowledged: string[] = []
-  const writes = Array.from({ length: 5_000 }, (_, index) => {
-    const key = `document-${index}`
-    return client.set(key, key).then(
-      () => acknowledged.push(key),
-      () => {},
-    )
-  })
-  await writes[1_000]
-  t.equal(await daemon.stop(), 0)
-  await Promise.all(writes)
-  t.ok(acknowledged.length > 1_000, `${acknowledged.length} were acknowledged`)
-
-  const again = await startDaemon(t, { data: daemon.data })
-  const reader = await connectTo(t, again)
-  const read = await Promise.all(acknowledged.map(key => reader.get(key)))
-  t.same(
-    read.map(document => document?.value.toString()),
-    acknowledged,
-  )
-  t.notOk(
-    again.stderr.some(line => line.includes('not clean')),
-    'and no new history was begun',
-  )
-})
-
 /** A client that asks for more than the kernel takes and never reads it: a stop has to wait. */
 async function neverRead(t: Test, daemon: DaemonProcess): Promise<void> {
-  const client = await connectTo(t, daemon)
+  const { host, port } = daemon
+  const client = await KvClient.connect({ host, port })
+  t.teardown(() => client.close())
   await client.set('large', Buffer.alloc(8 * 1024 * 1024))
-  const socket = connect({ host: daemon.host, port: daemon.port }).pause()
+  const socket = connect({ host, port }).pause()
   socket.on('error', () => {})
   t.teardown(() => socket.destroy())
   await once(socket, 'connect')
@@ -89,25 +36,27 @@ async function neverRead(t: Test, daemon: DaemonProcess): Promise<void> {
   await client.get('large')
 }
 
-t.test('while it stops it is not ready, and a second signal ends it at once', async t => {
-  const daemon = await startDaemon(t, { flags: ['--stop-grace=1m'] })
+t.test('the log of a run is JSON from the first line to the last', async t => {
+  const daemon = await startDaemon(t, { flags: small })
+  t.match(await readiness(daemon), /"ready"/)
+  t.equal(await daemon.stop(), 0)
+  const messages = daemon.stderr.map(line => (JSON.parse(line) as { msg: string }).msg)
+  t.same(messages, ['ready', 'stopping', 'stopped'])
+})
+
+t.test('while it stops it is healthy but not ready', async t => {
+  const daemon = await startDaemon(t, { flags: [...small, '--stop-grace=1m'] })
   await neverRead(t, daemon)
   process.kill(daemon.pid, 'SIGINT')
   await daemon.line('stopping')
   t.match(await readiness(daemon), /"not ready".*"stopping"/)
-  process.kill(daemon.pid, 'SIGTERM')
-  t.equal(await daemon.exited, 128 + 15)
-})
-
-t.test('clients that do not take their answers are cut off after the grace', async t => {
-  const daemon = await startDaemon(t, { flags: ['--stop-grace=200ms'] })
-  await neverRead(t, daemon)
-  t.equal(await daemon.stop(), 0)
-  t.match(daemon.stderr.join('\n'), /cutting off clients at the stop/)
+  t.ok((await fetch(`http://127.0.0.1:${daemon.httpPort}/healthz`)).ok)
 })
 
 t.test('a stop that hangs ends at its deadline', async t => {
-  const daemon = await startDaemon(t, { flags: ['--stop-grace=1m', '--stop-deadline=1s'] })
+  const daemon = await startDaemon(t, {
+    flags: [...small, '--stop-grace=1m', '--stop-deadline=1s'],
+  })
   await neverRead(t, daemon)
   t.equal(await daemon.stop(), 3)
   t.match(daemon.stderr.at(-1), /"fatal".*the stop hung/)
@@ -119,10 +68,10 @@ t.test('a bug stops the daemon at once with 70, and the log says which', async t
     rejection: 'process.on("SIGUSR2", () => { Promise.reject(new Error("a seeded bug")) })',
   }
   for (const [name, bug] of Object.entries(bugs)) {
-    const preload = `--import=data:text/javascript,${encodeURIComponent(bug)}`
     const daemon = await startDaemon(t, {
+      flags: small,
       data: join(t.testdir(), name),
-      environment: { NODE_OPTIONS: preload },
+      environment: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(bug)}` },
     })
     process.kill(daemon.pid, 'SIGUSR2')
     t.equal(await daemon.exited, 70, name)
@@ -132,63 +81,55 @@ t.test('a bug stops the daemon at once with 70, and the log says which', async t
 
 t.test('wrong settings are refused with 2 and one line, before anything is opened', async t => {
   const data = join(t.testdir(), 'data')
-  const { code, stdout, stderr } = await run(['--data', data, '--vbuckets=3'])
+  const { code, stdout, stderr } = await runDaemon(['--data', data, '--vbuckets=3'])
   t.equal(code, 2)
   t.equal(stdout, '')
-  t.match(stderr, /^holdfastd: --vbuckets: "3" expected a power of two.*\n$/)
-  t.equal(stderr.split('\n').length, 2)
-  t.throws(() => readFileSync(data), { code: 'ENOENT' })
+  t.match(stderr, /^holdfastd: --vbuckets: "3" expected a power of two[^\n]*\n$/)
+  t.notOk(existsSync(data))
 })
 
-t.test('--check-config says what is in force, or what is wrong', async t => {
-  const good = await run(['--check-config'], { HOLDFAST_PURGE_AGE: '24h' })
+t.test('the environment counts for a whole process, too', async t => {
+  const good = await runDaemon(['--check-config'], { HOLDFAST_PURGE_AGE: '24h' })
   t.equal(good.code, 0)
   t.match(good.stdout, /^purge-age: 1d +# HOLDFAST_PURGE_AGE$/m)
-  const bad = await run(['--check-config'], { HOLDFAST_PURGE_AGE: 'old' })
+  const bad = await runDaemon([], { HOLDFAST_PURGE_AGE: 'old' })
   t.equal(bad.code, 2)
   t.match(bad.stderr, /^holdfastd: HOLDFAST_PURGE_AGE: "old" expected a duration/)
-  for (const flag of ['--help', '--version']) t.equal((await run([flag])).code, 0)
+  for (const flag of ['--help', '--version']) t.equal((await runDaemon([flag])).code, 0)
 })
 
-t.test('a daemon that cannot start says what to do and leaves nothing behind', async t => {
-  const occupied = createServer().listen(0, '127.0.0.1')
-  await once(occupied, 'listening')
-  t.teardown(() => occupied.close())
-  const { port } = occupied.address() as AddressInfo
+t.test('a daemon that cannot start names the flag to change and leaves nothing behind', async t => {
   const data = join(t.testdir({ file: '' }), 'data')
+  const daemon = await startDaemon(t, { data, flags: small })
+  const { httpPort } = daemon
+  const other = join(t.testdirName, 'other')
+  const noHttp = await runDaemon([...free, '--data', other, `--http-port=${httpPort}`])
+  t.equal(noHttp.code, 1)
+  t.match(noHttp.stderr, /EADDRINUSE.* \[port-in-use\]: .*--http-port\n$/)
 
-  const noPort = await run(['--data', data, ...flagsForFreePorts, `--port=${port}`])
+  // The last part to start fails: those before it have to be closed again.
+  const noPort = await runDaemon([...free, '--data', other, `--port=${httpPort}`])
   t.equal(noPort.code, 1)
   t.match(noPort.stderr, /EADDRINUSE.* \[port-in-use\]: .*--port\n$/)
-  t.equal(noPort.stdout, '')
+  t.notOk(existsSync(join(other, 'LOCK')))
 
-  const noHttp = await run(['--data', data, ...flagsForFreePorts, `--http-port=${port}`])
-  t.equal(noHttp.code, 1)
-  t.match(noHttp.stderr, /\[port-in-use\]: .*--http-port\n$/)
-
-  const noFolder = await run(['--data', join(t.testdirName, 'file', 'data'), ...flagsForFreePorts])
+  const noFolder = await runDaemon([...free, '--data', join(t.testdirName, 'file', 'data')])
   t.equal(noFolder.code, 1)
   t.match(noFolder.stderr, /ENOTDIR/)
-
-  const daemon = await startDaemon(t, { data, flags: flagsForFreePorts.slice(2) })
-  const second = await run(['--data', data, ...flagsForFreePorts])
-  t.equal(second.code, 1)
-  t.match(second.stderr, `in use by another holdfastd, process ${daemon.pid} [data-in-use]`)
-  t.match(await readiness(daemon), /"ready"/)
 })
 
 t.test('a damaged or a newer store is refused with what to do', async t => {
-  const first = await startDaemon(t, { flags: flagsForFreePorts.slice(2) })
+  const first = await startDaemon(t, { flags: small })
   const { data } = first
   await first.stop()
   const description = join(data, 'buckets/default/bucket.json')
   const text = readFileSync(description, 'utf8')
   writeFileSync(description, text.replace(/"format": \d+/, '"format": 99'))
-  const newer = await run(['--data', data, ...flagsForFreePorts])
+  const newer = await runDaemon([...free, '--data', data])
   t.equal(newer.code, 1)
   t.match(newer.stderr, /\[format-newer\]/)
   writeFileSync(description, '{')
-  const damaged = await run(['--data', data, ...flagsForFreePorts])
+  const damaged = await runDaemon([...free, '--data', data])
   t.equal(damaged.code, 1)
   t.match(damaged.stderr, /\[store-damaged\]/)
   writeFileSync(description, text)
@@ -196,7 +137,7 @@ t.test('a damaged or a newer store is refused with what to do', async t => {
 })
 
 t.test('every metric is told about in docs/operations.md, and no other', async t => {
-  const { httpPort } = await startDaemon(t, { flags: flagsForFreePorts.slice(2) })
+  const { httpPort } = await startDaemon(t, { flags: small })
   const page = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text()
   const served = [...page.matchAll(/^# TYPE (holdfast_\S+)/gm)].map(match => match[1]!)
   const document = readFileSync(join(root, 'docs/operations.md'), 'utf8')

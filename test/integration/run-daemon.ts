@@ -10,12 +10,15 @@ export interface EndedDaemon {
 }
 
 /** Runs a daemon that is expected to end by itself. */
-export function runDaemon(flags: readonly string[]): Promise<EndedDaemon> {
+export function runDaemon(
+  flags: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<EndedDaemon> {
   return new Promise((resolve, reject) => {
     const child = execFile(
       process.execPath,
       [program, ...flags],
-      { timeout: 20_000, killSignal: 'SIGKILL', env: {} },
+      { timeout: 20_000, killSignal: 'SIGKILL', env: environment },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : error.code
         if (typeof code === 'number') resolve({ code, stdout, stderr })

@@ -39,7 +39,7 @@ interface Options {
 }
 
 const deadlineMs = 20_000
-export const compiledDaemon = resolve(import.meta.dirname, '../../bin/holdfastd.js')
+const compiledDaemon = resolve(import.meta.dirname, '../../bin/holdfastd.js')
 const readyLine = /^holdfastd ready on (.+):(\d+), http on .+:(\d+), data in (.+)$/
 
 /**
