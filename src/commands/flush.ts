@@ -7,6 +7,9 @@ import { absoluteExpiry } from '../vbucket/expiry.ts'
 import { Privilege, type CommandRow } from './command.ts'
 import type { Reply, Session } from './session.ts'
 
+/** Timers for longer than this fire at once. */
+const timerMaxMs = 2 ** 31 - 1
+
 /** Flushes that shall happen later. A bucket has at most one: a new one replaces it. */
 export class DelayedFlushes {
   readonly #clock: Clock
@@ -18,13 +21,13 @@ export class DelayedFlushes {
     this.#log = log
   }
 
-  set(bucket: Bucket, delayMs: number): void {
+  set(bucket: Bucket, atMs: number): void {
     this.cancel(bucket)
+    const delayMs = Math.min(atMs - this.#clock.nowMs(), timerMaxMs)
     const timer = this.#clock.after(delayMs, () => {
       this.#timers.delete(bucket)
-      bucket.flush().catch((err: unknown) => {
-        this.#log.error({ bucket: bucket.name, err }, 'a delayed flush failed')
-      })
+      if (atMs > this.#clock.nowMs()) this.set(bucket, atMs)
+      else this.#flush(bucket)
     })
     this.#timers.set(bucket, timer)
   }
@@ -37,6 +40,12 @@ export class DelayedFlushes {
   close(): void {
     for (const bucket of this.#timers.keys()) this.cancel(bucket)
   }
+
+  #flush(bucket: Bucket): void {
+    bucket.flush().catch((err: unknown) => {
+      this.#log.error({ bucket: bucket.name, err }, 'a delayed flush failed')
+    })
+  }
 }
 
 /** Extras, if there are any: when, like an expiry; 0 and none mean now. */
@@ -48,7 +57,7 @@ async function flush(session: Session, frame: Frame): Promise<Reply> {
   const atMs = absoluteExpiry(at, Math.floor(nowMs / 1000)) * 1000
   session.log.info({ connection: id, bucket: bucket.name, at }, 'flush asked for')
   if (atMs > nowMs) {
-    node.flushes.set(bucket, atMs - nowMs)
+    node.flushes.set(bucket, atMs)
   } else {
     node.flushes.cancel(bucket)
     await bucket.flush()

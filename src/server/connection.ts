@@ -20,8 +20,8 @@ import { PendingAnswer } from './pending-answer.ts'
 import { ResponseWriter } from './response-writer.ts'
 import { adoptSocket } from './socket-adoption.ts'
 
-/** How long a client may take to receive its last answers. */
-const lingerMs = 5_000
+/** How long a client that is being closed may take nothing of its last answers. */
+const lingerMs = 10_000
 const keepAliveMs = 60_000
 
 /**
@@ -84,6 +84,7 @@ export class Connection implements Session {
       writer: this.#writer,
       onResume: () => this.#socket.resume(),
       onBatch: error => this.#afterBatch(error),
+      onEvict: reason => this.abort(reason),
     })
     const end = (reason: string) => this.endAfterAnswers(reason)
     this.dcpOutput = new SocketDcpOutput(this.#writer, slab, end)
@@ -160,7 +161,13 @@ export class Connection implements Session {
     this.#intake.progressed()
     if (this.#writer.isInOrder) this.#onSettled?.()
     if (this.#intake.isEnding) this.#endIfAnswered()
+    if (this.#lingering !== undefined) this.#linger()
     this.dcpOutput.onDrain?.()
+  }
+
+  #linger(): void {
+    this.#lingering?.cancel()
+    this.#lingering = this.clock.after(lingerMs, () => this.#socket.destroy())
   }
 
   /** What came in cannot be cut into frames any more. */
@@ -179,7 +186,7 @@ export class Connection implements Session {
     // Streams would go on writing to a socket that takes nothing more.
     this.producer?.disconnected(this.#quitCleanly)
     this.#socket.end()
-    this.#lingering = this.clock.after(lingerMs, () => this.#socket.destroy())
+    this.#linger()
     // What the client still sends is thrown away, so that its end is noticed.
     this.#socket.resume()
   }
@@ -203,6 +210,7 @@ export class Connection implements Session {
   #cleanUp(): void {
     this.#intake.close()
     this.#lingering?.cancel()
+    this.#lingering = undefined
     this.#enterBucket(undefined)
     this.#writer.release()
     this.producer?.disconnected(this.#quitCleanly)

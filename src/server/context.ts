@@ -3,7 +3,7 @@ import type { Node } from '../commands/node.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { OperationCounters } from './operation-counters.ts'
-import type { OutputBudget } from './output-budget.ts'
+import type { MemoryBudget } from './memory-budget.ts'
 import type { OutputSlab } from './output-slab.ts'
 import type { WritePressure } from './write-pressure.ts'
 
@@ -13,7 +13,10 @@ export interface ServerContext {
   /** Every socket reads into it; what is cut by its end is copied by the frame reader. */
   readonly readBuffer: Buffer
   readonly slab: OutputSlab
-  readonly budget: OutputBudget
+  /** Of answers that are not read. */
+  readonly budget: MemoryBudget
+  /** Of requests that have arrived in part. */
+  readonly intakeBudget: MemoryBudget
   readonly pressure: WritePressure
   readonly counters: OperationCounters
   readonly dispatcher: Dispatcher

@@ -3,7 +3,11 @@
  * that fails is one status. The only place that catches what a command throws.
  */
 import { datatypeName } from '../../protocol/datatype.ts'
-import { decodeRequestFraming, type FramingError } from '../../protocol/framing.ts'
+import {
+  decodeRequestFraming,
+  type FramingError,
+  type RequestFraming,
+} from '../../protocol/framing.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { pending, type Command, type Outcome } from '../commands/command.ts'
@@ -102,6 +106,10 @@ export class Dispatcher {
       connection.errorContext = `framing extra ${framingError.id}: ${framingError.kind}`
       return framingStatus[framingError.kind]
     }
+    if (connection.hasRequirements && impersonates(connection.requirements)) {
+      connection.errorContext = 'there are no users to act as'
+      return Status.accessDenied
+    }
     const refusal = this.#checkShape(connection, frame, command)
     if (refusal !== Status.success) return refusal
     if ((command.privilege & ~connection.privileges) !== 0) return Status.accessDenied
@@ -155,6 +163,14 @@ export class Dispatcher {
     }
     return Status.success
   }
+}
+
+function impersonates(framing: RequestFraming): boolean {
+  return (
+    framing.impersonate !== undefined ||
+    framing.impersonateTokenAuthId > 0 ||
+    framing.impersonateExtraPrivileges.length > 0
+  )
 }
 
 /** What commands that are not about a vbucket are given; they do not look. */

@@ -6,6 +6,7 @@ import { commands } from '../commands/table.ts'
 import type { Connection } from './connection.ts'
 import type { ServerContext } from './context.ts'
 import { slabBytes } from './output-slab.ts'
+import type { Debtor } from './memory-budget.ts'
 import type { ResponseWriter } from './response-writer.ts'
 import type { Writer } from './write-pressure.ts'
 
@@ -25,6 +26,7 @@ export const Pause = {
 
 /** Answers that may be waited for before no further requests are run. */
 const slotsMax = 4096
+const chargedBytesMin = 16 * 1024
 
 export interface IntakeOptions {
   readonly context: ServerContext
@@ -34,13 +36,15 @@ export interface IntakeOptions {
   readonly onResume: () => void
   /** A batch of requests has been run. `error`: what comes next is no frame. */
   readonly onBatch: (error: FrameError | undefined) => void
+  /** Close the connection: it sends too much in part. */
+  readonly onEvict: (reason: string) => void
 }
 
 /**
  * Runs what comes in on one connection, in order, and stops reading whenever that is what bounds
  * memory. What was read already is kept by the frame reader, and run when the reason is over.
  */
-export class Intake implements Writer {
+export class Intake implements Writer, Debtor {
   readonly #context: ServerContext
   readonly #connection: Connection
   readonly #writer: ResponseWriter
@@ -51,6 +55,7 @@ export class Intake implements Writer {
   #held: Frame | undefined
   #resuming: NodeJS.Immediate | undefined
   #closed = false
+  #chargedBytes = 0
 
   constructor(options: IntakeOptions) {
     this.#options = options
@@ -60,6 +65,12 @@ export class Intake implements Writer {
     this.#reader = new FrameReader(options.context.frameLimits)
   }
 
+  get id(): number {
+    return this.#connection.id
+  }
+  get chargedBytes(): number {
+    return this.#chargedBytes
+  }
   get isEnding(): boolean {
     return (this.#pausedBy & Pause.ending) !== 0
   }
@@ -74,6 +85,7 @@ export class Intake implements Writer {
     slab.open(this.#writer)
     const error = this.#reader.read(chunk, this.#visit)
     slab.close()
+    this.#charge(this.#reader.pendingBytes)
     this.#options.onBatch(error)
     return this.#pausedBy === 0
   }
@@ -103,6 +115,21 @@ export class Intake implements Writer {
     this.#closed = true
     this.#held = undefined
     clearImmediate(this.#resuming)
+    this.#charge(0)
+  }
+
+  evict(reason: string): void {
+    this.#charge(0)
+    this.#options.onEvict(reason)
+  }
+
+  /** Little is not worth the count: nearly all connections have some of the time. */
+  #charge(pendingBytes: number): void {
+    const before = this.#chargedBytes
+    const bytes = pendingBytes < chargedBytesMin || this.#closed ? 0 : pendingBytes
+    if (bytes === before) return
+    this.#chargedBytes = bytes
+    this.#context.intakeBudget.charge(this, before, bytes)
   }
 
   #visit = (frame: Frame): boolean => {
@@ -165,6 +192,7 @@ export class Intake implements Writer {
     let error: FrameError | undefined
     if (this.#pausedBy === 0) error = this.#reader.resume(this.#visit)
     slab.close()
+    this.#charge(this.#reader.pendingBytes)
     this.#options.onBatch(error)
     if (this.#pausedBy === 0) this.#options.onResume()
   }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { OperationCounters } from './operation-counters.ts'
-import type { OutputBudget } from './output-budget.ts'
+import type { MemoryBudget } from './memory-budget.ts'
 import { slabBytes, type OutputTarget } from './output-slab.ts'
 import { ResponseQueue, type Slot } from './response-queue.ts'
 
@@ -11,7 +11,7 @@ const nothing = Buffer.alloc(0)
 export interface ResponseWriterOptions {
   readonly id: number
   readonly socket: Socket
-  readonly budget: OutputBudget
+  readonly budget: MemoryBudget
   readonly counters: OperationCounters
   /** The client took something, or an answer that others waited for is there. */
   readonly onProgress: () => void
@@ -27,7 +27,7 @@ export interface ResponseWriterOptions {
 export class ResponseWriter implements OutputTarget {
   readonly id: number
   readonly #socket: Socket
-  readonly #budget: OutputBudget
+  readonly #budget: MemoryBudget
   readonly #counters: OperationCounters
   readonly #onProgress: () => void
   readonly #onEvict: (reason: string) => void

@@ -11,7 +11,7 @@ import { Connection } from './connection.ts'
 import type { ServerContext } from './context.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { OperationCounters } from './operation-counters.ts'
-import { OutputBudget } from './output-budget.ts'
+import { MemoryBudget } from './memory-budget.ts'
 import { OutputSlab } from './output-slab.ts'
 import { WritePressure } from './write-pressure.ts'
 
@@ -39,7 +39,10 @@ export interface ServerOptions {
 /** Listens for clients and owns their connections. */
 export class Server {
   readonly counters = new OperationCounters()
-  readonly budget: OutputBudget
+  /** Of answers that are not read. */
+  readonly budget: MemoryBudget
+  /** Of requests that have arrived in part. */
+  readonly intakeBudget: MemoryBudget
   readonly pressure = new WritePressure()
   /** What the cluster map says; the HTTP port is known only when that server listens. */
   readonly address: Address
@@ -64,7 +67,8 @@ export class Server {
     this.#clock = clock
     this.#dcp = dcp
     this.address = { port: 0, httpPort: options.httpPort ?? settings.httpPort }
-    this.budget = new OutputBudget({ outputBytesMax: settings.outputBytesMax, log })
+    this.budget = budgetOf('answers not read', settings.outputBytesMax, log)
+    this.intakeBudget = budgetOf('requests in part', settings.frameBytesMax, log)
     this.#flushes = new DelayedFlushes(clock, log)
     const { address, counters } = this
     const connections = this.#connections
@@ -87,6 +91,7 @@ export class Server {
       readBuffer: Buffer.allocUnsafeSlow(readBytes),
       slab: new OutputSlab(),
       budget: this.budget,
+      intakeBudget: this.intakeBudget,
       pressure: this.pressure,
       counters,
       dispatcher: new Dispatcher(settings, counters),
@@ -169,4 +174,11 @@ export class Server {
     this.#connections.delete(connection)
     if (this.#connections.size === 0) this.#onEmpty?.()
   }
+}
+
+/** The limit of one connection, and of all of them in proportion. */
+function budgetOf(held: string, connectionBytesMax: number, log: Log): MemoryBudget {
+  const softBytes = connectionBytesMax * 8
+  const hardBytes = connectionBytesMax * 32
+  return new MemoryBudget({ connectionBytesMax, softBytes, hardBytes, held, log })
 }

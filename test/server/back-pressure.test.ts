@@ -92,6 +92,26 @@ t.test('past the limit of all, whoever leaves most unread is closed', async t =>
   t.equal((await reader.call(get('k'))).valueLength, MiB)
 })
 
+t.test('requests that never end cost bounded memory', async t => {
+  const { server, client } = await serve(t, { settings: { frameBytesMax: 64 * KiB } })
+  const whole = encodeRequest(set('k', Buffer.alloc(63 * KiB)))
+  const cut = whole.subarray(0, whole.length - 1)
+  const clients: TestClient[] = []
+  for (let index = 0; index < 40; index++) {
+    const one = await client()
+    one.socket.write(cut)
+    clients.push(one)
+  }
+  await eventually(() => server.intakeBudget.evictions > 0)
+  t.ok(server.intakeBudget.totalBytes < server.intakeBudget.hardBytes)
+  const last = clients.at(-1)!
+  last.socket.write(whole.subarray(-1))
+  t.equal((await last.next()).status, Status.success, 'who remains may finish')
+  for (const one of clients) one.socket.destroy()
+  await eventually(() => server.connections === 0)
+  t.equal(server.intakeBudget.totalBytes, 0)
+})
+
 t.test('who writes while the disk is behind is not read from until it has caught up', async t => {
   const { server, bucket, client } = await serve(t)
   const setPressure = ruleDisk(bucket)

@@ -139,6 +139,8 @@ t.test('malformed requests are refused, and the connection lives', async t => {
   t.equal(unknown.status, Status.unknownFrameInfo)
   const level = await one.call({ ...set('k', 'v'), framing: Buffer.of(0x11, 9) })
   t.equal(level.status, Status.durabilityInvalidLevel)
+  const other = await one.call({ ...get('k'), framing: encodeRequestFraming({ impersonate: 'x' }) })
+  t.equal(other.status, Status.accessDenied)
   // Lengths that cannot be: the body is skipped.
   const contradiction = encodeRequest({ opcode: Opcode.get, key: 'key', opaque: 5 })
   contradiction.writeUInt16BE(200, 2)

@@ -4,7 +4,7 @@ import t from 'tap'
 import { silentLog } from '../../src/log.ts'
 import { OperationCounters } from '../../src/server/operation-counters.ts'
 import { latencyPlace } from '../../src/server/operation-counters.ts'
-import { OutputBudget } from '../../src/server/output-budget.ts'
+import { MemoryBudget } from '../../src/server/memory-budget.ts'
 import { OutputSlab, slabBytes } from '../../src/server/output-slab.ts'
 import { ResponseQueue } from '../../src/server/response-queue.ts'
 import { ResponseWriter } from '../../src/server/response-writer.ts'
@@ -33,9 +33,14 @@ class ReluctantSocket extends Writable {
   }
 }
 
+function budgetOf(connectionBytesMax: number): MemoryBudget {
+  const limits = { softBytes: connectionBytesMax * 8, hardBytes: connectionBytesMax * 32 }
+  return new MemoryBudget({ connectionBytesMax, ...limits, held: 'answers', log: silentLog })
+}
+
 const counters = new OperationCounters()
 
-function writerOn(socket: Writable, budget: OutputBudget, onEvict = () => undefined) {
+function writerOn(socket: Writable, budget: MemoryBudget, onEvict = () => undefined) {
   return new ResponseWriter({
     id: 1,
     socket: socket as unknown as Socket,
@@ -49,7 +54,7 @@ function writerOn(socket: Writable, budget: OutputBudget, onEvict = () => undefi
 t.test('a slab that the client has not taken is not written to again', async t => {
   const socket = new ReluctantSocket()
   const slab = new OutputSlab()
-  const writer = writerOn(socket, new OutputBudget({ outputBytesMax: MiB, log: silentLog }))
+  const writer = writerOn(socket, budgetOf(MiB))
   const first = slab.buffer
   for (const text of ['one', 'two', 'three']) {
     slab.open(writer)
@@ -69,7 +74,7 @@ t.test('a slab that the client has not taken is not written to again', async t =
 
 t.test('a thousand clients that take nothing hold no more than the budget says', async t => {
   const outputBytesMax = MiB
-  const budget = new OutputBudget({ outputBytesMax, log: silentLog })
+  const budget = budgetOf(outputBytesMax)
   const slab = new OutputSlab()
   const before = process.memoryUsage().arrayBuffers
   const writers = Array.from({ length: 1000 }, () => writerOn(new ReluctantSocket(), budget))
@@ -92,7 +97,7 @@ t.test('a thousand clients that take nothing hold no more than the budget says',
 })
 
 t.test('past the hard limit the largest debtor goes', t => {
-  const budget = new OutputBudget({ outputBytesMax: 1000, log: silentLog })
+  const budget = budgetOf(1000)
   const evicted: number[] = []
   const debtors = [10_000, 12_000, 9_000].map((bytes, id) => ({
     id,
