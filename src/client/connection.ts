@@ -9,7 +9,7 @@ import { encodeRequest, type RequestFields } from '../../protocol/requests.ts'
 import type { Clock } from '../clock.ts'
 import { clientClock } from './client-clock.ts'
 import { ClientError, protocolError } from './errors.ts'
-import { PendingRequests, type ResponseVisitor } from './pending-requests.ts'
+import { PendingRequests, type Patience, type ResponseVisitor } from './pending-requests.ts'
 
 export interface ConnectionOptions {
   /** Default 127.0.0.1. */
@@ -18,7 +18,7 @@ export interface ConnectionOptions {
   port?: number
   /** Default 5,000. */
   connectTimeoutMs?: number
-  /** How long a request may go without an answer (default 10,000). */
+  /** How long requests may go without any answer (default 10,000). */
   requestTimeoutMs?: number
   /** A longer body ends the connection (default 32 MiB). */
   bodyBytesMax?: number
@@ -33,6 +33,7 @@ export interface ConnectionEvents {
 }
 
 export interface RequestOptions {
+  /** From the request to its answer; by default `requestTimeoutMs` holds. */
   timeoutMs?: number
 }
 
@@ -58,7 +59,7 @@ export class Connection {
   readonly #clock: Clock
   readonly #events: ConnectionEvents
   readonly #connectTimeoutMs: number
-  readonly #requestTimeoutMs: number
+  readonly #patience: Patience
   readonly #pending: PendingRequests
   readonly #reader: FrameReader
   readonly #closed: Promise<void>
@@ -82,7 +83,7 @@ export class Connection {
     this.#clock = options.clock ?? clientClock
     this.#events = events
     this.#connectTimeoutMs = options.connectTimeoutMs ?? 5_000
-    this.#requestTimeoutMs = options.requestTimeoutMs ?? 10_000
+    this.#patience = { timeoutMs: options.requestTimeoutMs ?? 10_000, isDeadline: false }
     this.#pending = new PendingRequests(this.#clock)
     this.#reader = new FrameReader({ maxBodyBytes: bodyBytesMax, skipBodyBytes: bodyBytesMax })
     this.#lastReadMs = this.#clock.monotonicMs()
@@ -225,9 +226,10 @@ export class Connection {
       return
     }
     const bytes = Buffer.isBuffer(request) ? request : encodeRequest(request)
-    const timeoutMs = options.timeoutMs ?? this.#requestTimeoutMs
+    const { timeoutMs } = options
+    const patience = timeoutMs === undefined ? this.#patience : { timeoutMs, isDeadline: true }
     const opcode = bytes[HeaderOffset.opcode]!
-    const opaque = this.#pending.add(opcode, timeoutMs, visit, fail)
+    const opaque = this.#pending.add(opcode, patience, visit, fail)
     writeUint32(bytes, HeaderOffset.opaque, opaque)
     this.write(bytes)
   }

@@ -6,12 +6,21 @@ import { ClientError, protocolError } from './errors.ts'
 /** Reads one response; `true` says that another one of the same request will follow. */
 export type ResponseVisitor = (frame: Frame) => boolean
 
+export interface Patience {
+  timeoutMs: number
+  /**
+   * True: counted from the request. False: from the request or the latest answer, so that one of
+   * many requests on their way does not fail for the number of those before it.
+   */
+  isDeadline: boolean
+}
+
 interface PendingRequest {
   readonly opcode: number
   readonly visit: ResponseVisitor
   readonly fail: (error: Error) => void
-  timeoutMs: number
-  deadlineMs: number
+  readonly patience: Patience
+  sentMs: number
   /** Timed out: its answer may still come, and must not be taken for another's. */
   abandoned: boolean
 }
@@ -27,6 +36,7 @@ export class PendingRequests {
   #nextOpaque = 1
   /** The opaque of the oldest request without an answer: opaques count up. */
   #oldest = 1
+  #lastAnswerMs = -Infinity
   #timer: Timer | undefined
   #timerDueMs = Infinity
 
@@ -41,15 +51,16 @@ export class PendingRequests {
   /** Registers a request and returns its opaque. */
   add(
     opcode: number,
-    timeoutMs: number,
+    patience: Patience,
     visit: ResponseVisitor,
     fail: (error: Error) => void,
   ): number {
     const opaque = this.#nextOpaque
     this.#nextOpaque = (opaque + 1) >>> 0
-    const deadlineMs = this.#clock.monotonicMs() + timeoutMs
-    this.#requests.set(opaque, { opcode, visit, fail, timeoutMs, deadlineMs, abandoned: false })
-    if (deadlineMs < this.#timerDueMs) this.#arm(deadlineMs)
+    const sentMs = this.#clock.monotonicMs()
+    this.#requests.set(opaque, { opcode, visit, fail, patience, sentMs, abandoned: false })
+    const dueMs = sentMs + patience.timeoutMs
+    if (dueMs < this.#timerDueMs) this.#arm(dueMs)
     return opaque
   }
 
@@ -63,8 +74,9 @@ export class PendingRequests {
     if (request.opcode !== frame.opcode)
       return protocolError(`${opcodeName(request.opcode)} answered as ${opcodeName(frame.opcode)}`)
     const more = this.#visit(request, frame)
+    this.#lastAnswerMs = this.#clock.monotonicMs()
     if (more) {
-      request.deadlineMs = this.#clock.monotonicMs() + request.timeoutMs
+      request.sentMs = this.#lastAnswerMs
     } else {
       this.#requests.delete(frame.opaque)
       this.#oldest = (frame.opaque + 1) >>> 0
@@ -107,12 +119,15 @@ export class PendingRequests {
     let nextMs = Infinity
     for (const request of this.#requests.values()) {
       if (request.abandoned) continue
-      if (request.deadlineMs <= nowMs) {
+      const { sentMs, patience } = request
+      const sinceMs = patience.isDeadline ? sentMs : Math.max(sentMs, this.#lastAnswerMs)
+      const dueMs = sinceMs + patience.timeoutMs
+      if (dueMs <= nowMs) {
         request.abandoned = true
-        const what = `${opcodeName(request.opcode)}: no answer within ${request.timeoutMs} ms`
+        const what = `${opcodeName(request.opcode)}: no answer within ${patience.timeoutMs} ms`
         request.fail(new ClientError('HOLDFAST_TIMEOUT', what))
       } else {
-        nextMs = Math.min(nextMs, request.deadlineMs)
+        nextMs = Math.min(nextMs, dueMs)
       }
     }
     if (nextMs < Infinity) this.#arm(nextMs)

@@ -107,6 +107,22 @@ t.test('timeouts of different lengths each come in time', async t => {
   t.same(order, [20, 40, 60])
 })
 
+t.test('as long as answers come, a request waits for those before it', async t => {
+  const { connection } = await open(
+    t,
+    (frame, peer) => {
+      const bytes = answer(frame)
+      const asked = peer.received.length
+      if (asked <= 6) setTimeout(() => peer.send(bytes), 100 * asked)
+    },
+    { requestTimeoutMs: 400 },
+  )
+  const requests = [1, 2, 3, 4, 5, 6].map(() => connection.request({ opcode: Opcode.noop }))
+  await Promise.all(requests)
+  const late = connection.request({ opcode: Opcode.noop })
+  await t.rejects(late, { code: 'HOLDFAST_TIMEOUT', message: 'noop: no answer within 400 ms' })
+})
+
 t.test('losing the connection fails all that waits, once', async t => {
   const { connection, server, closings } = await open(t, () => {})
   const requests = [1, 2, 3].map(() => connection.request({ opcode: Opcode.noop }))
