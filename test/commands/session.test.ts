@@ -14,6 +14,10 @@ import { Status } from '../../protocol/status.ts'
 import { statusTable } from '../../protocol/status-table.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import type { Frame } from '../../protocol/frame.ts'
+import { systemClock, type Clock } from '../../src/clock.ts'
+import { DelayedFlushes } from '../../src/commands/flush.ts'
+import { silentLog } from '../../src/log.ts'
+import type { Bucket } from '../../src/vbucket/bucket.ts'
 import { commandRows, commands } from '../../src/commands/table.ts'
 import { serve } from '../server/harness.ts'
 
@@ -228,6 +232,46 @@ t.test('flush empties the bucket, at once or later', async t => {
   t.equal((await one.call(get('k'))).status, Status.success)
   await one.call({ opcode: Opcode.flush, extras: Buffer.of(0, 0, 0, 60) })
   t.equal((await one.call(get('k'))).status, Status.success, 'the later one replaces the earlier')
+})
+
+t.test('a flush that is far off waits for its time', t => {
+  let nowMs = 1000
+  const timers: { atMs: number; fire: () => void }[] = []
+  const clock: Clock = {
+    ...systemClock,
+    nowMs: () => nowMs,
+    after(delayMs, fire) {
+      const timer = { atMs: nowMs + delayMs, fire }
+      timers.push(timer)
+      return { cancel: () => void (timer.fire = () => undefined) }
+    },
+  }
+  let flushed = 0
+  const bucket = { name: 'b', flush: async () => void flushed++ } as unknown as Bucket
+  const flushes = new DelayedFlushes(clock, silentLog)
+  const run = () => {
+    const { atMs, fire } = timers.shift()!
+    nowMs = atMs
+    fire()
+  }
+  flushes.set(bucket, 2 ** 32)
+  run()
+  t.equal(flushed, 0, 'no timer is that long')
+  t.ok(nowMs < 2 ** 32)
+  run()
+  t.equal(flushed, 1)
+  t.ok(nowMs >= 2 ** 32)
+  flushes.set(bucket, nowMs + 10)
+  flushes.set(bucket, nowMs + 20)
+  run()
+  t.equal(flushed, 1, 'replaced')
+  run()
+  t.equal(flushed, 2)
+  flushes.set(bucket, nowMs + 10)
+  flushes.close()
+  run()
+  t.equal(flushed, 2)
+  t.end()
 })
 
 t.test('a state can be set only by its number', async t => {
