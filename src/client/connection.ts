@@ -9,6 +9,7 @@ import { encodeRequest, type RequestFields } from '../../protocol/requests.ts'
 import type { Clock } from '../clock.ts'
 import { clientClock } from './client-clock.ts'
 import { ClientError, protocolError } from './errors.ts'
+import { Outbox } from './outbox.ts'
 import { PendingRequests, type Patience, type ResponseVisitor } from './pending-requests.ts'
 
 export interface ConnectionOptions {
@@ -40,9 +41,6 @@ export interface RequestOptions {
 /** A request's parts, or all of it encoded but for the opaque, which the connection assigns. */
 export type Request = RequestFields | Buffer
 
-/** What is sent in one go is put together up to this size; beyond, a copy costs more than it saves. */
-const batchBytesMax = 64 * 1024
-
 /**
  * What sockets read into, one for all connections of this thread: a read is followed by its
  * callback before anything else runs, and the frame reader copies what it keeps.
@@ -62,9 +60,9 @@ export class Connection {
   readonly #patience: Patience
   readonly #pending: PendingRequests
   readonly #reader: FrameReader
+  readonly #outbox: Outbox
   readonly #closed: Promise<void>
   readonly #address: string
-  #outgoing: Buffer[] = []
   #error: ClientError | undefined
   #ending = false
   #bytesRead = 0
@@ -93,6 +91,7 @@ export class Connection {
       return true
     }
     this.#socket = connect({ host, port, noDelay: true, onread: { buffer: readBuffer, callback } })
+    this.#outbox = new Outbox(this.#socket)
     this.#socket.on('error', error => this.#fail(this.#lost(error)))
     this.#socket.on('end', () => this.#fail(this.#lost()))
     this.#closed = new Promise(resolve => {
@@ -181,9 +180,7 @@ export class Connection {
 
   /** Sends what gets no answer; `bytes` must not be changed afterwards. */
   write(bytes: Buffer): void {
-    if (this.#error) return
-    if (this.#outgoing.length === 0) process.nextTick(() => this.#flush())
-    this.#outgoing.push(bytes)
+    if (!this.#error) this.#outbox.add(bytes)
   }
 
   /** Stops reading from the socket: back-pressure towards the server. */
@@ -234,26 +231,6 @@ export class Connection {
     this.write(bytes)
   }
 
-  #flush(): void {
-    const outgoing = this.#outgoing
-    this.#outgoing = []
-    if (this.#error) return
-    let batch: Buffer[] = []
-    let batchBytes = 0
-    const writeBatch = () => {
-      if (batch.length > 0)
-        this.#socket.write(batch.length === 1 ? batch[0]! : Buffer.concat(batch))
-      batch = []
-      batchBytes = 0
-    }
-    for (const bytes of outgoing) {
-      if (batchBytes + bytes.length > batchBytesMax) writeBatch()
-      batch.push(bytes)
-      batchBytes += bytes.length
-    }
-    writeBatch()
-  }
-
   #read(chunk: Uint8Array): void {
     this.#bytesRead += chunk.length
     this.#lastReadMs = this.#clock.monotonicMs()
@@ -286,7 +263,7 @@ export class Connection {
   #fail(error: ClientError): void {
     if (this.#error) return
     this.#error = error
-    this.#outgoing = []
+    this.#outbox.clear()
     this.#socket.destroy()
     this.#pending.failAll(error)
   }

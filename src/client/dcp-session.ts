@@ -191,10 +191,15 @@ export class DcpSession {
 
   #startHeartbeat(): void {
     const { clock, noopIntervalMs } = this.#settings
+    const tickMs = Math.max(10, noopIntervalMs / 5)
+    let tickedMs = clock.monotonicMs()
     let probedMs = -Infinity
-    this.#heartbeat = clock.every(Math.max(10, noopIntervalMs / 5), () => {
-      if (this.#paused) return
+    this.#heartbeat = clock.every(tickMs, () => {
       const nowMs = clock.monotonicMs()
+      // If it was this process that stood still, what arrived meanwhile has yet to be read.
+      const stoodStill = nowMs - tickedMs > 2 * tickMs
+      tickedMs = nowMs
+      if (this.#paused || stoodStill) return
       const silentMs = nowMs - Math.max(this.#connection.lastReadMs, this.#resumedMs)
       if (silentMs >= 2 * noopIntervalMs) {
         const message = `connection lost: nothing heard for ${Math.round(silentMs)} ms`

@@ -18,8 +18,8 @@ export { DcpClient, type DcpStatistics } from './dcp-client.ts'
 export { type DcpClientOptions, type RollbackDecision } from './dcp-options.ts'
 export { ClientError, ServerError, type ClientErrorCode } from './errors.ts'
 export { type Credentials } from './handshake.ts'
+export { KvClient } from './kv-client.ts'
 export {
-  KvClient,
   type CounterOptions,
   type CounterResult,
   type Document,
@@ -31,6 +31,6 @@ export {
   type RequestOptions,
   type StoreOptions,
   type WithMetaOptions,
-} from './kv-client.ts'
+} from './kv-options.ts'
 export { NodeClient, type ClusterConfig, type NodeClientOptions } from './node-client.ts'
 export { type DcpState, type SavedPosition } from './stream-position.ts'

@@ -79,7 +79,7 @@ export class StreamOpener {
       this.#events.failed(new ServerError(Opcode.dcpStreamEnd, Status.accessDenied, context))
       return { reopens: false, reason }
     }
-    this.#settings.log.info({ vbid: stream.vbid, reason }, 'stream ended, opening it again')
+    this.#settings.log.debug({ vbid: stream.vbid, reason }, 'stream ended, opening it again')
     // A rollback is followed by asking at once; for the rest the cause may need time to pass.
     if (code === StreamEndReason.rollback) this.#openSoon(stream, 0)
     else this.#openSoon(stream, stream.backoff.nextMs())
@@ -119,7 +119,7 @@ export class StreamOpener {
       return
     }
     const { vbid } = stream
-    this.#settings.log.warn({ vbid, status: error.statusName }, 'stream refused for now')
+    this.#settings.log.debug({ vbid, status: error.statusName }, 'stream refused for now')
     this.#openSoon(stream, stream.backoff.nextMs())
   }
 

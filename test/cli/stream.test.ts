@@ -102,6 +102,28 @@ t.test('a reader that leaves ends it quietly', async t => {
   t.match(await command.finished, { code: 0, stderr: '' })
 })
 
+t.test('a daemon that goes away is waited for, and that is said', async t => {
+  const other = await startDaemon(t, { flags: ['--vbuckets', '16'] })
+  const file = join(other.data, '..', 'position.json')
+  const command = new CommandLine(other.port, ['stream', '--resume-file', file])
+  const writer = await KvClient.connect({ port: other.port })
+  await writer.set('key', 'before')
+  await command.untilLines(1)
+  await writer.close()
+  await other.stop()
+  const flags = ['--vbuckets', '16', '--port', String(other.port)]
+  const again = await startDaemon(t, { data: other.data, flags })
+  const writerAgain = await KvClient.connect({ port: again.port })
+  await writerAgain.set('key', 'after')
+  await writerAgain.close()
+  await command.untilLines(2)
+  command.process.kill('SIGINT')
+  const { code, stderr } = await command.finished
+  t.equal(code, 0)
+  t.match(stderr, /^holdfast: connection lost \(.*\)\nholdfast: connected again \(.*\)\n$/)
+  t.match(command.changes(), [{ value: 'before' }, { value: 'after' }])
+})
+
 t.test('resume files that cannot be used', async t => {
   const folder = t.testdir()
   const file = join(folder, 'position.json')

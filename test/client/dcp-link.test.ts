@@ -134,14 +134,14 @@ t.test('a peer that falls silent is asked, then given up', async t => {
 t.test('a socket that we do not read ourselves is not called silent', async t => {
   const value = Buffer.alloc(100_000)
   const { client, server } = await dcpScene(t, {
-    client: { bufferBytes: 0, queueBytesMax: 150_000, noopIntervalSeconds: 0.02 },
+    client: { bufferBytes: 0, queueBytesMax: 150_000, noopIntervalSeconds: 0.06 },
     onStream(request, frame, peer) {
       peer.send(accepted(frame, [7n, 0]), marker(request, 0, 20))
       for (let seqno = 1; seqno <= 20; seqno++) peer.send(mutation(request, seqno, 'key', value))
     },
   })
   await until(() => client.statistics().queuedBytes > 150_000)
-  await new Promise(resolve => setTimeout(resolve, 150))
+  await new Promise(resolve => setTimeout(resolve, 250))
   t.equal(server.peers.length, 1)
   t.equal((await take(client, 20)).length, 20)
 })
