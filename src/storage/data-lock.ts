@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { OperatorError } from '../errors.ts'
-import { storageError } from './environment.ts'
+import { storageError } from './storage-error.ts'
 
 export interface DataLock {
   /** Idempotent. */

@@ -6,9 +6,10 @@
  * the daemon runs) and the backfill worker (pinned reads); lmdb shares it within the process.
  */
 import { statSync } from 'node:fs'
-import { join } from 'node:path'
 import { open, type RootDatabase, type Transaction } from 'lmdb'
 import { OperatorError } from '../errors.ts'
+import { dataFileOf, resizeDataFile } from './data-file.ts'
+import type { EnvironmentFigures } from './flusher-messages.ts'
 import {
   documentKeyEncoder,
   expiryKeyEncoder,
@@ -19,12 +20,22 @@ import {
   type HoldKey,
   type SeqnoKey,
 } from './keys.ts'
+import { storageError, storeDamaged } from './storage-error.ts'
 
 export interface EnvironmentOptions {
   directory: string
+  /** The most that it may hold; see `assertRoom`. */
   mapSizeBytes: number
   readerSlotsMax: number
+  /** Make the tables. Else one that is missing means that the file is damaged. */
+  create?: boolean
 }
+
+/**
+ * LMDB, as lmdb builds it, grows a map that is full in the middle of a transaction. So that it
+ * never has to, more is mapped than may be used: it costs addresses, not memory.
+ */
+const reservedBytesMax = 64 * 2 ** 30
 
 /** LMDB's own figures; pages are `pageSize` bytes. */
 export interface EnvironmentPages {
@@ -74,7 +85,7 @@ export interface Environment {
   readonly holds: Table<HoldKey>
   readonly meta: Table<string>
   pages(): EnvironmentPages
-  /** Everything in the callback is one transaction; on return it is on disk (fsync). */
+  /** Everything in the callback is one transaction; on return it is on disk (fdatasync). */
   write(work: () => void): void
   /** The next read sees the newest commit; call after another thread has committed. */
   refresh(): void
@@ -108,14 +119,49 @@ const inPlace = {
   needsStableBuffer: false,
 }
 
+/** Fails with an OperatorError. */
 export function openEnvironment(options: EnvironmentOptions): Environment {
   const root = openRoot(options)
-  const table = <Key>(name: string, keyEncoder?: unknown) =>
-    root.openDB(name, {
+  try {
+    return openTables(root, options)
+  } catch (error) {
+    void root.close()
+    throw storageError(error, options.directory)
+  }
+}
+
+/**
+ * Fails with map-full when what is live, what pinned snapshots hold and what is to be written
+ * exceed the limit. All else is free pages, which LMDB takes before it grows the file.
+ */
+export function assertRoom(
+  environment: Environment,
+  limitBytes: number,
+  heldBytes: number,
+  neededBytes: number,
+): void {
+  const { live, pageSize } = environment.pages()
+  if (live * pageSize + heldBytes + neededBytes <= limitBytes) return
+  throw new OperatorError(
+    'map-full',
+    `${environment.directory}: ${live * pageSize} bytes are in use and ${heldBytes} held by ` +
+      `pinned snapshots, the limit is ${limitBytes}`,
+    'start with a larger --map-size',
+  )
+}
+
+function openTables(root: RootDatabase<Buffer, string>, options: EnvironmentOptions): Environment {
+  const { directory } = options
+  const table = <Key>(name: string, keyEncoder?: unknown) => {
+    const opened = root.openDB(name, {
       ...(keyEncoder ? { keyEncoder } : {}),
       encoder: inPlace,
       encoding: 'binary',
-    } as never) as unknown as Table<Key>
+      create: options.create === true,
+    } as never) as unknown as Table<Key> | undefined
+    if (opened === undefined) throw storeDamaged(`${directory}: the table ${name} is missing`)
+    return opened
+  }
   const tables = {
     documents: table<DocumentKey>('documents', documentKeyEncoder),
     records: table<SeqnoKey>('records', seqnoKeyEncoder),
@@ -127,12 +173,13 @@ export function openEnvironment(options: EnvironmentOptions): Environment {
   }
   const all = Object.values(tables)
   return {
-    directory: options.directory,
+    directory,
     root,
     ...tables,
     pages: () => pagesOf(root, all),
     write(work) {
       root.transactionSync(work, 2)
+      fillFile(root, directory)
     },
     refresh: () => root.resetReadTxn(),
     pin() {
@@ -144,15 +191,15 @@ export function openEnvironment(options: EnvironmentOptions): Environment {
 }
 
 function openRoot(options: EnvironmentOptions): RootDatabase<Buffer, string> {
-  assertWholeFile(options.directory)
+  const { directory, mapSizeBytes } = options
   try {
     return open<Buffer, string>({
-      path: options.directory,
+      path: directory,
       // A dot in the path would otherwise make lmdb take the directory for a file.
       noSubdir: false,
       maxDbs: 16,
       maxReaders: options.readerSlotsMax,
-      mapSize: options.mapSizeBytes,
+      mapSize: mapSizeBytes + Math.min(2 * mapSizeBytes, reservedBytesMax),
       // A commit that has returned is on disk: the flusher is a thread of its own and may wait.
       overlappingSync: false,
       // The page count that tells how much a pinned snapshot keeps from reuse.
@@ -160,24 +207,32 @@ function openRoot(options: EnvironmentOptions): RootDatabase<Buffer, string> {
       encoding: 'binary',
     } as never)
   } catch (cause) {
-    throw storageError(cause, options.directory)
+    throw storageError(cause, directory)
   }
 }
 
 /**
- * A data file shorter than its own header says has lost its end; touching the missing pages
- * would kill the process. Read from LMDB's two header pages before anything is mapped.
+ * LMDB leaves out the end of its file when the pages there are free. Made as long as its header
+ * says, a file that was cut is told from a whole one by its length.
  */
-function assertWholeFile(directory: string): void {
-  const file = join(directory, 'data.mdb')
-  const size = statSync(file, { throwIfNoEntry: false })?.size
-  if (size === undefined || size === 0) return
-  if (size < 8192) {
-    throw new OperatorError(
-      'store-damaged',
-      `${file} has ${size} bytes, less than its header`,
-      'restore the data directory from a backup',
-    )
+function fillFile(root: RootDatabase<Buffer, string>, directory: string): void {
+  try {
+    const { pageSize, lastPageNumber } = root.getStats() as unknown as RootStatistics
+    const usedBytes = (lastPageNumber + 1) * pageSize
+    if (statSync(dataFileOf(directory)).size < usedBytes) resizeDataFile(directory, usedBytes)
+  } catch {
+    // The commit stands. A limit on the size of files may forbid this; then the next start has
+    // to look closer.
+  }
+}
+
+/** Its figures in bytes. */
+export function figuresOf(environment: Environment): EnvironmentFigures {
+  const { pageSize, allocated, live, written } = environment.pages()
+  return {
+    allocatedBytes: allocated * pageSize,
+    liveBytes: live * pageSize,
+    writtenBytes: written * pageSize,
   }
 }
 
@@ -196,27 +251,4 @@ function pagesOf(root: RootDatabase<Buffer, string>, tables: { getStats(): unkno
 
 function treePages(tree: TreeStatistics): number {
   return tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages
-}
-
-const remedies: readonly [RegExp, string, string][] = [
-  [/MDB_MAP_FULL|mapsize limit/i, 'map-full', 'start with a larger --map-size'],
-  [/ENOSPC|No space left|EDQUOT|quota exceeded/i, 'disk-full', 'free space on the data disk'],
-  [/EFBIG|File too large/i, 'disk-full', 'raise the file size limit of the process'],
-  [/EACCES|EPERM|EROFS|Permission denied|Read-only/i, 'not-writable', 'make it writable'],
-  [/MDB_READERS_FULL|readers limit/i, 'readers-full', 'raise --reader-slots-max'],
-  [
-    /MDB_CORRUPTED|MDB_PAGE_NOTFOUND|MDB_PANIC|MDB_INVALID|MDB_BAD_TXN|page not found|corrupt|not an LMDB|Input\/output error/i,
-    'store-damaged',
-    'restore the data directory from a backup, or move it away and let replicas or clients refill it',
-  ],
-  [/MDB_VERSION_MISMATCH|version mismatch/i, 'format-newer', 'start the version that wrote it'],
-]
-
-/** Says in an operator's words what LMDB or the disk reported, with what to do about it. */
-export function storageError(cause: unknown, directory: string): OperatorError {
-  if (cause instanceof OperatorError) return cause
-  const text = cause instanceof Error ? cause.message : String(cause)
-  const remedy = remedies.find(([pattern]) => pattern.test(text))
-  const [, code, hint] = remedy ?? [undefined, 'storage', 'see the cause in the log']
-  return new OperatorError(code, `${directory}: ${text}`, hint, { cause })
 }

@@ -47,13 +47,14 @@ export interface PurgeResult {
 export type ToFlusher =
   | { kind: 'segment'; number: number; memory: SharedArrayBuffer }
   | { kind: 'release'; number: number }
-  | { kind: 'batch'; steps: FlushStep[] }
+  /** The same steps again after a failure go on where they failed. */
+  | { kind: 'batch'; steps: FlushStep[]; nowSeconds: number; heldBytes: number[] }
   | { kind: 'close' }
 
 export type FromFlusher =
   | { kind: 'ready' }
   | CommittedBatch
-  /** Nothing of an unfinished environment was written; the batch stays ours to send again. */
+  /** The transaction that failed has left nothing; the batch is to be sent again. */
   | { kind: 'failed'; code: string; message: string; hint: string }
   | { kind: 'closed' }
 

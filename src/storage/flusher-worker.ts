@@ -6,47 +6,38 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { invariant } from '../errors.ts'
 import { Applier } from './apply.ts'
 import { dropSome } from './drop.ts'
-import { openEnvironment, storageError, type Environment } from './environment.ts'
+import { assertRoom, figuresOf, openEnvironment, type Environment } from './environment.ts'
+import { storageError } from './storage-error.ts'
 import type {
   CommittedBatch,
-  EnvironmentFigures,
   FlusherStart,
   FlushStep,
   FromFlusher,
   PurgeResult,
   ToFlusher,
 } from './flusher-messages.ts'
-import {
-  entryHeaderLength,
-  entryLength,
-  logSegment,
-  offsetIn,
-  recordLengthAt,
-  segmentOf,
-  segmentSpan,
-  supersededAt,
-  type LogSegment,
-} from './log-segment.ts'
+import { LogReader, type Stretch } from './log-reader.ts'
 import { purge } from './purge.ts'
-import { RecordView } from './record.ts'
 import type { VbucketRecord } from './vbucket-record.ts'
 
 const dropBatch = 5000
 
-/** One stretch of the log, as positions of the entries to write, by environment. */
-interface Stretch {
-  entries: number[][]
-  /** High seqno and greatest CAS that the stretch brings to each vbucket. */
-  highs: Map<number, { seqno: number; cas: bigint }>
+type BatchMessage = Extract<ToFlusher, { kind: 'batch' }>
+
+/** How far the batch under way is on disk. */
+interface Progress {
+  environment: number
+  /** First step of that environment that is not. */
+  step: number
+  committed: CommittedBatch
 }
 
 class Flusher {
   readonly #environments: Environment[]
   readonly #appliers: Applier[]
-  readonly #segments = new Map<number, LogSegment>()
-  readonly #view = new RecordView()
-  /** Everything before this position is on disk. */
-  #applied = segmentSpan
+  readonly log: LogReader
+  readonly #mapSizeBytes: number
+  #progress: Progress | undefined
 
   constructor(start: FlusherStart) {
     this.#environments = start.directories.map(directory =>
@@ -56,38 +47,32 @@ class Flusher {
         readerSlotsMax: start.readerSlotsMax,
       }),
     )
+    // Takes the reader slots that the figures need before pinned snapshots take the others.
+    this.#environments.forEach(figuresOf)
+    this.#mapSizeBytes = start.mapSizeBytes
+    this.log = new LogReader(this.#environments.length)
     this.#appliers = this.#environments.map(environment => new Applier(environment))
   }
 
-  addSegment(number: number, memory: SharedArrayBuffer): void {
-    this.#segments.set(number, logSegment(number, memory))
-  }
-
-  removeSegment(number: number): void {
-    this.#segments.delete(number)
-  }
-
-  run(steps: FlushStep[]): FromFlusher {
+  run({ steps, nowSeconds, heldBytes }: BatchMessage): FromFlusher {
     const begun = performance.now()
-    const committed: CommittedBatch = {
-      kind: 'committed',
-      persisted: [],
-      purged: [],
-      records: 0,
-      commitMs: 0,
-      environments: [],
-    }
-    const nowSeconds = Math.floor(Date.now() / 1000)
-    const stretches = this.#stretches(steps)
-    for (const [index, environment] of this.#environments.entries()) {
+    const progress = (this.#progress ??= { environment: 0, step: 0, committed: nothingCommitted() })
+    const { committed } = progress
+    const stretches = this.log.stretches(steps)
+    while (progress.environment < this.#environments.length) {
+      const environment = this.#environments[progress.environment]!
       try {
-        this.#commit(index, steps, stretches, nowSeconds, committed)
+        this.#assertRoom(progress.environment, stretches, heldBytes)
+        this.#commit(steps, stretches, nowSeconds, progress)
       } catch (error) {
         const { code, message, hint } = storageError(error, environment.directory)
         return { kind: 'failed', code, message, hint }
       }
+      progress.environment++
+      progress.step = 0
     }
-    for (const step of steps) if (step.kind === 'apply') this.#applied = step.upTo
+    this.#progress = undefined
+    this.log.markApplied(steps)
     committed.commitMs = performance.now() - begun
     committed.environments = this.#environments.map(figuresOf)
     return committed
@@ -97,83 +82,20 @@ class Flusher {
     for (const environment of this.#environments) await environment.close()
   }
 
-  /** What each `apply` step brings, in the order of the steps. */
-  #stretches(steps: FlushStep[]): (Stretch | undefined)[] {
-    let from = this.#applied
-    return steps.map(step => {
-      if (step.kind !== 'apply') return undefined
-      const stretch = this.#stretch(from, step.upTo)
-      from = step.upTo
-      return stretch
-    })
+  #assertRoom(index: number, stretches: (Stretch | undefined)[], heldBytes: number[]): void {
+    const bytes = stretches.reduce((sum, stretch) => sum + (stretch?.bytes[index] ?? 0), 0)
+    if (bytes === 0) return
+    assertRoom(this.#environments[index]!, this.#mapSizeBytes, heldBytes[index]!, bytes)
   }
 
-  #stretch(from: number, upTo: number): Stretch {
-    const stretch: Stretch = { entries: this.#environments.map(() => []), highs: new Map() }
-    const seen: number[] = []
-    this.#visit(from, upTo, (segment, offset) => {
-      const record = this.#view.at(segment.bytes, offset + entryHeaderLength)
-      const high = stretch.highs.get(record.vbid)
-      const { seqno, cas } = record
-      if (high === undefined) stretch.highs.set(record.vbid, { seqno, cas })
-      else {
-        high.seqno = seqno
-        if (cas > high.cas) high.cas = cas
-      }
-      seen.push(segment.number * segmentSpan + offset)
-    })
-    for (const position of seen) {
-      const segment = this.#segments.get(segmentOf(position))!
-      const offset = offsetIn(position)
-      const { vbid, seqno } = this.#view.at(segment.bytes, offset + entryHeaderLength)
-      // A version whose successor is in this stretch too need not be written. One whose
-      // successor comes later must be: until then the disk has to show it.
-      const delta = supersededAt(segment, offset)
-      if (delta !== 0 && seqno + delta <= stretch.highs.get(vbid)!.seqno) continue
-      stretch.entries[vbid % this.#environments.length]!.push(position)
-    }
-    for (const entries of stretch.entries) this.#sort(entries)
-    return stretch
-  }
-
-  /** By vbucket, then by seqno: neighbours in the records table are written together. */
-  #sort(positions: number[]): void {
-    const keyed = positions.map(position => {
-      const record = this.#recordAt(position)
-      return { position, vbid: record.vbid }
-    })
-    keyed.sort((a, b) => a.vbid - b.vbid || a.position - b.position)
-    keyed.forEach(({ position }, index) => (positions[index] = position))
-  }
-
-  #recordAt(position: number): RecordView {
-    const segment = this.#segments.get(segmentOf(position))
-    invariant(segment, 'a segment is released only after it was applied')
-    return this.#view.at(segment.bytes, offsetIn(position) + entryHeaderLength)
-  }
-
-  #visit(from: number, upTo: number, visit: (segment: LogSegment, offset: number) => void): void {
-    for (let number = segmentOf(from); number <= segmentOf(upTo); number++) {
-      const segment = this.#segments.get(number)
-      if (segment === undefined) continue
-      const end = number === segmentOf(upTo) ? offsetIn(upTo) : segment.bytes.length
-      let offset = number === segmentOf(from) ? offsetIn(from) : 0
-      while (offset < end) {
-        const length = recordLengthAt(segment, offset)
-        if (length === 0) break
-        visit(segment, offset)
-        offset += entryLength(length)
-      }
-    }
-  }
-
+  /** Commits what the steps want of one environment, from where an earlier attempt failed. */
   #commit(
-    index: number,
     steps: FlushStep[],
     stretches: (Stretch | undefined)[],
     nowSeconds: number,
-    committed: CommittedBatch,
+    progress: Progress,
   ): void {
+    const { environment: index, committed } = progress
     const count = this.#environments.length
     const concerns = (step: FlushStep, i: number) => {
       if (step.kind === 'apply') return stretches[i]!.entries[index]!.length > 0
@@ -183,19 +105,19 @@ class Flusher {
     if (!steps.some(concerns)) return
     const environment = this.#environments[index]!
     const applier = this.#appliers[index]!
-    const purged: PurgeResult[] = []
-    let next = 0
     // A drop of a large vbucket is cut into several transactions; all else is one.
-    while (next < steps.length) {
-      const first = next
+    while (progress.step < steps.length) {
+      const purged: PurgeResult[] = []
+      let records = 0
+      let next = progress.step
       environment.write(() => {
         applier.begin()
-        for (next = first; next < steps.length; next++) {
+        for (; next < steps.length; next++) {
           const step = steps[next]!
           if (!concerns(step, next)) continue
           if (step.kind === 'apply') {
             this.#apply(stretches[next]!, index, applier, nowSeconds)
-            committed.records += stretches[next]!.entries[index]!.length
+            records += stretches[next]!.entries[index]!.length
           } else if (step.kind === 'purge') {
             purged.push(purge(environment, applier, step.id, step.request))
           } else if (step.kind === 'clear') {
@@ -205,18 +127,31 @@ class Flusher {
         }
         applier.finish()
       })
+      progress.step = next
+      committed.records += records
+      committed.purged.push(...purged)
       committed.persisted.push(...applier.persisted())
     }
-    committed.purged.push(...purged)
   }
 
   #apply(stretch: Stretch, index: number, applier: Applier, nowSeconds: number): void {
     for (const position of stretch.entries[index]!) {
-      applier.apply(this.#recordAt(position), nowSeconds)
+      applier.apply(this.log.recordAt(position), nowSeconds)
     }
     for (const [vbid, { seqno, cas }] of stretch.highs) {
       if (vbid % this.#environments.length === index) applier.advance(vbid, seqno, cas)
     }
+  }
+}
+
+function nothingCommitted(): CommittedBatch {
+  return {
+    kind: 'committed',
+    persisted: [],
+    purged: [],
+    records: 0,
+    commitMs: 0,
+    environments: [],
   }
 }
 
@@ -262,24 +197,15 @@ function emptyVbucket(change: VbucketRecord | object): VbucketRecord {
   return { ...empty, state: 0, maxCas: '0', failoverLog: [], ...change }
 }
 
-function figuresOf(environment: Environment): EnvironmentFigures {
-  const { pageSize, allocated, live, written } = environment.pages()
-  return {
-    allocatedBytes: allocated * pageSize,
-    liveBytes: live * pageSize,
-    writtenBytes: written * pageSize,
-  }
-}
-
 const port = parentPort
 invariant(port, 'the flusher runs as a worker thread')
 const say = (message: FromFlusher) => port.postMessage(message)
 const flusher = new Flusher(workerData as FlusherStart)
 
 port.on('message', (message: ToFlusher) => {
-  if (message.kind === 'segment') flusher.addSegment(message.number, message.memory)
-  else if (message.kind === 'release') flusher.removeSegment(message.number)
-  else if (message.kind === 'batch') say(flusher.run(message.steps))
+  if (message.kind === 'segment') flusher.log.addSegment(message.number, message.memory)
+  else if (message.kind === 'release') flusher.log.removeSegment(message.number)
+  else if (message.kind === 'batch') say(flusher.run(message))
   else {
     void flusher.close().then(() => {
       say({ kind: 'closed' })

@@ -3,7 +3,8 @@
  * them as the next one as soon as it is done, so that the slower the disk, the larger the batch.
  *
  * A batch that fails (disk or map full) is kept and sent again every `retryMs` until it succeeds:
- * nothing that was queued is lost while the process lives. Until then `failure` says why.
+ * nothing that was queued is lost while the process lives. Until then `failure` says why. What of
+ * it is on disk already, the thread remembers.
  */
 import { Worker } from 'node:worker_threads'
 import type { Clock, Timer } from '../clock.ts'
@@ -25,6 +26,8 @@ export interface FlusherOptions extends FlusherStart {
   clock: Clock
   log: Log
   retryMs: number
+  /** Bytes that pinned snapshots keep from reuse now, by environment. */
+  heldBytes: () => number[]
   /** Position up to which the log has been written by the main thread. */
   logEnd(): number
   /** Called once for each batch that is on disk, with the log position that it reached. */
@@ -165,7 +168,13 @@ export class Flusher {
     this.#inFlightUpTo = upTo
     this.#stepsInFlight = this.#inFlight.filter(step => step.kind !== 'apply').length
     this.#pending = []
-    this.#send({ kind: 'batch', steps: this.#inFlight })
+    this.#sendBatch(this.#inFlight)
+  }
+
+  #sendBatch(steps: FlushStep[]): void {
+    const { clock, heldBytes } = this.#options
+    const nowSeconds = Math.floor(clock.nowMs() / 1000)
+    this.#send({ kind: 'batch', steps, nowSeconds, heldBytes: heldBytes() })
   }
 
   #receive(message: FromFlusher): void {
@@ -194,8 +203,10 @@ export class Flusher {
 
   #failed(message: { code: string; message: string; hint: string }): void {
     this.#setFailure(new OperatorError(message.code, message.message, message.hint))
+    // LMDB may not survive another write to a file that it knows to be damaged.
+    if (message.code === 'store-damaged') return
     this.#retry = this.#options.clock.after(this.#options.retryMs, () => {
-      if (this.#inFlight) this.#send({ kind: 'batch', steps: this.#inFlight })
+      if (this.#inFlight) this.#sendBatch(this.#inFlight)
     })
   }
 
@@ -206,7 +217,8 @@ export class Flusher {
     const { log } = this.#options
     if (failure) {
       const { code, hint } = failure
-      log.error({ code, hint }, `cannot write to disk, will try again: ${failure.message}`)
+      const outlook = code === 'store-damaged' ? 'takes no writes any more' : 'will try again'
+      log.error({ code, hint }, `cannot write to disk, ${outlook}: ${failure.message}`)
     } else log.info({}, 'writing to disk works again')
   }
 }

@@ -156,7 +156,12 @@ export class SnapshotService {
 
   /** Bytes on disk that pinned snapshots keep from being reused. */
   pinnedBytes(): number {
-    return this.#figures.reduce((sum, _, index) => sum + this.#pinnedBytesIn(index), 0)
+    return this.heldBytes().reduce((sum, bytes) => sum + bytes, 0)
+  }
+
+  /** The same by environment. */
+  heldBytes(): number[] {
+    return this.#figures.map((_, index) => this.#pinnedBytesIn(index))
   }
 
   async close(): Promise<void> {
@@ -194,6 +199,8 @@ export class SnapshotService {
   async #pin(vbid: number, request: PinRequest): Promise<SnapshotReference> {
     await this.#options.whenShown(vbid)
     for (const pin of this.#candidates(vbid, request.holder)) {
+      // Released while the candidate before it was asked.
+      if (!this.#pins.has(pin.id)) continue
       // Kept while its content is asked for: it may be released meanwhile.
       pin.busy++
       const vbucket = await this.#inspect(pin, vbid).finally(() => this.#unbusy(pin))

@@ -15,14 +15,16 @@ import {
   openSync,
   readFileSync,
   renameSync,
-  statSync,
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { OperatorError } from '../errors.ts'
-import type { DurableHold, EnvironmentFigures } from './flusher-messages.ts'
-import { openEnvironment, storageError, type Environment } from './environment.ts'
+import type { DurableHold } from './flusher-messages.ts'
+import { checkEnvironment } from './check.ts'
+import { dataFileOf, inspectDataFile, resizeDataFile } from './data-file.ts'
+import { openEnvironment, type Environment } from './environment.ts'
 import type { PurgeHold } from './holds.ts'
+import { storageError, storeDamaged } from './storage-error.ts'
 import { decodeVbucketRecord, encodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 
 export const storeFormat = 1
@@ -51,29 +53,43 @@ export interface OpenStore {
   wasUnclean: boolean
 }
 
-/** Makes a bucket's directory and files. */
-export function createStore(
-  directory: string,
+/** Makes a bucket's directory and files, with the vbuckets that it begins with. */
+export async function createStore(
+  options: StoreOptions,
   description: Omit<BucketDescription, 'format'>,
-): void {
+  vbuckets: ReadonlyMap<number, VbucketRecord>,
+): Promise<void> {
+  const { directory } = options
+  const environments: Environment[] = []
   try {
     mkdirSync(directory, { recursive: true })
     writeDescription(directory, { format: storeFormat, ...description })
+    for (const path of environmentDirectories(directory, description.environments)) {
+      environments.push(openEnvironment({ ...options, directory: path, create: true }))
+      syncDirectory(path)
+    }
+    syncDirectory(directory)
+    for (const [index, environment] of environments.entries()) {
+      const belongs = belonging(description, index)
+      environment.write(() => environment.meta.putSync('belongs', Buffer.from(belongs)))
+    }
+    writeVbuckets(environments, vbuckets)
+    markClean(environments)
   } catch (error) {
     throw storageError(error, directory)
+  } finally {
+    await closeStore({ environments })
   }
 }
 
 /** Opens a bucket and marks it as in use: until `markClean`, the next open counts as unclean. */
 export async function openStore(options: StoreOptions): Promise<OpenStore> {
   const description = readDescription(options.directory)
-  const directories = Array.from({ length: description.environments }, (_, index) =>
-    join(options.directory, `environment-${index}`),
-  )
+  const directories = environmentDirectories(options.directory, description.environments)
   const environments: Environment[] = []
   try {
     for (const directory of directories) {
-      environments.push(openEnvironment({ ...options, directory }))
+      environments.push(await openWhole({ ...options, directory }))
     }
     return { description, directories, environments, ...readAll(environments, description) }
   } catch (error) {
@@ -108,12 +124,34 @@ export function markClean(environments: Environment[]): void {
   }
 }
 
-export function figuresOf(environment: Environment): EnvironmentFigures {
-  const { pageSize, allocated, live, written } = environment.pages()
-  return {
-    allocatedBytes: allocated * pageSize,
-    liveBytes: live * pageSize,
-    writtenBytes: written * pageSize,
+function environmentDirectories(directory: string, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => join(directory, `environment-${index}`))
+}
+
+/**
+ * Opens an environment whose file is not damaged as far as can be told without reading all of it.
+ * One that is shorter than its header says may have lost its end, or may only lack free pages: it
+ * is filled up, so that a missing page reads as damaged instead of ending the process, and read.
+ */
+async function openWhole(options: StoreOptions): Promise<Environment> {
+  const { directory } = options
+  const file = inspectDataFile(directory)
+  if (file === undefined) throw storeDamaged(`${dataFileOf(directory)} is missing or empty`)
+  const { sizeBytes, usedBytes } = file
+  if (sizeBytes >= usedBytes) return openEnvironment(options)
+  resizeDataFile(directory, usedBytes)
+  let environment: Environment | undefined
+  try {
+    environment = openEnvironment(options)
+    const [problem] = checkEnvironment(environment, 1)
+    if (problem === undefined) return environment
+    throw storeDamaged(problem)
+  } catch (cause) {
+    await environment?.close()
+    // As it was found: it may yet be evidence.
+    resizeDataFile(directory, sizeBytes)
+    const what = `has ${sizeBytes} bytes, ${usedBytes} are in use: its end is missing`
+    throw storeDamaged(`${dataFileOf(directory)} ${what}`, cause)
   }
 }
 
@@ -122,66 +160,58 @@ function readAll(environments: Environment[], description: BucketDescription) {
   const holds: PurgeHold[] = []
   let wasUnclean = false
   for (const [index, environment] of environments.entries()) {
-    assertBelongs(environment, description, index)
-    assertWhole(environment)
+    assertBelongs(environment, belonging(description, index))
     for (const { key, value } of environment.vbuckets.getRange({})) {
-      vbuckets.set(key, decodeVbucketRecord(value))
+      vbuckets.set(
+        key,
+        parse(environment, () => decodeVbucketRecord(value)),
+      )
     }
     for (const { key, value } of environment.holds.getRange({ start: { vbid: 0, holder: '' } })) {
-      const hold = JSON.parse(value.toString()) as DurableHold
+      const hold = parse(environment, () => JSON.parse(value.toString()) as DurableHold)
       holds.push({ ...key, ...hold, durable: true })
     }
-    if (environment.meta.getBinary('clean')?.toString() === 'no') wasUnclean = true
+    if (environment.meta.getBinary('clean')?.toString() !== 'yes') wasUnclean = true
     environment.write(() => environment.meta.putSync('clean', Buffer.from('no')))
   }
   return { vbuckets, holds, wasUnclean }
 }
 
-/** Environments carry their bucket's uuid and their number: a mixed-up restore is noticed. */
-function assertBelongs(
-  environment: Environment,
-  { uuid, environments }: BucketDescription,
-  index: number,
-): void {
-  const expected = `${uuid} ${index}/${environments}`
-  const found = environment.meta.getBinary('belongs')?.toString()
-  if (found === undefined) {
-    environment.write(() => environment.meta.putSync('belongs', Buffer.from(expected)))
-  } else if (found !== expected) {
-    throw new OperatorError(
-      'store-mixed',
-      `${environment.directory} belongs to ${found}, not to ${expected}`,
-      'restore the data directory as a whole',
-    )
+function parse<Value>(environment: Environment, read: () => Value): Value {
+  try {
+    return read()
+  } catch (cause) {
+    throw storeDamaged(`${environment.directory}: what is stored of a vbucket is unreadable`, cause)
   }
 }
 
-/** A data file that has lost its end would kill the process when its missing pages are read. */
-function assertWhole(environment: Environment): void {
-  const file = join(environment.directory, 'data.mdb')
-  const { size } = statSync(file)
-  const { allocated, pageSize } = environment.pages()
-  if (size < allocated * pageSize) {
-    throw new OperatorError(
-      'store-damaged',
-      `${file} has ${size} bytes, ${allocated * pageSize} are in use: its end is missing`,
-      'restore the data directory from a backup',
-    )
-  }
+/** Environments carry their bucket's uuid and their number: a mixed-up restore is noticed. */
+function belonging(
+  { uuid, environments }: Omit<BucketDescription, 'format'>,
+  index: number,
+): string {
+  return `${uuid} ${index}/${environments}`
+}
+
+function assertBelongs(environment: Environment, expected: string): void {
+  const found = environment.meta.getBinary('belongs')?.toString()
+  if (found === expected) return
+  throw new OperatorError(
+    'store-mixed',
+    `${environment.directory} belongs to ${found ?? 'nothing'}, not to ${expected}`,
+    'restore the data directory as a whole',
+  )
 }
 
 function readDescription(directory: string): BucketDescription {
   const path = join(directory, 'bucket.json')
   let description: BucketDescription
   try {
-    description = JSON.parse(readFileSync(path, 'utf8')) as BucketDescription
+    description = Object(JSON.parse(readFileSync(path, 'utf8'))) as BucketDescription
   } catch (cause) {
-    throw new OperatorError(
-      'store-damaged',
-      `${path} cannot be read: ${(cause as Error).message}`,
-      'restore the data directory from a backup',
-      { cause },
-    )
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (code !== undefined && code !== 'ENOENT') throw storageError(cause, directory)
+    throw storeDamaged(`${path} cannot be read: ${message}`, cause)
   }
   if (description.format > storeFormat) {
     throw new OperatorError(
@@ -190,7 +220,16 @@ function readDescription(directory: string): BucketDescription {
       'start the version of holdfastd that wrote it, or a newer one',
     )
   }
+  const { name, uuid, vbuckets, environments } = description
+  const isSound = typeof name === 'string' && typeof uuid === 'string'
+  if (!isSound || !isCount(vbuckets) || !isCount(environments)) {
+    throw storeDamaged(`${path} does not describe a bucket`)
+  }
   return description
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isInteger(value) && (value as number) > 0
 }
 
 /** Written beside, synced, renamed: there is always one whole description. */
@@ -201,7 +240,12 @@ function writeDescription(directory: string, description: BucketDescription): vo
   fsyncSync(file)
   closeSync(file)
   renameSync(`${path}.new`, path)
-  const parent = openSync(directory, 'r')
-  fsyncSync(parent)
-  closeSync(parent)
+  syncDirectory(directory)
+}
+
+/** Makes the names in a directory survive a power failure. */
+export function syncDirectory(path: string): void {
+  const directory = openSync(path, 'r')
+  fsyncSync(directory)
+  closeSync(directory)
 }

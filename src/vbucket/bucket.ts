@@ -7,13 +7,14 @@ import { Status } from '../../protocol/status.ts'
 import type { VbucketState } from '../../protocol/vbucket-state.ts'
 import { type OperatorError, StatusError } from '../errors.ts'
 import { DiskReader } from '../storage/disk-reader.ts'
-import { storageError } from '../storage/environment.ts'
+import { figuresOf } from '../storage/environment.ts'
 import { Flusher } from '../storage/flusher.ts'
 import type { CommittedBatch } from '../storage/flusher-messages.ts'
 import { type HoldOptions, PurgeHolds } from '../storage/holds.ts'
 import type { RecordView } from '../storage/record.ts'
 import { SnapshotService } from '../storage/snapshots.ts'
-import { closeStore, figuresOf, markClean, openStore, type OpenStore } from '../storage/store.ts'
+import { storageError } from '../storage/storage-error.ts'
+import { closeStore, markClean, openStore, type OpenStore } from '../storage/store.ts'
 import type { BucketEvents, BucketOptions } from './bucket-options.ts'
 import { CommitCounter, countDocuments, type BucketStatistics } from './bucket-statistics.ts'
 import { ChangeLog } from './change-log.ts'
@@ -262,6 +263,7 @@ export class Bucket {
       clock,
       log,
       retryMs: flushRetryMs,
+      heldBytes: () => this.snapshots.heldBytes(),
       logEnd: () => this.changes.end,
       onCommitted: (batch, upTo) => this.#committed(batch, upTo),
     })

@@ -9,8 +9,8 @@ import { StatusError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Random } from '../random.ts'
 import { lockDataDirectory, type DataLock } from '../storage/data-lock.ts'
-import { storageError } from '../storage/environment.ts'
-import { closeStore, createStore, markClean, openStore, writeVbuckets } from '../storage/store.ts'
+import { storageError } from '../storage/storage-error.ts'
+import { createStore, syncDirectory } from '../storage/store.ts'
 import { Bucket, type BucketSettings } from './bucket.ts'
 import { newVbucketRecord } from './vbucket.ts'
 
@@ -31,8 +31,9 @@ export class Buckets {
   readonly #options: BucketsOptions
   readonly #lock: DataLock
   readonly #buckets = new Map<string, Bucket>()
-  /** Names that are being made or removed. */
-  readonly #changing = new Set<string>()
+  /** Buckets that are being made or removed, by name. */
+  readonly #changing = new Map<string, Promise<unknown>>()
+  #closed: Promise<void> | undefined
 
   private constructor(options: BucketsOptions, lock: DataLock) {
     this.#options = options
@@ -68,18 +69,15 @@ export class Buckets {
     if (this.#buckets.has(name) || this.#changing.has(name)) {
       throw new StatusError(Status.keyExists, `bucket ${name} exists`)
     }
-    this.#changing.add(name)
-    try {
-      const directory = this.#directoryOf(name)
+    return this.#exclusively(name, async () => {
       // Prepared under another name, so that a crash leaves no half-made bucket.
       const prepared = join(this.#root, `.new-${name}`)
       rmSync(prepared, { recursive: true, force: true })
       await this.#prepare(name, prepared)
-      renameSync(prepared, directory)
-      return await this.#open(name)
-    } finally {
-      this.#changing.delete(name)
-    }
+      renameSync(prepared, this.#directoryOf(name))
+      syncDirectory(this.#root)
+      return this.#open(name)
+    })
   }
 
   /** Removes a bucket and everything in it. */
@@ -87,23 +85,41 @@ export class Buckets {
     const bucket = this.#buckets.get(name)
     if (bucket === undefined) throw new StatusError(Status.keyNotFound, `no bucket ${name}`)
     this.#buckets.delete(name)
-    this.#changing.add(name)
-    try {
+    await this.#exclusively(name, async () => {
       bucket.events.emit('deleted')
       await bucket.close()
       const doomed = join(this.#root, `.deleted-${bucket.uuid}`)
       renameSync(this.#directoryOf(name), doomed)
+      syncDirectory(this.#root)
       rmSync(doomed, { recursive: true, force: true })
-    } finally {
-      this.#changing.delete(name)
-    }
+    })
   }
 
   /** Ends all buckets with everything on disk, and frees the data directory. */
-  async close(): Promise<void> {
-    for (const bucket of this.#buckets.values()) await bucket.close()
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#changing.values())
+    await Promise.all(this.list().map(bucket => bucket.close()))
     this.#buckets.clear()
     this.#lock.release()
+  }
+
+  /** Makes or removes a bucket; nobody else may touch the name meanwhile. */
+  async #exclusively<Value>(name: string, change: () => Promise<Value>): Promise<Value> {
+    if (this.#closed) throw new StatusError(Status.temporaryFailure, 'the daemon is stopping')
+    const changing = change().catch(error => {
+      throw storageError(error, this.#directoryOf(name))
+    })
+    this.#changing.set(name, changing)
+    try {
+      return await changing
+    } finally {
+      this.#changing.delete(name)
+    }
   }
 
   get #root(): string {
@@ -151,23 +167,15 @@ export class Buckets {
   async #prepare(name: string, directory: string): Promise<void> {
     const { settings, random } = this.#options
     const { vbuckets: count, environments, mapSizeBytes, readerSlotsMax } = settings
+    const vbuckets = new Map(
+      Array.from({ length: count }, (_, vbid) => [
+        vbid,
+        newVbucketRecord(VbucketState.active, random.uint64()),
+      ]),
+    )
     const uuid = `${hex(random)}${hex(random)}`
-    createStore(directory, { name, uuid, vbuckets: count, environments })
-    const store = await openStore({ directory, mapSizeBytes, readerSlotsMax })
-    try {
-      const vbuckets = new Map(
-        Array.from({ length: count }, (_, vbid) => [
-          vbid,
-          newVbucketRecord(VbucketState.active, random.uint64()),
-        ]),
-      )
-      writeVbuckets(store.environments, vbuckets)
-      markClean(store.environments)
-    } catch (error) {
-      throw storageError(error, directory)
-    } finally {
-      await closeStore(store)
-    }
+    const description = { name, uuid, vbuckets: count, environments }
+    await createStore({ directory, mapSizeBytes, readerSlotsMax }, description, vbuckets)
   }
 }
 
