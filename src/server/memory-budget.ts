@@ -21,8 +21,8 @@ export interface MemoryBudgetOptions {
   readonly connectionBytesMax: number
   readonly softBytes: number
   readonly hardBytes: number
-  /** What is held, for the log and as the reason of closing. */
-  readonly held: string
+  /** What the client with most of it does, for the log and as the reason of closing. */
+  readonly fault: string
   readonly log: Log
 }
 
@@ -30,7 +30,7 @@ export class MemoryBudget {
   readonly connectionBytesMax: number
   readonly softBytes: number
   readonly hardBytes: number
-  readonly #held: string
+  readonly #fault: string
   readonly #log: Log
   readonly #debtors = new Set<Debtor>()
   #totalBytes = 0
@@ -41,7 +41,7 @@ export class MemoryBudget {
     this.connectionBytesMax = options.connectionBytesMax
     this.softBytes = options.softBytes
     this.hardBytes = options.hardBytes
-    this.#held = options.held
+    this.#fault = options.fault
     this.#log = options.log
   }
 
@@ -80,11 +80,8 @@ export class MemoryBudget {
     this.evictions++
     const { id: connection, chargedBytes: bytes } = largest
     const totalBytes = this.#totalBytes
-    this.#log.warn(
-      { connection, held: this.#held, bytes, totalBytes },
-      'closing the client that holds most memory',
-    )
-    largest.evict(`too much held for it: ${this.#held}`)
+    this.#log.warn({ connection, bytes, totalBytes }, `closing the client that ${this.#fault}`)
+    largest.evict(this.#fault)
     return true
   }
 }

@@ -67,8 +67,8 @@ export class Server {
     this.#clock = clock
     this.#dcp = dcp
     this.address = { port: 0, httpPort: options.httpPort ?? settings.httpPort }
-    this.budget = budgetOf('answers not read', settings.outputBytesMax, log)
-    this.intakeBudget = budgetOf('requests in part', settings.frameBytesMax, log)
+    this.budget = budgetOf('leaves most answers unread', settings.outputBytesMax, log)
+    this.intakeBudget = budgetOf('sends most in part', settings.frameBytesMax, log)
     this.#flushes = new DelayedFlushes(clock, log)
     const { address, counters } = this
     const connections = this.#connections
@@ -177,8 +177,8 @@ export class Server {
 }
 
 /** The limit of one connection, and of all of them in proportion. */
-function budgetOf(held: string, connectionBytesMax: number, log: Log): MemoryBudget {
+function budgetOf(fault: string, connectionBytesMax: number, log: Log): MemoryBudget {
   const softBytes = connectionBytesMax * 8
   const hardBytes = connectionBytesMax * 32
-  return new MemoryBudget({ connectionBytesMax, softBytes, hardBytes, held, log })
+  return new MemoryBudget({ connectionBytesMax, softBytes, hardBytes, fault, log })
 }

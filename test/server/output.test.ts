@@ -35,7 +35,7 @@ class ReluctantSocket extends Writable {
 
 function budgetOf(connectionBytesMax: number): MemoryBudget {
   const limits = { softBytes: connectionBytesMax * 8, hardBytes: connectionBytesMax * 32 }
-  return new MemoryBudget({ connectionBytesMax, ...limits, held: 'answers', log: silentLog })
+  return new MemoryBudget({ connectionBytesMax, ...limits, fault: 'lags', log: silentLog })
 }
 
 const counters = new OperationCounters()
