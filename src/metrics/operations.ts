@@ -21,12 +21,19 @@ export interface MeasuredServer {
   readonly counters: OperationCounters
   readonly connections: number
   /** Of answers that clients have not taken yet. */
-  readonly budget: { readonly totalBytes: number; readonly evictions: number }
+  readonly budget: Budget
+  /** Of requests that have arrived in part. */
+  readonly intakeBudget: Budget
+}
+
+interface Budget {
+  readonly totalBytes: number
+  readonly evictions: number
 }
 
 /** Requests and their answers, connections and traffic. */
 export function registerOperations(registry: MetricsRegistry, server: MeasuredServer): void {
-  const { counters, budget } = server
+  const { counters, budget, intakeBudget } = server
   registry.counter(
     {
       name: 'holdfast_operations_total',
@@ -61,12 +68,16 @@ export function registerOperations(registry: MetricsRegistry, server: MeasuredSe
     { name: 'holdfast_unread_answer_bytes', help: 'Memory held for answers not taken yet.' },
     () => only(budget.totalBytes),
   )
+  registry.gauge(
+    { name: 'holdfast_partial_request_bytes', help: 'Memory held for requests arrived in part.' },
+    () => only(intakeBudget.totalBytes),
+  )
   registry.counter(
     {
       name: 'holdfast_connections_evicted_total',
-      help: 'Connections closed because they left most answers unread and memory ran short.',
+      help: 'Connections closed because they made the server keep most, and memory ran short.',
     },
-    () => only(budget.evictions),
+    () => only(budget.evictions + intakeBudget.evictions),
   )
 }
 

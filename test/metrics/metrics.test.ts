@@ -13,6 +13,7 @@ const serverWith = (counters: OperationCounters) => ({
   counters,
   connections: 3,
   budget: { totalBytes: 4096, evictions: 1 },
+  intakeBudget: { totalBytes: 512, evictions: 2 },
 })
 
 t.test('operations are counted by name and status', async t => {
@@ -31,6 +32,8 @@ t.test('operations are counted by name and status', async t => {
   ])
   t.same(linesOf(page, 'holdfast_connections '), ['holdfast_connections 3'])
   t.same(linesOf(page, 'holdfast_unread'), ['holdfast_unread_answer_bytes 4096'])
+  t.same(linesOf(page, 'holdfast_partial'), ['holdfast_partial_request_bytes 512'])
+  t.same(linesOf(page, 'holdfast_connections_evicted'), ['holdfast_connections_evicted_total 3'])
 })
 
 t.test('latencies become a cumulative histogram whose count is what was sampled', async t => {
