@@ -105,6 +105,12 @@ const storage = {
 } satisfies Record<string, Option>
 
 const limits = {
+  bucketsMax: {
+    flag: 'buckets-max',
+    kind: is.count({ min: 1, max: 128 }),
+    default: 32,
+    meaning: 'Buckets at once: each has threads, files and address space of its own',
+  },
   connectionsMax: {
     flag: 'connections-max',
     kind: is.count({ min: 1, max: 1_000_000 }),

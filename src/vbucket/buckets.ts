@@ -17,7 +17,7 @@ import { newVbucketRecord } from './vbucket.ts'
 export interface BucketsOptions {
   /** The data directory. */
   directory: string
-  settings: BucketSettings & Pick<Settings, 'vbuckets' | 'environments'>
+  settings: BucketSettings & Pick<Settings, 'vbuckets' | 'environments' | 'bucketsMax'>
   clock: Clock
   random: Random
   log: Log
@@ -61,13 +61,21 @@ export class Buckets {
     return this.#buckets.get(name)
   }
 
-  /** Fails with a StatusError when the name is taken or none that a bucket can have. */
+  /**
+   * Fails with a StatusError when the name is taken or none that a bucket can have, or when there
+   * are enough of them.
+   */
   async create(name: string): Promise<Bucket> {
     if (!namePattern.test(name)) {
       throw new StatusError(Status.invalidArguments, `no name for a bucket: ${name}`)
     }
     if (this.#buckets.has(name) || this.#changing.has(name)) {
       throw new StatusError(Status.keyExists, `bucket ${name} exists`)
+    }
+    const { bucketsMax } = this.#options.settings
+    if (this.#buckets.size + this.#changing.size >= bucketsMax) {
+      const message = `there are ${bucketsMax} buckets, the most that --buckets-max allows`
+      throw new StatusError(Status.temporaryFailure, message)
     }
     return this.#exclusively(name, async () => {
       // Prepared under another name, so that a crash leaves no half-made bucket.

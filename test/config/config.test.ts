@@ -42,6 +42,7 @@ t.test('defaults serve, and every one of them passes its own check', t => {
     keyBytesMax: 250,
     valueBytesMax: 20 * 2 ** 20,
     frameBytesMax: 21 * 2 ** 20,
+    bucketsMax: 32,
     connectionsMax: 10_000,
     unflushedSoftBytes: 64 * 2 ** 20,
     unflushedHardBytes: 256 * 2 ** 20,

@@ -1,5 +1,7 @@
 import type { Test } from 'tap'
-import { DcpClient, KvClient, type Change, type KvClientOptions } from '../../src/client/index.ts'
+import { Status } from '../../protocol/status.ts'
+import { DcpClient, KvClient, ServerError } from '../../src/client/index.ts'
+import type { Change, KvClientOptions } from '../../src/client/index.ts'
 import type { DaemonProcess } from '../support/start-daemon.ts'
 
 /** A client of a daemon; its connection ends with the test. */
@@ -43,4 +45,15 @@ export function documentsOf(latest: ReadonlyMap<string, Change>): Map<string, st
     if (type === 'mutation') documents.set(key, value.toString())
   }
   return documents
+}
+
+/** How a request ended; anything but an answer is thrown. */
+export async function statusOf(request: Promise<unknown>): Promise<number> {
+  try {
+    await request
+    return Status.success
+  } catch (error) {
+    if (error instanceof ServerError) return error.status
+    throw error
+  }
 }

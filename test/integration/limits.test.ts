@@ -3,9 +3,8 @@ import t from 'tap'
 import { encodeStoreExtras } from '../../protocol/commands/index.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
-import { ServerError } from '../../src/client/index.ts'
 import { startDaemon } from '../support/start-daemon.ts'
-import { connectKv, readBucket } from './clients.ts'
+import { connectKv, readBucket, statusOf } from './clients.ts'
 
 const MiB = 2 ** 20
 const valueBytesMax = 20 * MiB
@@ -68,16 +67,6 @@ t.test('keys have up to 250 bytes', async t => {
   })
   t.equal(none.status, Status.invalidArguments, 'and one byte at least')
 })
-
-async function statusOf(request: Promise<unknown>): Promise<number> {
-  try {
-    await request
-    return Status.success
-  } catch (error) {
-    if (error instanceof ServerError) return error.status
-    throw error
-  }
-}
 
 /** No two stretches of it are equal, so that one that is out of place shows. */
 function patternOf(bytes: number): Buffer {

@@ -17,64 +17,52 @@ t.setTimeout(4 * 60_000)
 t.test('a thousand connections that never read their replies', async t => {
   const daemon = await startDaemon(t)
   const client = await connectKv(t, daemon)
-  const value = Buffer.alloc(MiB, 'v')
-  await client.set('large', value, { vbid: 0 })
-  await client.set('small', 'v', { vbid: 0 })
-  const beforeMiB = ownMemoryMiB(daemon.pid)
-  const watch = new MemoryWatch(t, daemon.pid)
-
-  // Each is owed 30 MiB, all together far more than the machine has. Answers are whole, so that
-  // even one for each connection is too much: to bound memory, some connections are closed.
-  const get = encodeRequest({ opcode: Opcode.get, key: 'large' })
-  const asked = Buffer.concat(Array.from({ length: 30 }, () => get))
-  const silent: Socket[] = []
-  for (let count = 0; count < 1000; count++) {
-    const socket = await openSilent(t, daemon)
-    socket.write(asked)
-    silent.push(socket)
-    if (count % 20 === 0) t.equal((await client.get('small', { vbid: 0 }))?.value.length, 1)
-  }
-  for (let round = 0; round < 50; round++) {
-    t.equal((await client.get('large', { vbid: 0 }))?.value.length, value.length)
-    await client.set(`other-${round}`, 'v')
-  }
-  const heldMiB = watch.stop() - beforeMiB
-  // The limit of all connections together is 256 MiB at its default, which one GET may overshoot.
-  t.ok(heldMiB < 400, `at most ${Math.round(heldMiB)} MiB more than before`)
-  await daemon.line('closing the client that leaves most answers unread')
-
-  for (const socket of silent) socket.destroy()
-  await eventually(async () => (await connections(client)) === 1)
-  await eventually(async () => ownMemoryMiB(daemon.pid) - beforeMiB < 200)
-  t.equal(await daemon.stop(), 0)
-  t.notOk(daemon.stderr.some(line => line.includes('"level":"error"')))
-})
-
-t.test('a thousand of them with answers of a size that can be held are all kept', async t => {
-  const daemon = await startDaemon(t)
-  const client = await connectKv(t, daemon)
   const value = Buffer.alloc(100 * 1024, 'v')
   await client.set('k', value, { vbid: 0 })
-  const get = encodeRequest({ opcode: Opcode.get, key: 'k' })
-  const asked = Buffer.concat(Array.from({ length: 60 }, () => get))
+  const beforeMiB = ownMemoryMiB(daemon.pid)
   const watch = new MemoryWatch(t, daemon.pid)
-  const silent: Socket[] = []
-  for (let count = 0; count < 1000; count++) {
-    const socket = await openSilent(t, daemon)
-    socket.write(asked)
-    silent.push(socket)
-  }
+  // 6 MiB for each, together more than the machine has: the kernel holds some of it.
+  const silent = await openSilent(t, daemon, { count: 1000, key: 'k', times: 60 })
   for (let round = 0; round < 50; round++) {
     t.equal((await client.get('k', { vbid: 0 }))?.value.length, value.length)
+    await client.set(`other-${round}`, 'v')
   }
-  t.equal(await connections(client), 1001)
-  t.ok(watch.stop() < 600, `${Math.round(watch.peakMiB)} MiB in all`)
+  await eventually(async () => (await connections(client)) === 1001)
+  const heldMiB = watch.stop() - beforeMiB
+  // With 64 MiB unread in all, nobody may leave more than what was asked for before.
+  t.ok(heldMiB < 400, `at most ${Math.round(heldMiB)} MiB more than before`)
 
   // One of them begins to read after all, and gets everything it asked for.
   let received = 0
   silent[0]!.on('data', chunk => (received += chunk.length))
   silent[0]!.resume()
   await eventually(() => Promise.resolve(received === 60 * (24 + 4 + value.length)))
+
+  for (const socket of silent) socket.destroy()
+  await eventually(async () => (await connections(client)) === 1)
+  t.equal(await daemon.stop(), 0)
+  t.notOk(daemon.stderr.some(line => line.includes('"level":"error"')))
+})
+
+t.test('replies too large to be held for all cost some their connection', async t => {
+  const daemon = await startDaemon(t)
+  const client = await connectKv(t, daemon)
+  const value = Buffer.alloc(10 * MiB, 'v')
+  await client.set('large', value, { vbid: 0 })
+  await client.set('small', 'v', { vbid: 0 })
+  const beforeMiB = ownMemoryMiB(daemon.pid)
+  const watch = new MemoryWatch(t, daemon.pid)
+  // A reply is made whole: one for each of them is far more than the 256 MiB that all may leave.
+  const silent = await openSilent(t, daemon, { count: 200, key: 'large', times: 3 })
+  await daemon.line('closing the client that leaves most answers unread')
+  for (let round = 0; round < 20; round++) {
+    t.equal((await client.get('small', { vbid: 0 }))?.value.length, 1)
+    t.equal((await client.get('large', { vbid: 0 }))?.value.length, value.length)
+  }
+  const heldMiB = watch.stop() - beforeMiB
+  t.ok(heldMiB < 500, `at most ${Math.round(heldMiB)} MiB more than before`)
+  for (const socket of silent) socket.destroy()
+  await eventually(async () => (await connections(client)) === 1)
 })
 
 t.test('writers that are faster than the disk are slowed down', async t => {
@@ -124,15 +112,31 @@ t.test('a request that announces more than it brings holds no memory for it', as
     value: Buffer.alloc(1000),
   })
   set.writeUInt32BE(20 * MiB, 8)
-  for (let count = 0; count < 200; count++) (await openSilent(t, daemon)).write(set)
+  for (let count = 0; count < 200; count++) (await connectSilently(t, daemon)).write(set)
   await eventually(async () => (await connections(client)) === 201)
   t.equal((await client.get('k'))?.value.toString(), 'v')
   const heldMiB = ownMemoryMiB(daemon.pid) - beforeMiB
   t.ok(heldMiB < 100, `${Math.round(heldMiB)} MiB for 200 requests of 20 MiB that never come`)
 })
 
-/** A connection that writes and never reads. */
-async function openSilent(t: Test, { port, host }: DaemonProcess): Promise<Socket> {
+/** Connections that ask for a document some times and never read. */
+async function openSilent(
+  t: Test,
+  daemon: DaemonProcess,
+  { count, key, times }: { count: number; key: string; times: number },
+): Promise<Socket[]> {
+  const get = encodeRequest({ opcode: Opcode.get, key })
+  const asked = Buffer.concat(Array.from({ length: times }, () => get))
+  const sockets = []
+  while (sockets.length < count) {
+    const socket = await connectSilently(t, daemon)
+    socket.write(asked)
+    sockets.push(socket)
+  }
+  return sockets
+}
+
+async function connectSilently(t: Test, { port, host }: DaemonProcess): Promise<Socket> {
   const socket = connect({ port, host })
   socket.pause()
   socket.on('error', () => undefined)
@@ -146,7 +150,7 @@ async function connections(client: KvClient): Promise<number> {
 }
 
 async function eventually(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 30_000
+  const deadline = Date.now() + 60_000
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error('it did not become true')
     await new Promise(resolve => setTimeout(resolve, 20))

@@ -61,7 +61,7 @@ async function bootstrap(t: Test, port: number): Promise<RawClient> {
 
   const greeting = await client.next()
   okay(t, greeting, 0x1f, 1)
-  const granted = greeting.value.toString('hex').match(/..../g) ?? []
+  const granted: string[] = greeting.value.toString('hex').match(/..../g) ?? []
   t.ok(
     needed.every(feature => granted.includes(feature)),
     `granted: ${granted.join(' ')}`,

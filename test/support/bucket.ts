@@ -10,6 +10,7 @@ import type { Vbucket } from '../../src/vbucket/vbucket.ts'
 /** Small enough that a test fills a change log, a map and a segment in no time. */
 export const smallSettings: BucketsOptions['settings'] = {
   vbuckets: 16,
+  bucketsMax: 8,
   environments: 2,
   mapSizeBytes: 2 ** 30,
   readerSlotsMax: 120,
