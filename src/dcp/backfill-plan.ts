@@ -29,10 +29,17 @@ export async function pinBackfill(
   const snapshot = await pin(producer, vbucket, atLeastSeqno)
   if (snapshot === undefined) return StreamEndReason.backfillFailed
   const { afterSeqno, toleratedPurgeSeqno } = position
-  const missing = snapshot.purgeSeqno > Math.max(afterSeqno, toleratedPurgeSeqno)
-  if (snapshot.persistedSeqno <= afterSeqno || (missing && afterSeqno > 0)) {
+  const missesTombstones = snapshot.purgeSeqno > Math.max(afterSeqno, toleratedPurgeSeqno)
+  if (missesTombstones && afterSeqno > 0) {
     snapshot.release()
-    return missing ? StreamEndReason.rollback : StreamEndReason.backfillFailed
+    return StreamEndReason.rollback
+  }
+  if (snapshot.persistedSeqno < atLeastSeqno) {
+    const { persistedSeqno } = snapshot
+    const fields = { vbid: vbucket.id, persistedSeqno, atLeastSeqno }
+    producer.log.error(fields, 'the snapshot lacks changes that were on disk')
+    snapshot.release()
+    return StreamEndReason.backfillFailed
   }
   producer.counters.backfillsStarted++
   const bounds = { snapshotStart: afterSeqno, snapshotEnd: snapshot.persistedSeqno }

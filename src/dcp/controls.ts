@@ -8,6 +8,7 @@ import { Status } from '../../protocol/status.ts'
 import type { Resume } from './parking/identity.ts'
 import { parseResume, type GraceLimits } from './parking/identity.ts'
 import type { FlowControl } from './flow-control.ts'
+import type { ConnectionForm } from './open-request.ts'
 import type { NoopTimer } from './noop.ts'
 import { stepsPerTurn, type Priority, type Pump } from './pump.ts'
 import type { ScanTurns } from './scan-turns.ts'
@@ -21,16 +22,14 @@ export interface Negotiated {
 }
 
 export interface Controlled {
-  readonly name: string
+  readonly connectionName: string
+  readonly form: ConnectionForm
+  readonly settings: GraceLimits
   readonly flow: FlowControl
   readonly noop: NoopTimer
   readonly pump: Pump
   readonly turns: ScanTurns
   readonly negotiated: Negotiated
-  readonly limits: GraceLimits
-  /** Deletions carry their time: what expirations under their own opcode depend on. */
-  readonly deleteTimes: boolean
-  readonly deletedUserXattrs: boolean
   /** A stream has been asked for. */
   readonly hasStreamed: boolean
 }
@@ -81,9 +80,10 @@ const controls: Readonly<Record<string, Control>> = {
     turns.order = value
     return success
   },
-  [DcpControlKey.enableExpiryOpcode]({ negotiated, deleteTimes }, value) {
+  [DcpControlKey.enableExpiryOpcode]({ negotiated, form }, value) {
     if (!isBoolean(value)) return invalidArguments
-    negotiated.expiryOpcode = value === 'true' && deleteTimes
+    // Expirations carry the time of deletion: only for those who asked for that.
+    negotiated.expiryOpcode = value === 'true' && form.deleteTimes
     return success
   },
   [DcpControlKey.sendStreamEndOnClientClose]({ negotiated }, value) {
@@ -98,16 +98,16 @@ const controls: Readonly<Record<string, Control>> = {
     negotiated.markerVersion = version
     return success
   },
-  [DcpControlKey.backfillResume]({ name, negotiated, limits, hasStreamed }, value) {
+  [DcpControlKey.backfillResume]({ connectionName, negotiated, settings, hasStreamed }, value) {
     // What is under way already is accounted for under the identity it began with.
     if (hasStreamed) return invalidArguments
-    const resume = parseResume(value, name, limits)
+    const resume = parseResume(value, connectionName, settings)
     if (typeof resume === 'number') return resume
     negotiated.resume = resume
     return success
   },
-  [DcpControlKey.includeDeletedUserXattrs]({ deletedUserXattrs }, value) {
-    return value === 'true' && deletedUserXattrs ? success : invalidArguments
+  [DcpControlKey.includeDeletedUserXattrs]({ form }, value) {
+    return value === 'true' && form.deletedUserXattrs ? success : invalidArguments
   },
   [DcpControlKey.consumerName]: (_connection, value) => (value === '' ? invalidArguments : success),
   [DcpControlKey.supportsCursorDropping]: accepted,

@@ -20,6 +20,8 @@ export interface DeliveriesOptions {
   purgeHoldMaxMs: number
   /** Where the connection stands, in bytes of stream frames. */
   positions: Positions
+  /** Another connection of the client streams a vbucket now: here its stream is to end. */
+  onTakenOver: (vbid: number) => void
 }
 
 export interface Positions {
@@ -63,8 +65,9 @@ export class Deliveries {
   open(vbid: number, startSeqno: number): Delivery {
     const { bucket, clock, claims, client, graceMs, purgeHoldMaxMs } = this.#options
     const key = `${client} ${vbid}`
-    claims.get(key)?.disown()
+    // First our own, so that only another connection's is told.
     this.#drop(this.#byVbid.get(vbid))
+    claims.get(key)?.disown()
     const delivery = new Delivery({
       bucket,
       vbid,
@@ -73,6 +76,10 @@ export class Deliveries {
       nowMs: clock.monotonicMs(),
       graceMs,
       purgeHoldMaxMs,
+      onDisowned: () => {
+        this.#drop(this.#byVbid.get(vbid))
+        this.#options.onTakenOver(vbid)
+      },
     })
     claims.set(key, delivery)
     this.#byVbid.set(vbid, delivery)
@@ -104,9 +111,10 @@ export class Deliveries {
     this.#receipts.sample(nowMs, positions.taken)
     const position = this.#receipts.position(nowMs, positions.acked, positions.answered)
     for (const delivery of this.#unconfirmed) {
-      for (const held of delivery.confirm(position, nowMs)) {
-        lot.release(held, 'received', clock.nowMs())
-      }
+      const whole = delivery.confirm(position, nowMs)
+      for (const held of whole) lot.release(held, 'received', clock.nowMs())
+      // Where the end of a snapshot held so far, what the client has holds from now on.
+      if (whole.length > 0) delivery.updateHold(nowMs)
       if (delivery.hasUnconfirmed) continue
       this.#unconfirmed.delete(delivery)
       this.#dropIfDone(delivery)
@@ -116,10 +124,17 @@ export class Deliveries {
     for (const delivery of this.#byVbid.values()) delivery.updateHold(nowMs)
   }
 
-  /** A stream has sent everything; what is under way of it is still accounted for. */
+  /**
+   * A stream sends no more; what is under way is still accounted for. A snapshot of which it has
+   * not sent everything, because reading it failed, is of no use.
+   */
   finish(vbid: number): void {
     const delivery = this.#byVbid.get(vbid)
     if (delivery === undefined) return
+    const { lot, clock } = this.#options
+    for (const held of delivery.held.slice()) {
+      if (held.sentSeqno < held.snapshotEnd) lot.release(held, 'failed', clock.nowMs())
+    }
     delivery.isFinished = true
     this.#dropIfDone(delivery)
   }

@@ -28,6 +28,8 @@ export interface DeliveryOptions extends HoldLimits {
   startSeqno: number
   /** Monotonic, as all times here but deadlines. */
   nowMs: number
+  /** Another connection of the client streams the vbucket now. */
+  onDisowned: () => void
 }
 
 export class Delivery {
@@ -171,7 +173,9 @@ export class Delivery {
 
   /** Another connection of the client has taken its place; the hold is that one's now. */
   disown(): void {
+    if (this.#isDisowned) return
     this.#isDisowned = true
+    this.#options.onDisowned()
   }
 
   #set(seqno: number, deadlineMs: number, durable: boolean): void {

@@ -14,7 +14,7 @@ import type { Log } from '../log.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
 import { pinBackfill } from './backfill-plan.ts'
 import type { BackfillPlan } from './backfill.ts'
-import { control, type Negotiated } from './controls.ts'
+import { control, type Controlled, type Negotiated } from './controls.ts'
 import type { DcpCounters } from './counters.ts'
 import { Deliveries } from './deliveries.ts'
 import type { Delivery } from './delivery.ts'
@@ -57,7 +57,7 @@ export interface ProducerOptions {
   onClosed: (producer: Producer) => void
 }
 
-export class Producer implements ProducerCore, StreamHost {
+export class Producer implements ProducerCore, StreamHost, Controlled {
   readonly user: string
   readonly connectionName: string
   readonly bucket: Bucket
@@ -77,6 +77,7 @@ export class Producer implements ProducerCore, StreamHost {
   readonly pump: Pump
   readonly turns = new ScanTurns()
   readonly slabBytes: number
+  readonly settings: DcpSettings
   readonly openedAtMs: number
   isClosed = false
   hasStreamed = false
@@ -88,6 +89,7 @@ export class Producer implements ProducerCore, StreamHost {
   constructor(options: ProducerOptions) {
     const { settings, clock, output } = options
     this.#options = options
+    this.settings = settings
     this.user = options.user
     this.connectionName = options.name
     this.bucket = options.bucket
@@ -131,16 +133,7 @@ export class Producer implements ProducerCore, StreamHost {
   /** DCP_CONTROL. */
   control(key: string, value: string): Status {
     this.#heard()
-    const { settings } = this.#options
-    const { connectionName: name, form } = this
-    const { flow, noop, pump, turns, negotiated, hasStreamed } = this
-    const { deleteTimes, deletedUserXattrs } = form
-    const parts = { name, flow, noop, pump, turns, negotiated, hasStreamed }
-    const status = control(
-      { ...parts, limits: settings, deleteTimes, deletedUserXattrs },
-      key,
-      value,
-    )
+    const status = control(this, key, value)
     if (status !== Status.success) this.log.info({ key, value, status }, 'control refused')
     return status
   }
@@ -222,6 +215,15 @@ export class Producer implements ProducerCore, StreamHost {
     this.disconnected(false)
   }
 
+  /** Its bucket is being deleted: there is nothing left to ask this connection for. */
+  bucketDeleted(): void {
+    if (this.isClosed) return
+    this.endAll(StreamEndReason.disconnected, ReleaseCause.bucketDeleted)
+    this.pump.flushEnds()
+    this.disconnected(true)
+    this.#options.output.close('its bucket has been deleted')
+  }
+
   /** Drives what depends on time. */
   tick(): void {
     const nowMs = this.clock.monotonicMs()
@@ -262,7 +264,7 @@ export class Producer implements ProducerCore, StreamHost {
     stream.end(StreamEndReason.slow)
   }
 
-  /** All vbuckets are being emptied, or the bucket deleted. */
+  /** All vbuckets are being emptied. */
   endAll(reason: StreamEndReason, cause: ReleaseCause): void {
     for (const stream of this.streams.values()) this.#finish(stream, reason, cause)
     this.#deliveries?.releaseAll(cause)
@@ -285,8 +287,8 @@ export class Producer implements ProducerCore, StreamHost {
     this.counters.streamEnded(stream.describeEnd())
     logEnd(this.log, stream)
     const cause = causeOf(reason)
-    if (cause === undefined) this.#deliveries?.finish(vbid)
-    else this.#deliveries?.release(vbid, cause)
+    if (cause !== undefined) this.#deliveries?.release(vbid, cause)
+    else if (reason !== StreamEndReason.disconnected) this.#deliveries?.finish(vbid)
     const isAnnounced = reason !== StreamEndReason.closed || this.negotiated.streamEndOnClose
     if (isAnnounced) this.pump.announce(stream)
   }
@@ -313,8 +315,8 @@ export class Producer implements ProducerCore, StreamHost {
     this.hasStreamed = true
     const { resume } = this.negotiated
     if (resume.kind === 'off') return
-    const { lot, clock, bucket, user, holder } = this
-    const { claims, settings } = this.#options
+    const { lot, clock, bucket, user, holder, settings } = this
+    const { claims } = this.#options
     this.#deliveries = new Deliveries({
       lot,
       clock,
@@ -324,6 +326,7 @@ export class Producer implements ProducerCore, StreamHost {
       graceMs: resume.graceMs,
       purgeHoldMaxMs: settings.purgeHoldMaxSeconds * 1000,
       positions: new LinkPositions(this),
+      onTakenOver: vbid => this.streams.get(vbid)?.end(StreamEndReason.disconnected),
     })
   }
 
@@ -341,7 +344,7 @@ export class Producer implements ProducerCore, StreamHost {
   }
 
   #finish(stream: Stream, reason: StreamEndReason, cause?: ReleaseCause): void {
-    stream.end(reason)
     if (cause !== undefined) this.#deliveries?.release(stream.vbid, cause)
+    stream.end(reason)
   }
 }

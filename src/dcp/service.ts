@@ -149,18 +149,20 @@ export class DcpService {
     events.on('state', vbid => this.#vbucketChanged(bucket, vbid))
     events.on('failover-log', vbid => this.#vbucketChanged(bucket, vbid))
     events.on('vbucket-deleted', vbid => this.#vbucketChanged(bucket, vbid))
-    events.on('flushed', () =>
-      this.#bucketGone(bucket, StreamEndReason.rollback, ReleaseCause.flushed),
-    )
-    events.on('deleted', () =>
-      this.#bucketGone(bucket, StreamEndReason.disconnected, ReleaseCause.bucketDeleted),
-    )
+    events.on('flushed', () => {
+      for (const producer of this.#producersOf(bucket)) {
+        producer.endAll(StreamEndReason.rollback, ReleaseCause.flushed)
+      }
+      this.#releaseAll(bucket, ReleaseCause.flushed)
+    })
+    events.on('deleted', () => {
+      for (const producer of this.#producersOf(bucket)) producer.bucketDeleted()
+      this.#releaseAll(bucket, ReleaseCause.bucketDeleted)
+    })
   }
 
   #vbucketChanged(bucket: Bucket, vbid: number): void {
-    for (const producer of this.#producers) {
-      if (producer.bucket === bucket) producer.vbucketChanged(vbid)
-    }
+    for (const producer of this.#producersOf(bucket)) producer.vbucketChanged(vbid)
     const nowMs = this.#options.clock.nowMs()
     for (const held of this.lot.of(bucket, vbid)) {
       const vbucket = bucket.vbucket(vbid)
@@ -178,11 +180,12 @@ export class DcpService {
     }
   }
 
-  #bucketGone(bucket: Bucket, reason: StreamEndReason, cause: ReleaseCause): void {
-    for (const producer of this.#producers) {
-      if (producer.bucket === bucket) producer.endAll(reason, cause)
-    }
+  #releaseAll(bucket: Bucket, cause: ReleaseCause): void {
     const nowMs = this.#options.clock.nowMs()
     for (const held of this.lot.of(bucket)) this.lot.release(held, cause, nowMs)
+  }
+
+  #producersOf(bucket: Bucket): Producer[] {
+    return [...this.#producers].filter(producer => producer.bucket === bucket)
   }
 }

@@ -7,7 +7,6 @@ import type { Stream } from './stream.ts'
 export function causeOf(reason: StreamEndReason): ReleaseCause | undefined {
   if (reason === StreamEndReason.closed) return ReleaseCause.closed
   if (reason === StreamEndReason.rollback) return ReleaseCause.rolledBack
-  if (reason === StreamEndReason.backfillFailed) return ReleaseCause.failed
   return reason === StreamEndReason.slow ? ReleaseCause.pinnedBytesMax : undefined
 }
 

@@ -35,6 +35,7 @@ function delivery(bucket: FakeBucket, more: Partial<typeof limits> = {}) {
     purgeHolder: 'client',
     startSeqno: 10,
     nowMs: 0,
+    onDisowned: () => undefined,
   })
 }
 
@@ -109,6 +110,7 @@ function deliveries(
   const clock = new ManualClock()
   const lot = new ParkingLot()
   const claims = new Map<string, Delivery>()
+  const takenOver: number[] = []
   const make = () =>
     new Deliveries({
       ...limits,
@@ -118,8 +120,9 @@ function deliveries(
       claims,
       client: 'client',
       positions,
+      onTakenOver: vbid => takenOver.push(vbid),
     })
-  return { clock, lot, claims, positions, make, all: make() }
+  return { clock, lot, claims, positions, takenOver, make, all: make() }
 }
 
 t.test('a snapshot is given up when its last byte has been received', async t => {
@@ -175,9 +178,12 @@ t.test('what a finished stream left under way is parked all the same', async t =
   all.open(0, 0)
   const held = bucket.held()
   all.hold(held)
+  const broken = bucket.held({ snapshotStart: 100, snapshotEnd: 200 })
+  all.hold(broken)
   positions.sent = 900
   all.sent(0, 100, 900, held)
   all.finish(0)
+  t.same(lot.all(), [held], 'one that was not sent whole is of no use')
   t.equal(claims.size, 1)
   t.same(all.park(), [held])
   t.equal(lot.parked.size, 1)
@@ -202,10 +208,13 @@ t.test('a finished stream that has been received holds nothing', async t => {
 
 t.test('a second connection of the client takes the holds over', async t => {
   const bucket = new FakeBucket()
-  const { all, make, positions } = deliveries(bucket)
+  const { all, make, positions, takenOver } = deliveries(bucket)
+  all.open(0, 40)
   all.open(0, 50)
+  t.same(takenOver, [])
   const other = make()
   other.open(0, 70)
+  t.same(takenOver, [0])
   t.equal(bucket.purgeHolds.get('0 client')?.seqno, 70)
   positions.sent = 10
   all.sent(0, 60, 10, undefined)

@@ -1,6 +1,6 @@
 /** Backfills that survive a disconnect, on a real bucket whose tombstones are purged meanwhile. */
 import { strict as assert } from 'node:assert'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { StreamEndReason } from '../../protocol/dcp/index.ts'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
@@ -11,8 +11,8 @@ import { openScene, quiet, until, type ConnectOptions, type Scene } from './supp
 const resumable = { backfill_resume: 'true' }
 
 /** 600 documents of which some are deleted, all on disk: a snapshot of several slabs. */
-async function filled(t: Parameters<typeof openScene>[0], settings: Partial<DcpSettings> = {}) {
-  const scene = await openScene(t, settings)
+async function filled(t: Test, settings: Partial<DcpSettings> = {}, directory?: string) {
+  const scene = await openScene(t, settings, directory)
   scene.fill(0, 600, { deleteEvery: 7 })
   await scene.toDisk()
   return scene
@@ -308,6 +308,7 @@ t.test('an id in use by another connection is taken over', async t => {
   t.equal((await comeBack(scene, consumer, { name: 'two', controls })).status, Status.success)
   t.same(consumer.state(0).documents, scene.documents(0))
   t.equal(scene.service.counters.takenOver, 1)
+  t.equal(first.producer.streams.size, 0, 'a client streams a vbucket once at a time')
   first.producer.disconnected(false)
   t.equal(scene.service.lot.parked.size, 0, 'the first has nothing left to park')
 })
@@ -433,6 +434,29 @@ t.test('past the pinned bytes the parked go first, then streams that stand still
   stuck.output.flow()
   await until('it is told', () => stuck.consumer.ends.length === 1)
   t.equal(stuck.consumer.ends[0]!.reason, StreamEndReason.slow)
+})
+
+t.test('after a restart a durable hold spares the client the rollback', async t => {
+  const directory = t.testdir()
+  const before = await filled(t, {}, directory)
+  const { highSeqno } = before.vbucket(0)
+  const link = before.connect({ controls: { ...resumable, connection_buffer_size: '20000' } })
+  await before.stream(link, 0)
+  await until('the window is full', () => link.consumer.countedBytes >= 20_000)
+  link.producer.bufferAcknowledge(20_000)
+  await until('it is full again', () => link.consumer.countedBytes >= 40_000)
+  await before.close()
+
+  const after = await openScene(t, {}, directory)
+  for (const key of before.keys(0)) after.keys(0).add(key)
+  await moveOn(after)
+  t.ok(after.vbucket(0).purgeSeqno < highSeqno, 'its snapshot is gone, its hold is not')
+  const { status } = await comeBack(after, link.consumer)
+  t.equal(status, Status.success)
+  t.same(link.consumer.state(0).documents, after.documents(0))
+  after.clock.advance(62_000)
+  await after.purge(0)
+  t.ok(after.vbucket(0).purgeSeqno > highSeqno, 'the hold moves on with the client')
 })
 
 t.test('all vbuckets of a client share pins, and are parked within the limits', async t => {

@@ -3,8 +3,9 @@
  *
  * A client matches a snapshot whose uuid it presents and
  *   within   whose very bounds it presents, with a start inside them: it goes on in the middle;
- *   before   at whose start it stands, in whatever words (the snapshot's marker was lost, so that
- *            it presents the end of the one before, or start = snapshot start = snapshot end);
+ *   before   at whose start it stands. Its marker was lost, so that the client presents the snapshot
+ *            before, or start = snapshot start = snapshot end. In the middle of the one before it
+ *            lacks what was superseded there, so this one has to reach as far;
  *   received at whose end it stands: nothing of it is missing.
  */
 import { normalise, type Position } from '../rollback.ts'
@@ -29,7 +30,7 @@ export function matchKind(held: SnapshotBounds, presented: Presented): MatchKind
   const { snapshotStart, snapshotEnd } = normalise(presented)
   const isAtPoint = snapshotStart === start && snapshotEnd === start
   if (isAtPoint && start === held.snapshotEnd) return 'received'
-  if (isAtPoint && start === held.snapshotStart) return 'before'
+  if (start === held.snapshotStart && snapshotEnd <= held.snapshotEnd) return 'before'
   const isSame =
     presented.snapshotStart === held.snapshotStart && presented.snapshotEnd === held.snapshotEnd
   return isSame && start > held.snapshotStart && start < held.snapshotEnd ? 'within' : undefined

@@ -24,6 +24,8 @@ const cases: [string, At, string | undefined][] = [
   ['with all of it', [200, 100, 200], 'received'],
   ['at its end, in the words of a consistent point', [200, 200, 200], 'received'],
   ['at its end, with the marker of the next', [200, 200, 300], 'received'],
+  ['at its start, in the middle of the one before', [100, 40, 180], 'before'],
+  ['at its start, in the middle of one that reaches further', [100, 40, 201], undefined],
   ['in the middle of another', [150, 100, 201], undefined],
   ['in the middle of another that begins elsewhere', [150, 99, 200], undefined],
   ['in the middle, as if that were a consistent point', [150, 150, 150], undefined],

@@ -38,6 +38,8 @@ export class Consumer {
   readonly changes: { vbid: number; opcode: number; seqno: number; key: string; bytes: number }[] =
     []
   readonly advanced: number[] = []
+  /** Presents a marker as soon as it is there, before any change of its snapshot. */
+  readonly isEager: boolean
   /** Bytes of frames that flow control counts. */
   countedBytes = 0
   #reader = newReader()
@@ -47,6 +49,10 @@ export class Consumer {
   >()
   readonly #asked = new Map<number, number>()
   #nextOpaque = 100
+
+  constructor(options: { isEager?: boolean } = {}) {
+    this.isEager = options.isEager ?? false
+  }
 
   state(vbid: number): VbucketState {
     let state = this.vbuckets.get(vbid)
@@ -118,6 +124,10 @@ export class Consumer {
       assert.ok(marker.startSeqno <= this.state(vbid).seqno, 'nothing is left out')
       assert.ok(marker.endSeqno > this.state(vbid).seqno, 'a snapshot brings something')
       stream.marker = marker
+      if (this.isEager) {
+        this.state(vbid).snapshotStart = marker.startSeqno
+        this.state(vbid).snapshotEnd = marker.endSeqno
+      }
       stream.keys = new Set()
       this.markers.push(marker)
       return

@@ -8,6 +8,7 @@ import type { DcpSettings } from '../../../src/dcp/settings.ts'
 import type { Log } from '../../../src/log.ts'
 import { systemRandom } from '../../../src/random.ts'
 import type { Bucket } from '../../../src/vbucket/bucket.ts'
+import type { Buckets } from '../../../src/vbucket/buckets.ts'
 import type { Vbucket } from '../../../src/vbucket/vbucket.ts'
 import { committed, openBuckets, remove, set } from '../../support/bucket.ts'
 import { Consumer } from './consumer.ts'
@@ -44,9 +45,12 @@ export class Scene {
   readonly service: DcpService
   readonly lines: Line[]
 
-  constructor(clock: ManualClock, bucket: Bucket, service: DcpService, lines: Line[]) {
+  readonly #buckets: Buckets
+
+  constructor(clock: ManualClock, buckets: Buckets, service: DcpService, lines: Line[]) {
     this.clock = clock
-    this.bucket = bucket
+    this.#buckets = buckets
+    this.bucket = buckets.get('default')!
     this.service = service
     this.lines = lines
   }
@@ -109,6 +113,12 @@ export class Scene {
     return keys
   }
 
+  /** What a clean stop of the daemon does. */
+  async close(): Promise<void> {
+    this.service.close()
+    await this.#buckets.close()
+  }
+
   connect(options: ConnectOptions = {}): Link {
     const { name = 'client', user = 'user', flags = 0, controls = {} } = options
     const consumer = options.consumer ?? new Consumer()
@@ -157,7 +167,7 @@ export async function openScene(
 ): Promise<Scene> {
   const clock = new ManualClock()
   // So little is kept in memory that a stream has to go to the disk for anything older.
-  const { bucket } = await openBuckets(t, directory, {
+  const { buckets } = await openBuckets(t, directory, {
     settings: { changeLogBytes: 48 * 1024 },
     clock,
     segmentBytes: 16 * 1024,
@@ -170,7 +180,7 @@ export async function openScene(
     settings: { ...testSettings, ...settings },
   })
   t.teardown(() => service.close())
-  return new Scene(clock, bucket, service, lines)
+  return new Scene(clock, buckets, service, lines)
 }
 
 /** Resolves when `condition` holds; fails after a while, naming what was waited for. */
