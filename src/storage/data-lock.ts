@@ -1,15 +1,18 @@
 /**
- * Keeps a second daemon off a data directory: a file made exclusively that names its owner by
- * process id and start time, so that the file of a daemon that was killed is known to be stale.
+ * Keeps a second daemon off a data directory: a file that names its owner by process id and start
+ * time, so that the file of a daemon that was killed is known to be stale.
+ *
+ * It is written beside and linked into place, so that it is whole from its first moment. A stale
+ * one is renamed away, which only one of several that try succeeds in.
  */
 import {
-  closeSync,
+  linkSync,
   mkdirSync,
-  openSync,
   readFileSync,
+  renameSync,
   rmSync,
   unlinkSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { OperatorError } from '../errors.ts'
@@ -23,16 +26,20 @@ export interface DataLock {
 /** Makes the directory if need be. Fails with an OperatorError when another daemon holds it. */
 export function lockDataDirectory(directory: string): DataLock {
   const path = join(directory, 'LOCK')
+  const own = `${path}.${process.pid}`
   try {
     mkdirSync(directory, { recursive: true })
-    if (!tryLock(path)) {
-      const owner = ownerOf(path)
-      if (owner !== undefined && isAlive(owner)) throw inUse(directory, owner.pid)
-      unlinkSync(path)
-      if (!tryLock(path)) throw inUse(directory, ownerOf(path)?.pid)
+    const owner: Owner = { pid: process.pid, startedAt: startTimeOf(process.pid) }
+    writeFileSync(own, JSON.stringify(owner))
+    while (!tryLink(own, path)) {
+      const holder = ownerOf(path)
+      if (holder !== undefined && isAlive(holder)) throw inUse(directory, holder.pid)
+      removeStale(path, `${own}.stale`)
     }
   } catch (error) {
     throw storageError(error, directory)
+  } finally {
+    rmSync(own, { force: true })
   }
   let held = true
   return {
@@ -57,14 +64,27 @@ function inUse(directory: string, pid: number | undefined): OperatorError {
   )
 }
 
-function tryLock(path: string): boolean {
+/** False when there is a lock already. */
+function tryLink(own: string, path: string): boolean {
+  return succeeds(() => linkSync(own, path), 'EEXIST')
+}
+
+function removeStale(path: string, aside: string): void {
+  // Somebody else may have removed it.
+  if (!succeeds(() => renameSync(path, aside), 'ENOENT')) return
+  const owner = ownerOf(aside)
+  // Or replaced it between our look and our grasp: then it goes back.
+  if (owner !== undefined && isAlive(owner)) tryLink(aside, path)
+  unlinkSync(aside)
+}
+
+/** False when it failed for the reason given. */
+function succeeds(change: () => void, unless: string): boolean {
   try {
-    const file = openSync(path, 'wx', 0o644)
-    writeSync(file, JSON.stringify({ pid: process.pid, startedAt: startTimeOf(process.pid) }))
-    closeSync(file)
+    change()
     return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    if ((error as NodeJS.ErrnoException).code === unless) return false
     throw error
   }
 }
@@ -73,7 +93,7 @@ function ownerOf(path: string): Owner | undefined {
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as Owner
   } catch {
-    // Cut short by a crash, or just released: either way nobody's.
+    // Just released, or damaged: either way nobody's.
     return undefined
   }
 }

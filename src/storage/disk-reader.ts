@@ -4,7 +4,7 @@
  */
 import { StatusError } from '../errors.ts'
 import { Status } from '../../protocol/status.ts'
-import { DocumentEntry } from './document-entry.ts'
+import { DocumentEntry, documentEntryLength } from './document-entry.ts'
 import type { Environment } from './environment.ts'
 import type { DocumentKey, SeqnoKey } from './keys.ts'
 import { isIntact, RecordView } from './record.ts'
@@ -44,7 +44,25 @@ export class DiskReader {
     key.start = start
     key.length = length
     const found = this.#guard(vbid, 0, () => this.#environmentOf(vbid).documents.getBinaryFast(key))
-    return found === undefined ? undefined : this.#entry.at(found)
+    if (found === undefined) return undefined
+    if (found.length !== documentEntryLength) {
+      this.#damaged(vbid, 0, new Error('a document entry has the wrong length'))
+    }
+    return this.#entry.at(found)
+  }
+
+  /** Shows the record that a key's `entry` names, which must be there and be of that key. */
+  document(
+    vbid: number,
+    seqno: number,
+    bytes: Uint8Array,
+    start: number,
+    length: number,
+    view: RecordView,
+  ): void {
+    if (!this.record(vbid, seqno, view) || !hasKey(view, bytes, start, length)) {
+      this.#damaged(vbid, seqno, new Error('a document entry names a record that is not its own'))
+    }
   }
 
   /** Shows the record with this seqno; false if it has been superseded or purged. */
@@ -84,19 +102,20 @@ export class DiskReader {
     return [...this.#environments[environment]!.expiries.getKeys(range)]
   }
 
-  /** Shows a live record at or after a place, for GET_RANDOM_KEY; false if there is none. */
-  liveRecordFrom(vbid: number, seqno: number, view: RecordView): boolean {
-    const range = this.#environmentOf(vbid).records.getRange({
-      start: { vbid, seqno },
-      end: { vbid: vbid + 1, seqno: 0 },
-      limit: 64,
+  /**
+   * Shows a live record at or after a place, for GET_RANDOM_KEY; false if none of the next
+   * `countMax` is one.
+   */
+  liveRecordFrom(vbid: number, seqno: number, countMax: number, view: RecordView): boolean {
+    const range = { start: { vbid, seqno }, end: { vbid: vbid + 1, seqno: 0 }, limit: countMax }
+    return this.#guard(vbid, seqno, () => {
+      for (const { value } of this.#environmentOf(vbid).records.getRange(range)) {
+        if (this.#record.at(value, 0).isDeletion) continue
+        view.at(Buffer.from(value), 0)
+        return true
+      }
+      return false
     })
-    for (const { value } of range) {
-      if (this.#record.at(value, 0).isDeletion) continue
-      view.at(Buffer.from(value), 0)
-      return true
-    }
-    return false
   }
 
   #environmentOf(vbid: number): Environment {
@@ -122,4 +141,11 @@ function asBuffer(stored: Uint8Array): Buffer {
   return Buffer.isBuffer(stored)
     ? stored.subarray(0, stored.length)
     : Buffer.from(stored.buffer as ArrayBuffer, stored.byteOffset, stored.length)
+}
+
+function hasKey(record: RecordView, key: Uint8Array, start: number, length: number): boolean {
+  if (record.keyLength !== length) return false
+  const { bytes, keyStart } = record
+  for (let i = 0; i < length; i++) if (bytes[keyStart + i] !== key[start + i]) return false
+  return true
 }

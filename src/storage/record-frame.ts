@@ -62,7 +62,8 @@ export function writeFrame(
   const valueStart = valueStartIn(record, form)
   const valueEnd = valueEndIn(record, form, valueStart)
   const extrasLength = extrasLengthIn(record, form)
-  if (valueStart === record.valueStart && valueEnd === record.end && !record.isDeletion) {
+  const isWhole = valueStart === record.valueStart && !form.noValue
+  if (isWhole && !record.isDeletion) {
     bytes.copy(target, offset, start, valueEnd)
     target.writeUInt32BE(form.opaque, offset + checksumOffset)
     return valueEnd - start

@@ -215,6 +215,11 @@ function readSafe(bytes: Buffer, at: number): number {
 }
 
 function writeSafe(bytes: Buffer, at: number, value: number): void {
+  // A client may bring the greatest revision number, which reads as 2^64.
+  if (value >= 2 ** 64) {
+    bytes.fill(0xff, at, at + 8)
+    return
+  }
   bytes.writeUInt32BE(Math.floor(value / 2 ** 32), at)
   bytes.writeUInt32BE(value >>> 0, at + 4)
 }

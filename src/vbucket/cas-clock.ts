@@ -3,9 +3,14 @@
  * on when the clock does not. Strictly growing per vbucket, across restarts too, since it never
  * falls behind the greatest CAS that was stored.
  *
+ * A CAS from elsewhere that is so great that the clock could run over is refused, as everything
+ * that is written after it must have a greater one.
+ *
  * A CAS is two 32-bit halves here, because a bigint for every write would be an object for every
  * write; where speed does not matter it is a bigint.
  */
+export const casMax = 2n ** 63n - 1n
+
 export class CasClock {
   high = 0
   low = 0

@@ -67,19 +67,6 @@ export class ChangeIndex {
     this.#closeGap(place)
   }
 
-  clear(): void {
-    this.#positions.fill(0)
-    this.#size = 0
-  }
-
-  /** Position of the entry in a random occupied place, or -1. `fraction` is in [0, 1). */
-  sample(fraction: number): number {
-    if (this.#size === 0) return -1
-    let place = Math.floor(fraction * this.#positions.length)
-    while (this.#positions[place] === empty) place = (place + 1) & this.#mask
-    return this.#positions[place]! - 1
-  }
-
   #placeOf(hash: number, vbid: number, bytes: Uint8Array, start: number, length: number): number {
     let place = hash & this.#mask
     for (;;) {

@@ -156,13 +156,6 @@ export class ChangeLog {
     return delta === 0 ? 0 : view.seqno + delta
   }
 
-  /** A random change that is the newest of its key, for GET_RANDOM_KEY; undefined when empty. */
-  sample(fraction: number, view: RecordView): boolean {
-    const position = this.#index.sample(fraction)
-    if (position >= 0) this.#show(position, view)
-    return position >= 0
-  }
-
   /** The flusher has everything before `position` on disk. */
   markCommitted(position: number): void {
     invariant(position >= this.#committed, 'the flusher goes forward only')

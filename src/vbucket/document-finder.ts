@@ -51,10 +51,13 @@ export class DocumentFinder {
     return true
   }
 
-  /** The whole record of what `find` found. */
-  record(vbucket: Vbucket): RecordView | undefined {
-    if (this.#isInLog) return this.#view
-    return this.#disk.record(vbucket.id, this.current.seqno, this.#view) ? this.#view : undefined
+  /** The whole record of what `find` found for this key. */
+  record(vbucket: Vbucket, key: Uint8Array, start: number, length: number): RecordView {
+    const view = this.#view
+    if (!this.#isInLog) {
+      this.#disk.document(vbucket.id, this.current.seqno, key, start, length, view)
+    }
+    return view
   }
 
   /** The newest version with its value, without its metadata being copied: what a GET needs. */
@@ -63,7 +66,8 @@ export class DocumentFinder {
     if (this.#changes.find(vbucket.id, key, start, length, view)) return view
     const entry = this.#entry(vbucket, key, start, length)
     if (entry === undefined) return undefined
-    return this.#disk.record(vbucket.id, entry.seqno, view) ? view : undefined
+    this.#disk.document(vbucket.id, entry.seqno, key, start, length, view)
+    return view
   }
 
   #entry(vbucket: Vbucket, key: Uint8Array, start: number, length: number) {

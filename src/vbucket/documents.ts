@@ -113,8 +113,7 @@ export class Documents {
     const { current } = this.#finder
     const total = current.valueLength + valueLength
     if (total > this.#options.valueBytesMax) return Status.tooLarge
-    const old = this.#finder.record(vbucket)
-    if (old === undefined) return Status.temporaryFailure
+    const old = this.#finder.record(vbucket, key, keyStart, keyLength)
     const { bytes: oldBytes, valueStart: oldStart, end: oldEnd } = old
     this.#keepMeta(RecordKind.mutation)
     const record = this.#writer.begin(vbucket, key, keyStart, keyLength, total)
@@ -151,8 +150,7 @@ export class Documents {
     if (admitted !== Status.success) return admitted
     if (!this.#findLive(vbucket, key, start, length)) return Status.keyNotFound
     if (this.#lockOn(vbucket, key, start, length)) return Status.locked
-    const old = this.#finder.record(vbucket)
-    if (old === undefined) return Status.temporaryFailure
+    const old = this.#finder.record(vbucket, key, start, length)
     const absolute = absoluteExpiry(expiry, this.#nowSeconds())
     const { result } = this.#writer
     if (absolute === old.expiry) {

@@ -2,6 +2,7 @@
  * Expires documents that nobody reads: walks the expiries on disk in bounded steps, giving way
  * to clients between them, and turns what is due into expirations.
  */
+import { StatusError } from '../errors.ts'
 import type { DiskReader, DueDocument } from '../storage/disk-reader.ts'
 import { RecordView } from '../storage/record.ts'
 import type { Documents } from './documents.ts'
@@ -41,7 +42,13 @@ const view = new RecordView()
 function expire({ disk, documents, vbucket }: ExpiryPagerOptions, due: DueDocument): boolean {
   const owner = vbucket(due.vbid)
   if (owner === undefined || !owner.isActive || owner.diskHidden) return false
-  if (!disk.record(due.vbid, due.seqno, view)) return false
-  const key = Buffer.from(view.key())
-  return documents.expire(owner, key, 0, key.length, due.seqno)
+  try {
+    if (!disk.record(due.vbid, due.seqno, view)) return false
+    const key = Buffer.from(view.key())
+    return documents.expire(owner, key, 0, key.length, due.seqno)
+  } catch (error) {
+    // It is damaged, which has been logged: the others are still to be expired.
+    if (error instanceof StatusError) return false
+    throw error
+  }
 }

@@ -16,6 +16,9 @@ export interface RandomDocumentOptions {
 
 const view = new RecordView()
 const attemptsMax = 16
+/** How far an attempt looks for a live document behind its place; the last one looks further. */
+const reach = 64
+const lastReach = 8192
 
 export function randomDocument(options: RandomDocumentOptions): RecordView | undefined {
   const { vbuckets, random } = options
@@ -32,10 +35,10 @@ export function randomDocument(options: RandomDocumentOptions): RecordView | und
 function inVbucket(vbucket: Vbucket, options: RandomDocumentOptions): RecordView | undefined {
   const { random, documents } = options
   for (let attempt = 0; attempt <= attemptsMax; attempt++) {
-    // The last attempt begins at the front, so that a sparse vbucket is searched to its end.
-    const start = attempt === attemptsMax ? 0 : random.fraction()
-    const seqno = 1 + Math.floor(start * vbucket.highSeqno)
-    if (!showFrom(vbucket, seqno, options)) continue
+    // The last attempt begins at the front, so that a vbucket of many tombstones is searched too.
+    const isLast = attempt === attemptsMax
+    const seqno = 1 + Math.floor((isLast ? 0 : random.fraction()) * vbucket.highSeqno)
+    if (!showFrom(vbucket, seqno, isLast ? lastReach : reach, options)) continue
     const key = Buffer.from(view.key())
     const live = documents.get(vbucket, key, 0, key.length)
     if (live) return live
@@ -43,12 +46,23 @@ function inVbucket(vbucket: Vbucket, options: RandomDocumentOptions): RecordView
   return undefined
 }
 
+/** Shows the first document at or behind a place, on disk and then in the change log. */
 function showFrom(
   vbucket: Vbucket,
-  seqno: number,
+  place: number,
+  countMax: number,
   { changes, disk }: RandomDocumentOptions,
 ): boolean {
-  if (changes.at(vbucket.id, seqno, view)) return true
-  if (!vbucket.diskHidden && disk.liveRecordFrom(vbucket.id, seqno, view)) return true
-  return changes.at(vbucket.id, changes.lowestSeqno(vbucket.id, vbucket.highSeqno), view)
+  const { id, highSeqno, diskHidden } = vbucket
+  const lowest = changes.lowestSeqno(id, highSeqno)
+  if (!diskHidden && place < lowest && disk.liveRecordFrom(id, place, countMax, view)) {
+    if (view.seqno < lowest) return true
+  }
+  const first = Math.max(place, lowest)
+  const last = Math.min(highSeqno, first + countMax - 1)
+  for (let seqno = first; seqno <= last; seqno++) {
+    changes.at(id, seqno, view)
+    if (!view.isDeletion && changes.supersededBy(view) === 0) return true
+  }
+  return false
 }

@@ -5,6 +5,7 @@
 import type { Clock } from '../clock.ts'
 import { Status } from '../../protocol/status.ts'
 import { RecordKind } from '../storage/record.ts'
+import { casMax } from './cas-clock.ts'
 import { wins } from './conflict.ts'
 import type { DocumentFinder } from './document-finder.ts'
 import type { DocumentWriter } from './document-writer.ts'
@@ -66,7 +67,8 @@ export class MetaWriter {
     if (valueLength > this.#valueBytesMax) return Status.tooLarge
     const admitted = this.#admit(vbucket)
     if (admitted !== Status.success) return admitted
-    if (request.cas === 0n && !request.regenerateCas) return Status.invalidArguments
+    const { cas, regenerateCas } = request
+    if (!regenerateCas && (cas === 0n || cas > casMax)) return Status.invalidArguments
     const refusal = this.#check(vbucket, request)
     if (refusal !== Status.success) return refusal
     const nowSeconds = Math.floor(this.#clock.nowMs() / 1000)
@@ -117,8 +119,10 @@ export class MetaWriter {
     if (request.isAdd && lives) return Status.keyExists
     if (!found || request.skipConflictResolution) return Status.success
     const [casHigh, casLow] = halves(request.cas)
-    const { revno, flags, kind } = request
-    const expiry = kind === RecordKind.mutation ? request.time : 0
+    const { revno } = request
+    const isMutation = request.kind === RecordKind.mutation
+    const expiry = isMutation ? request.time : 0
+    const flags = isMutation ? request.flags : 0
     const version = { revno, casHigh, casLow, expiry, flags }
     return wins(version, current) ? Status.success : Status.keyExists
   }
