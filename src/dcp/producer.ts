@@ -30,13 +30,11 @@ import type { ParkingLot } from './parking/parking-lot.ts'
 import type { Reaper } from './parking/reaper.ts'
 import type { ProducerCore } from './producer-core.ts'
 import { Pump } from './pump.ts'
-import { sharedSeqno } from './rollback.ts'
 import { ScanTurns } from './scan-turns.ts'
 import type { DcpSettings } from './settings.ts'
 import type { Stream, StreamHost } from './stream.ts'
-import { causeOf, logEnd } from './stream-end.ts'
+import { causeOf, endNow, logEnd } from './stream-end.ts'
 import { openStream, type StreamAnswer } from './stream-opening.ts'
-import { mayRead } from './stream-request.ts'
 
 export interface ProducerOptions {
   name: string
@@ -245,18 +243,8 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   vbucketChanged(vbid: number): void {
     const stream = this.streams.get(vbid)
     if (stream === undefined) return
-    const { vbucket } = stream
-    const isHere = this.bucket.vbucket(vbid) === vbucket
-    if (!isHere || !mayRead(vbucket, stream.options.activeOnly)) {
-      this.#finish(stream, StreamEndReason.stateChanged, ReleaseCause.state)
-      return
-    }
-    const { entries: failoverLog } = vbucket.failoverLog
-    const { highSeqno } = vbucket
-    const shared = sharedSeqno(stream.options.vbuuid, { failoverLog, highSeqno })
-    if (shared === undefined || shared < stream.cursor) {
-      this.#finish(stream, StreamEndReason.rollback, ReleaseCause.history)
-    }
+    const end = endNow(stream, this.bucket)
+    if (end !== undefined) this.#finish(stream, end.reason, end.cause)
   }
 
   /** The client holds a snapshot that the disk can no longer afford, and makes no progress. */

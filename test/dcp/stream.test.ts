@@ -26,6 +26,8 @@ t.test('a stream brings what is on disk, then what happens, without gap or repet
   const { highSeqno } = scene.vbucket(0)
   await until('all has arrived', () => consumer.state(0).seqno === highSeqno)
   t.same(consumer.state(0).documents, scene.documents(0))
+  scene.set(0, 'one', 'more')
+  await until('that has arrived', () => consumer.state(0).seqno === highSeqno + 1)
   const [first, ...rest] = consumer.markers
   t.equal(first?.startSeqno, 0, 'the first snapshot begins at the seqno asked from')
   t.equal(first?.flags, MarkerFlag.disk | MarkerFlag.checkpoint)
