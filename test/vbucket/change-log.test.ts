@@ -111,7 +111,7 @@ interface Scene {
   released: number[]
   opened: number[]
   high: Map<number, number>
-  append(vbid: number, key: string, valueLength?: number): number
+  append: (vbid: number, key: string, valueLength?: number) => number
 }
 
 function scene(options: { segmentBytes?: number; retainBytes?: number } = {}): Scene {
