@@ -102,15 +102,18 @@ export class DiskReader {
     return [...this.#environments[environment]!.expiries.getKeys(range)]
   }
 
-  /**
-   * Shows a live record at or after a place, for GET_RANDOM_KEY; false if none of the next
-   * `countMax` is one.
-   */
-  liveRecordFrom(vbid: number, seqno: number, countMax: number, view: RecordView): boolean {
+  /** Shows the first of the next `countMax` records from a place on that is `wanted`. */
+  firstFrom(
+    vbid: number,
+    seqno: number,
+    countMax: number,
+    view: RecordView,
+    wanted: (record: RecordView) => boolean,
+  ): boolean {
     const range = { start: { vbid, seqno }, end: { vbid: vbid + 1, seqno: 0 }, limit: countMax }
     return this.#guard(vbid, seqno, () => {
       for (const { value } of this.#environmentOf(vbid).records.getRange(range)) {
-        if (this.#record.at(value, 0).isDeletion) continue
+        if (!wanted(this.#record.at(value, 0))) continue
         view.at(Buffer.from(value), 0)
         return true
       }

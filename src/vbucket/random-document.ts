@@ -15,6 +15,7 @@ export interface RandomDocumentOptions {
 }
 
 const view = new RecordView()
+const newer = new RecordView()
 const attemptsMax = 16
 /** How far an attempt looks for a live document behind its place; the last one looks further. */
 const reach = 64
@@ -55,9 +56,13 @@ function showFrom(
 ): boolean {
   const { id, highSeqno, diskHidden } = vbucket
   const lowest = changes.lowestSeqno(id, highSeqno)
-  if (!diskHidden && place < lowest && disk.liveRecordFrom(id, place, countMax, view)) {
-    if (view.seqno < lowest) return true
+  const isNewest = (record: RecordView) => {
+    if (record.isDeletion) return false
+    const { bytes, keyStart, keyLength } = record
+    return !changes.find(id, bytes, keyStart, keyLength, newer)
   }
+  const isOnDisk = !diskHidden && place < lowest
+  if (isOnDisk && disk.firstFrom(id, place, countMax, view, isNewest)) return true
   const first = Math.max(place, lowest)
   const last = Math.min(highSeqno, first + countMax - 1)
   for (let seqno = first; seqno <= last; seqno++) {
