@@ -206,7 +206,12 @@ export class Stream implements TurnTaker {
       this.#countSent(bytes)
       this.#host.sent(this, memory.sentSeqno, bytes, undefined)
     }
-    if (step === 'behind') this.#returnToDisk()
+    if (step === 'behind') {
+      // What was passed over as superseded is sent from disk in its newer version: the client
+      // stands where the last frame has left it.
+      this.#cursor = memory.sentSeqno
+      this.#returnToDisk()
+    }
     if (step === 'whole' && this.#cursor >= this.options.endSeqno) this.end(StreamEndReason.ok)
     return !this.hasEnded && (step === 'more' || step === 'whole')
   }
