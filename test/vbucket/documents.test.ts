@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
@@ -25,14 +26,26 @@ interface Scene {
 
 const wrongCas = { casHigh: 1, casLow: 1 }
 
+type Place = 'log' | 'disk'
+
+/** One bucket for each place, as opening one takes long; every test has a vbucket to itself. */
+const clock = new ManualClock()
+const buckets: Record<Place, Bucket> = { log: await openFor('log'), disk: await openFor('disk') }
+let vbuckets = 0
+
+async function openFor(place: Place): Promise<Bucket> {
+  const settings = { vbuckets: 64, changeLogBytes: place === 'log' ? 2 ** 27 : 0 }
+  const { bucket } = await openBuckets(t, join(t.testdir(), place), { settings, clock })
+  return bucket
+}
+
 /** Runs a test twice: with its documents in the change log, and with them on disk only. */
 function inBothPlaces(name: string, run: (t: Test, scene: Scene) => Promise<void>): void {
   for (const place of ['log', 'disk'] as const) {
-    t.test(`${name} (in the ${place})`, async t => {
-      const clock = new ManualClock()
-      const settings = { changeLogBytes: place === 'log' ? 2 ** 26 : 0 }
-      const { bucket } = await openBuckets(t, t.testdir(), { settings, clock })
-      const vbucket = bucket.vbucket(1)!
+    t.test(`${name} (${place})`, async t => {
+      const bucket = buckets[place]
+      const vbid = vbuckets++
+      const vbucket = bucket.vbucket(vbid)!
       const store: Scene['store'] = (key, value, more = {}) =>
         bucket.documents.store(vbucket, Object.assign(storing(key, value), more))
       const meta = (key: string) => {
@@ -45,9 +58,9 @@ function inBothPlaces(name: string, run: (t: Test, scene: Scene) => Promise<void
       }
       const settle = async () => {
         if (place === 'log') return
-        set(bucket, bucket.vbucket(3)!, 'filler', 'x'.repeat(70_000))
+        set(bucket, bucket.vbucket(63)!, 'filler', 'x'.repeat(70_000))
         await committed(bucket)
-        assert.ok(bucket.changes.lowestSeqno(1, vbucket.highSeqno) > vbucket.highSeqno)
+        assert.ok(bucket.changes.lowestSeqno(vbid, vbucket.highSeqno) > vbucket.highSeqno)
       }
       await run(t, { bucket, vbucket, clock, settle, store, casOf, meta })
     })
@@ -307,7 +320,7 @@ inBothPlaces('no write passes a paused gate or one of another state', async (t, 
   t.equal(store('a', 'w'), Status.temporaryFailure)
   clock.advance(1000)
   t.equal(store('b', 'w'), Status.success)
-  await bucket.setState(1, VbucketState.replica)
+  await bucket.setState(vbucket.id, VbucketState.replica)
   t.equal(store('a', 'w'), Status.notMyVbucket)
   clock.advance(60_000)
   t.equal(read(bucket, vbucket, 'a'), undefined, 'a replica shows nothing expired')
