@@ -99,12 +99,13 @@ inBothPlaces(
     for (let i = 1; i <= 6; i++) {
       if (i % 3 === 0) remove(bucket, vbucket, 'a')
       else t.equal(store('a', `${i}`, { flags: i, datatype: 1 }), Status.success)
+      const { cas } = result
       await settle()
       const record = meta('a')
       t.equal(record.seqno, i)
       t.equal(record.revno, i)
       t.ok(record.cas > before)
-      t.equal(record.cas, record.isDeletion ? record.cas : result.cas)
+      t.equal(record.cas, cas)
       t.equal(record.flags, i % 3 === 0 ? 0 : i)
       t.equal(record.datatype, i % 3 === 0 ? 0 : 1)
       before = record.cas
