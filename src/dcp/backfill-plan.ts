@@ -28,6 +28,11 @@ export async function pinBackfill(
 ): Promise<BackfillPlan | PinRefusal> {
   const snapshot = await pin(producer, vbucket, atLeastSeqno)
   if (snapshot === undefined) return StreamEndReason.backfillFailed
+  if (producer.bucket.vbucket(vbucket.id) !== vbucket) {
+    // It was emptied or removed meanwhile: the snapshot may show what came after it.
+    snapshot.release()
+    return StreamEndReason.backfillFailed
+  }
   const { afterSeqno, toleratedPurgeSeqno } = position
   const missesTombstones = snapshot.purgeSeqno > Math.max(afterSeqno, toleratedPurgeSeqno)
   if (missesTombstones && afterSeqno > 0) {
