@@ -4,10 +4,11 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
-import { Delivery } from './delivery.ts'
+import { Delivery, type LinkPosition } from './delivery.ts'
 import type { HeldSnapshot, ReleaseCause } from './parking/held-snapshot.ts'
 import type { ParkingLot } from './parking/parking-lot.ts'
 import { Receipts } from './receipts.ts'
+import type { Progress } from './stream.ts'
 
 export interface DeliveriesOptions {
   lot: ParkingLot
@@ -24,11 +25,7 @@ export interface DeliveriesOptions {
   onTakenOver: (vbid: number) => void
 }
 
-export interface Positions {
-  /** Sent, whether or not it has left this process. */
-  readonly sent: number
-  /** Of flow control; 0: there is none. */
-  readonly window: number
+export interface Positions extends LinkPosition {
   /** Taken by the kernel. */
   readonly taken: number
   /** Acknowledged by flow control. */
@@ -91,16 +88,17 @@ export class Deliveries {
     this.#byVbid.get(held.vbid)!.add(held)
   }
 
-  sent(vbid: number, seqno: number, bytes: number, completes: HeldSnapshot | undefined): void {
+  sent(vbid: number, progress: Progress): void {
     const delivery = this.#byVbid.get(vbid)
     if (delivery === undefined) return
     const { clock, positions } = this.#options
+    const { seqno, bytes, completes } = progress
     const snapshot = completes ?? delivery.held.at(-1)
     if (snapshot !== undefined && seqno <= snapshot.snapshotEnd) {
       snapshot.sentSeqno = seqno
       snapshot.sentBytes += bytes
     }
-    delivery.sent(seqno, positions.sent, positions.window, clock.monotonicMs(), completes)
+    delivery.sent(progress, positions, clock.monotonicMs())
     this.#unconfirmed.add(delivery)
   }
 

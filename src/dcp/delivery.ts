@@ -8,12 +8,21 @@
 import type { Bucket } from '../vbucket/bucket.ts'
 import type { HeldSnapshot } from './parking/held-snapshot.ts'
 import { knownHold, type HoldLimits } from './purge-hold.ts'
+import type { Progress } from './stream.ts'
+
+export interface LinkPosition {
+  /** Bytes of stream frames sent, whether or not they have left this process. */
+  readonly sent: number
+  /** Of flow control; 0: there is none. */
+  readonly window: number
+}
 
 interface Checkpoint {
   firstMs: number
   firstPosition: number
   position: number
   seqno: number
+  safeSeqno: number
   completes: HeldSnapshot | undefined
 }
 
@@ -42,6 +51,8 @@ export class Delivery {
   readonly #options: DeliveryOptions
   readonly #checkpoints: Checkpoint[] = []
   #knownSeqno: number
+  /** Where the client, with what it is known to have, may have to go back to after a crash. */
+  #safeSeqno: number
   #sentSeqno: number
   #progressAtMs: number
   #activeAtMs: number
@@ -54,6 +65,7 @@ export class Delivery {
     this.vbid = options.vbid
     this.purgeHolder = options.purgeHolder
     this.#knownSeqno = options.startSeqno
+    this.#safeSeqno = options.startSeqno
     this.#sentSeqno = options.startSeqno
     this.#progressAtMs = options.nowMs
     this.#activeAtMs = options.nowMs
@@ -78,38 +90,23 @@ export class Delivery {
     held.onTaken = () => this.#forget(held)
   }
 
-  /**
-   * Frames up to `seqno` end at `position` of what was sent, with a flow-control window of so many
-   * bytes (0: none); with them a snapshot may be whole.
-   */
-  sent(
-    seqno: number,
-    position: number,
-    windowBytes: number,
-    nowMs: number,
-    completes: HeldSnapshot | undefined,
-  ): void {
+  /** A step of the stream has been sent and ends at this position of the link. */
+  sent(progress: Omit<Progress, 'bytes'>, link: LinkPosition, nowMs: number): void {
+    const { seqno, safeSeqno, completes } = progress
     // A client that had everything was not standing still: its time begins now.
     if (this.#knownSeqno === this.#sentSeqno) this.#progressAtMs = nowMs
     this.#sentSeqno = seqno
     this.#activeAtMs = nowMs
+    const position = link.sent
     const last = this.#checkpoints.at(-1)
-    const bytesMax = Math.min(
-      checkpointBytesMax,
-      windowBytes === 0 ? Infinity : windowBytes / checkpointsPerWindow,
-    )
-    const isFull =
-      last === undefined ||
-      last.completes !== undefined ||
-      nowMs - last.firstMs > Math.max(1000, this.#options.graceMs / 32) ||
-      position - last.firstPosition > bytesMax
-    if (isFull) {
+    if (last === undefined || this.#isFull(last, link, nowMs)) {
       const first = { firstMs: nowMs, firstPosition: position }
-      this.#checkpoints.push({ ...first, position, seqno, completes })
+      this.#checkpoints.push({ ...first, position, seqno, safeSeqno, completes })
       return
     }
     last.position = position
     last.seqno = seqno
+    last.safeSeqno = safeSeqno
     last.completes = completes
   }
 
@@ -121,6 +118,7 @@ export class Delivery {
       if (checkpoint.position > position) break
       count++
       this.#knownSeqno = checkpoint.seqno
+      this.#safeSeqno = checkpoint.safeSeqno
       if (checkpoint.completes !== undefined) whole.push(checkpoint.completes)
     }
     if (count === 0) return whole
@@ -178,6 +176,16 @@ export class Delivery {
     this.#options.onDisowned()
   }
 
+  #isFull(checkpoint: Checkpoint, link: LinkPosition, nowMs: number): boolean {
+    const { graceMs } = this.#options
+    const windowPart = link.window === 0 ? Infinity : link.window / checkpointsPerWindow
+    return (
+      checkpoint.completes !== undefined ||
+      nowMs - checkpoint.firstMs > Math.max(1000, graceMs / 32) ||
+      link.sent - checkpoint.firstPosition > Math.min(checkpointBytesMax, windowPart)
+    )
+  }
+
   #set(seqno: number, deadlineMs: number, durable: boolean): void {
     const { bucket, graceMs } = this.#options
     bucket.holds.set(this.vbid, this.purgeHolder, seqno, deadlineMs, durable, graceMs)
@@ -195,7 +203,7 @@ export class Delivery {
     // A client that has everything is not standing still.
     const isUpToDate = this.#knownSeqno === this.#sentSeqno
     return {
-      knownSeqno: this.#knownSeqno,
+      safeSeqno: this.#safeSeqno,
       hasSnapshots: this.held.length > 0,
       progressAtMs: isUpToDate ? Infinity : this.#progressAtMs,
       activeAtMs: isUpToDate ? Infinity : this.#activeAtMs,

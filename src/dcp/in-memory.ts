@@ -33,6 +33,7 @@ const view = new RecordView()
 export class InMemoryPhase {
   readonly #options: InMemoryOptions
   #cursor: number
+  #snapshotStart: number
   #snapshotEnd: number
   #sentSeqno: number
   #flags: number = MarkerFlag.memory | MarkerFlag.checkpoint
@@ -40,6 +41,7 @@ export class InMemoryPhase {
   constructor(options: InMemoryOptions) {
     this.#options = options
     this.#cursor = options.afterSeqno
+    this.#snapshotStart = options.afterSeqno
     this.#snapshotEnd = options.afterSeqno
     this.#sentSeqno = options.afterSeqno
   }
@@ -57,6 +59,14 @@ export class InMemoryPhase {
   /** Of the snapshot that is being sent, or was sent last. */
   get snapshotEnd(): number {
     return this.#snapshotEnd
+  }
+
+  /**
+   * Where a client that has what was sent goes back to if a crash loses the rest of its snapshot,
+   * which may not be on disk yet.
+   */
+  get safeSeqno(): number {
+    return this.#cursor === this.#snapshotEnd ? this.#sentSeqno : this.#snapshotStart
   }
 
   /** Sends up to `room` bytes, or one frame more. */
@@ -95,6 +105,7 @@ export class InMemoryPhase {
 
   #begin(endSeqno: number): void {
     this.#options.writeMarker(this.#cursor, endSeqno, this.#flags)
+    this.#snapshotStart = this.#cursor
     this.#snapshotEnd = endSeqno
     // Only the first snapshot of a phase opens a checkpoint; the next ones continue it.
     this.#flags = MarkerFlag.memory

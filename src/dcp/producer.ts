@@ -3,8 +3,8 @@
  * connection goes away. Its parts: the pump sends, flow control and no-ops watch the link, the
  * deliveries account for what resumable streams have under way.
  */
-import { dcpNoopLength, encodeDcpNoop } from '../../protocol/dcp/noop.ts'
 import { encodeFailoverLog } from '../../protocol/dcp/failover-log.ts'
+import { dcpNoopLength, encodeDcpNoop } from '../../protocol/dcp/noop.ts'
 import { MarkerVersion } from '../../protocol/dcp/snapshot-marker.ts'
 import { StreamEndReason } from '../../protocol/dcp/stream-end.ts'
 import type { StreamRequest } from '../../protocol/dcp/stream-request.ts'
@@ -25,16 +25,19 @@ import type { ConnectionForm } from './open-request.ts'
 import { Outbox } from './outbox.ts'
 import type { DcpOutput } from './output.ts'
 import { clientOf, resumeByDefault } from './parking/identity.ts'
-import { ReleaseCause, type HeldSnapshot } from './parking/held-snapshot.ts'
+import { ReleaseCause } from './parking/held-snapshot.ts'
 import type { ParkingLot } from './parking/parking-lot.ts'
 import type { Reaper } from './parking/reaper.ts'
 import type { ProducerCore } from './producer-core.ts'
 import { Pump } from './pump.ts'
 import { ScanTurns } from './scan-turns.ts'
 import type { DcpSettings } from './settings.ts'
-import type { Stream, StreamHost } from './stream.ts'
+import type { Progress, Stream, StreamHost } from './stream.ts'
 import { causeOf, endNow, logEnd } from './stream-end.ts'
 import { openStream, type StreamAnswer } from './stream-opening.ts'
+
+/** Of what a client says, so many characters are logged. */
+const shownMax = 100
 
 export interface ProducerOptions {
   name: string
@@ -132,7 +135,10 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   control(key: string, value: string): Status {
     this.#heard()
     const status = control(this, key, value)
-    if (status !== Status.success) this.log.info({ key, value, status }, 'control refused')
+    if (status !== Status.success) {
+      const refused = `${key.slice(0, shownMax)} = ${value.slice(0, shownMax)}`
+      this.log.info({ refused, status }, 'control refused')
+    }
     return status
   }
 
@@ -262,8 +268,8 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     if (!this.isClosed) this.pump.wake(stream)
   }
 
-  sent(stream: Stream, seqno: number, bytes: number, completes: HeldSnapshot | undefined): void {
-    this.#deliveries?.sent(stream.vbid, seqno, bytes, completes)
+  sent(stream: Stream, progress: Progress): void {
+    this.#deliveries?.sent(stream.vbid, progress)
   }
 
   ended(stream: Stream): void {

@@ -16,7 +16,11 @@ export interface HoldLimits {
 }
 
 export interface HoldState {
-  knownSeqno: number
+  /**
+   * What the client is known to have; in the middle of a snapshot from memory, whose rest a crash
+   * may lose, the start of that: there the client would have to go back to.
+   */
+  safeSeqno: number
   /** Disk snapshots are held for the client. */
   hasSnapshots: boolean
   /** When the known seqno moved last; Infinity when nothing is under way. */
@@ -35,12 +39,12 @@ export function knownHold(
   limits: HoldLimits,
   nowMs: number,
 ): KnownHold | undefined {
-  const { knownSeqno, hasSnapshots, progressAtMs, activeAtMs } = state
+  const { safeSeqno, hasSnapshots, progressAtMs, activeAtMs } = state
   const { graceMs, purgeHoldMaxMs } = limits
   if (purgeHoldMaxMs > 0 && nowMs - progressAtMs <= purgeHoldMaxMs) {
-    return { seqno: knownSeqno, durable: true }
+    return { seqno: safeSeqno, durable: true }
   }
   // Without flow control it takes a grace until anything is known: hence twice.
   if (hasSnapshots || nowMs - activeAtMs > 2 * graceMs) return undefined
-  return { seqno: knownSeqno, durable: false }
+  return { seqno: safeSeqno, durable: false }
 }

@@ -36,11 +36,21 @@ export interface StreamHost {
   readonly markerVersion: MarkerVersion
   /** The stream has something to send. */
   wake(stream: Stream): void
-  /** Frames up to this seqno have been sent; with them a held snapshot may be whole. */
-  sent(stream: Stream, seqno: number, bytes: number, completes: HeldSnapshot | undefined): void
+  sent(stream: Stream, progress: Progress): void
   ended(stream: Stream): void
   /** Prepares a further backfill of the stream. */
   prepareBackfill(stream: Stream, atLeastSeqno: number): Promise<BackfillPlan | StreamEndReason>
+}
+
+/** What a step has sent. */
+export interface Progress {
+  /** Of the last frame. */
+  seqno: number
+  /** Where a client that has it goes back to, should a crash lose the rest of its snapshot. */
+  safeSeqno: number
+  bytes: number
+  /** A held snapshot that is whole with it. */
+  completes: HeldSnapshot | undefined
 }
 
 export interface StreamOptions {
@@ -183,8 +193,9 @@ export class Stream implements TurnTaker {
     if (bytes > 0) {
       this.#countSent(bytes)
       this.#cursor = backfill.sentSeqno
+      const seqno = this.#cursor
       const completes = step === 'whole' ? backfill.held : undefined
-      this.#host.sent(this, this.#cursor, bytes, completes)
+      this.#host.sent(this, { seqno, safeSeqno: seqno, bytes, completes })
     }
     if (step === 'next') this.#host.turns.again(this)
     if (step !== 'whole') return step === 'more'
@@ -204,7 +215,8 @@ export class Stream implements TurnTaker {
     this.#snapshotEnd = memory.snapshotEnd
     if (bytes > 0) {
       this.#countSent(bytes)
-      this.#host.sent(this, memory.sentSeqno, bytes, undefined)
+      const { sentSeqno: seqno, safeSeqno } = memory
+      this.#host.sent(this, { seqno, safeSeqno, bytes, completes: undefined })
     }
     if (step === 'behind') {
       // What was passed over as superseded is sent from disk in its newer version: the client

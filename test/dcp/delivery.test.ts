@@ -1,13 +1,14 @@
 import t from 'tap'
 import { Delivery } from '../../src/dcp/delivery.ts'
 import { Deliveries } from '../../src/dcp/deliveries.ts'
+import type { HeldSnapshot } from '../../src/dcp/parking/held-snapshot.ts'
 import { ParkingLot } from '../../src/dcp/parking/parking-lot.ts'
 import { knownHold } from '../../src/dcp/purge-hold.ts'
 import { FakeBucket } from './support/fake-snapshots.ts'
 import { ManualClock } from './support/manual-clock.ts'
 
 const limits = { graceMs: 60_000, purgeHoldMaxMs: 1_000_000 }
-const state = { knownSeqno: 5, hasSnapshots: false, progressAtMs: 0, activeAtMs: 0 }
+const state = { safeSeqno: 5, hasSnapshots: false, progressAtMs: 0, activeAtMs: 0 }
 
 t.test('what is known holds durably, for as long as one client may', async t => {
   t.same(knownHold(state, limits, 1_000_000), { seqno: 5, durable: true })
@@ -25,6 +26,8 @@ t.test('without durable holds, what is in flight from memory holds for a while',
   t.equal(knownHold(state, none, 120_001), undefined)
   t.equal(knownHold({ ...state, hasSnapshots: true }, none, 1), undefined, 'its snapshot does')
 })
+
+const step = (seqno: number, completes?: HeldSnapshot) => ({ seqno, safeSeqno: seqno, completes })
 
 function delivery(bucket: FakeBucket, more: Partial<typeof limits> = {}) {
   return new Delivery({
@@ -44,9 +47,9 @@ t.test('receipts move what is known, and complete snapshots', async t => {
   const one = delivery(bucket)
   const held = bucket.held({ vbid: 3 })
   one.add(held)
-  one.sent(20, 1000, 0, 0, undefined)
-  one.sent(30, 2_000_000, 0, 0, undefined)
-  one.sent(100, 3_500_000, 0, 0, held)
+  one.sent(step(20, undefined), { sent: 1000, window: 0 }, 0)
+  one.sent(step(30, undefined), { sent: 2_000_000, window: 0 }, 0)
+  one.sent(step(100, held), { sent: 3_500_000, window: 0 }, 0)
   t.same(one.confirm(999, 1), [])
   t.equal(one.knownSeqno, 10)
   t.same(one.confirm(2_000_000, 1), [])
@@ -63,18 +66,34 @@ t.test('checkpoints are merged, but never past the end of a snapshot', async t =
   const one = delivery(bucket)
   const held = bucket.held({ vbid: 3 })
   one.add(held)
-  one.sent(11, 100, 0, 0, undefined)
-  one.sent(12, 200, 0, 10, held)
-  one.sent(13, 300, 0, 20, undefined)
+  one.sent(step(11, undefined), { sent: 100, window: 0 }, 0)
+  one.sent(step(12, held), { sent: 200, window: 0 }, 10)
+  one.sent(step(13, undefined), { sent: 300, window: 0 }, 20)
   t.same(one.confirm(100, 30), [], 'merged with what completed the snapshot')
   t.same(one.confirm(200, 30), [held])
   t.equal(one.knownSeqno, 12)
   t.ok(one.hasUnconfirmed)
 })
 
+t.test('in the middle of a snapshot that a crash may lose, its start holds', async t => {
+  const bucket = new FakeBucket()
+  const one = delivery(bucket)
+  const link = { sent: 100, window: 0 }
+  one.sent({ seqno: 25, safeSeqno: 20, completes: undefined }, link, 0)
+  one.confirm(100, 1)
+  one.updateHold(1)
+  t.equal(one.knownSeqno, 25)
+  t.equal(bucket.purgeHolds.get('3 client')?.seqno, 20)
+  one.sent({ seqno: 30, safeSeqno: 30, completes: undefined }, { ...link, sent: 200 }, 1)
+  one.confirm(200, 2)
+  one.updateHold(2)
+  t.equal(bucket.purgeHolds.get('3 client')?.seqno, 30)
+})
+
 t.test('within a small window checkpoints are small, too', async t => {
   const one = delivery(new FakeBucket())
-  for (let seqno = 11; seqno <= 30; seqno++) one.sent(seqno, seqno * 100, 1600, 0, undefined)
+  for (let seqno = 11; seqno <= 30; seqno++)
+    one.sent(step(seqno, undefined), { sent: seqno * 100, window: 1600 }, 0)
   one.confirm(2000, 0)
   t.ok(one.knownSeqno >= 18 && one.knownSeqno <= 20)
 })
@@ -84,7 +103,7 @@ t.test('a client that waits long for its first change is not at once overdue', a
   const one = delivery(bucket, { purgeHoldMaxMs: 1000 })
   one.updateHold(500_000)
   t.equal(bucket.purgeHolds.size, 1)
-  one.sent(11, 100, 0, 500_000, undefined)
+  one.sent(step(11, undefined), { sent: 100, window: 0 }, 500_000)
   one.updateHold(501_000)
   t.equal(bucket.purgeHolds.size, 1)
   one.updateHold(501_001)
@@ -96,7 +115,7 @@ t.test('a connection that goes leaves its hold for the grace, or for what is lef
   delivery(bucket).leaveHold(5000, 1_000_000)
   t.equal(bucket.purgeHolds.get('3 client')?.deadlineMs, 1_060_000)
   const short = delivery(bucket, { purgeHoldMaxMs: 20_000 })
-  short.sent(11, 100, 0, 1000, undefined)
+  short.sent(step(11, undefined), { sent: 100, window: 0 }, 1000)
   short.leaveHold(5000, 1_000_000)
   t.equal(bucket.purgeHolds.get('3 client')?.deadlineMs, 1_016_000)
   short.releaseHold()
@@ -132,9 +151,9 @@ t.test('a snapshot is given up when its last byte has been received', async t =>
   const held = bucket.held()
   all.hold(held)
   positions.sent = 500
-  all.sent(0, 60, 500, undefined)
+  all.sent(0, { ...step(60, undefined), bytes: 500 })
   positions.sent = 900
-  all.sent(0, 100, 400, held)
+  all.sent(0, { ...step(100, held), bytes: 400 })
   t.equal(held.sentBytes, 900)
   positions.acked = 899
   all.confirm()
@@ -152,7 +171,7 @@ t.test('without acknowledgements it is given up a grace after the kernel took it
   const held = bucket.held()
   all.hold(held)
   positions.sent = 900
-  all.sent(0, 100, 900, held)
+  all.sent(0, { ...step(100, held), bytes: 900 })
   positions.taken = 800
   all.confirm()
   clock.advance(61_000)
@@ -181,7 +200,7 @@ t.test('what a finished stream left under way is parked all the same', async t =
   const broken = bucket.held({ snapshotStart: 100, snapshotEnd: 200 })
   all.hold(broken)
   positions.sent = 900
-  all.sent(0, 100, 900, held)
+  all.sent(0, { ...step(100, held), bytes: 900 })
   all.finish(0)
   t.same(lot.all(), [held], 'one that was not sent whole is of no use')
   t.equal(claims.size, 1)
@@ -196,7 +215,7 @@ t.test('a finished stream that has been received holds nothing', async t => {
   all.open(0, 0)
   all.hold(bucket.held())
   positions.sent = 900
-  all.sent(0, 100, 900, bucket.held())
+  all.sent(0, { ...step(100, bucket.held()), bytes: 900 })
   all.finish(0)
   all.release(0, 'closed')
   all.open(1, 7)
@@ -217,7 +236,7 @@ t.test('a second connection of the client takes the holds over', async t => {
   t.same(takenOver, [0])
   t.equal(bucket.purgeHolds.get('0 client')?.seqno, 70)
   positions.sent = 10
-  all.sent(0, 60, 10, undefined)
+  all.sent(0, { ...step(60, undefined), bytes: 10 })
   positions.acked = 10
   all.confirm()
   all.park()
