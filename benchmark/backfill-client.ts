@@ -1,0 +1,134 @@
+/**
+ * A program: streams a whole bucket from disk again and again, acknowledging what it receives,
+ * from the message `begin` to the message `end`, and tells what it got. In a process of its own,
+ * with a lower priority, as a client on another machine would not take the daemon's processors.
+ */
+import { setPriority } from 'node:os'
+import { Connection } from '../src/client/index.ts'
+import {
+  bufferAcknowledgementLength,
+  DcpControlKey,
+  dcpControlLength,
+  dcpOpenLength,
+  DcpOpenFlag,
+  encodeBufferAcknowledgement,
+  encodeDcpControl,
+  encodeDcpOpen,
+  encodeStreamRequest,
+  StreamRequestFlag,
+  streamRequestLength,
+} from '../protocol/dcp/index.ts'
+import { seqnoInfinity } from '../protocol/bytes.ts'
+import type { Frame } from '../protocol/frame.ts'
+import { headerLength } from '../protocol/header.ts'
+import { Opcode } from '../protocol/opcode.ts'
+import { Status } from '../protocol/status.ts'
+
+const [port, vbucketCount] = process.argv.slice(2).map(Number) as [number, number]
+const windowBytes = 20 * 2 ** 20
+
+/** What it got between `begin` and `end`. */
+export interface BackfillTotals {
+  readonly documents: number
+  readonly bytes: number
+  /** Whole buckets. */
+  readonly passes: number
+}
+
+let isOver = true
+let documents = 0
+let bytes = 0
+
+setPriority(10)
+process.on('message', message => {
+  if (message !== 'begin') return void (isOver = true)
+  isOver = false
+  void stream()
+})
+process.on('disconnect', () => process.exit(0))
+process.send!('ready')
+
+async function stream(): Promise<void> {
+  documents = 0
+  bytes = 0
+  let passes = 0
+  while (!isOver) {
+    await pass(passes)
+    passes++
+  }
+  process.send!({ documents, bytes, passes } satisfies BackfillTotals)
+}
+
+/** Every vbucket once, all at a time; cut short when it is over. */
+async function pass(number: number): Promise<void> {
+  let open = vbucketCount
+  let unacknowledged = 0
+  let finish = () => {}
+  const finished = new Promise<void>(resolve => (finish = resolve))
+  const take = (frame: Frame) => {
+    if (frame.opcode === Opcode.dcpMutation) documents++
+    const length = headerLength + frame.bodyLength
+    bytes += length
+    unacknowledged += length
+    if (unacknowledged > windowBytes / 4) {
+      connection.write(acknowledgement(unacknowledged))
+      unacknowledged = 0
+    }
+    if (frame.opcode === Opcode.dcpStreamEnd && --open === 0) finish()
+    if (isOver) finish()
+  }
+  const connection = await Connection.open({ port }, { onRequest: take })
+  await expectSuccess(connection.request(openRequest(`backfill-${number}`)))
+  await expectSuccess(connection.request(windowRequest()))
+  for (let vbid = 0; vbid < vbucketCount; vbid++) {
+    void expectSuccess(connection.request(streamRequest(vbid), { timeoutMs: 60_000 })).catch(
+      (error: unknown) => {
+        if (!isOver) throw error
+      },
+    )
+  }
+  await finished
+  connection.destroy()
+}
+
+async function expectSuccess(answer: Promise<Frame>): Promise<void> {
+  const { opcode, status } = await answer
+  if (status !== Status.success) throw new Error(`opcode ${opcode}: status ${status}`)
+}
+
+function openRequest(name: string): Buffer {
+  const fields = { opaque: 0, flags: DcpOpenFlag.producer, name, value: '' }
+  const request = Buffer.alloc(dcpOpenLength(fields))
+  encodeDcpOpen(request, 0, fields)
+  return request
+}
+
+function windowRequest(): Buffer {
+  const fields = { opaque: 0, key: DcpControlKey.connectionBufferSize, value: String(windowBytes) }
+  const request = Buffer.alloc(dcpControlLength(fields))
+  encodeDcpControl(request, 0, fields)
+  return request
+}
+
+function streamRequest(vbid: number): Buffer {
+  const fields = {
+    opaque: 0,
+    vbid,
+    flags: StreamRequestFlag.diskOnly | StreamRequestFlag.toLatest,
+    startSeqno: 0,
+    endSeqno: seqnoInfinity,
+    vbuuid: 0n,
+    snapshotStartSeqno: 0,
+    snapshotEndSeqno: 0,
+    value: '',
+  }
+  const request = Buffer.alloc(streamRequestLength(fields))
+  encodeStreamRequest(request, 0, fields)
+  return request
+}
+
+function acknowledgement(count: number): Buffer {
+  const message = Buffer.alloc(bufferAcknowledgementLength)
+  encodeBufferAcknowledgement(message, 0, { opaque: 0, vbid: 0, bytes: count })
+  return message
+}
