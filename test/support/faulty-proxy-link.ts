@@ -69,7 +69,7 @@ export class FaultyLink {
       case 'half-open':
         this.#stopForwarding()
         this.#server.pause()
-        this.#client.resetAndDestroy()
+        reset(this.#client)
         break
       case 'stall':
         this.#hold(true)
@@ -84,8 +84,8 @@ export class FaultyLink {
   /** Resets both sides. */
   destroy(): void {
     this.#stopForwarding()
-    this.#client.resetAndDestroy()
-    this.#server.resetAndDestroy()
+    reset(this.#client)
+    reset(this.#server)
   }
 
   #bytesUntilFault(): number {
@@ -139,10 +139,19 @@ export class FaultyLink {
   #sideClosed(failed: boolean, other: Socket): void {
     if (failed && this.forwarding) {
       this.#stopForwarding()
-      other.resetAndDestroy()
+      reset(other)
     }
     if (this.#client.closed && this.#server.closed) this.onClosed()
   }
+}
+
+/**
+ * A socket whose end is still on its way cannot be reset: libuv refuses, and Node would keep a
+ * handle that it neither closes nor, at exit, stops waiting for.
+ */
+function reset(socket: Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 interface DirectionEvents {
