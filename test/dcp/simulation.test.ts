@@ -49,7 +49,7 @@ const modes: Mode[] = [
 const off: Mode = { name: 'without it', settings: {}, controls: {}, renames: false }
 
 const vbids = [0, 1, 2]
-const stepsPerRun = 400
+const stepsPerRun = 250
 
 /** mulberry32: small, and the same everywhere. */
 function random(seed: number): (below: number) => number {
