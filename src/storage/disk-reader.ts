@@ -129,6 +129,8 @@ export class DiskReader {
     try {
       return read()
     } catch (cause) {
+      // LMDB answers nothing any more from a transaction that has met a damaged page.
+      this.#environmentOf(vbid).refresh()
       return this.#damaged(vbid, seqno, cause)
     }
   }

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import { systemClock, type Clock } from '../../src/clock.ts'
-import { silentLog } from '../../src/log.ts'
+import { silentLog, type Log } from '../../src/log.ts'
 import { systemRandom } from '../../src/random.ts'
 import { Buckets, type BucketsOptions } from '../../src/vbucket/buckets.ts'
 import type { Bucket } from '../../src/vbucket/bucket.ts'
@@ -36,6 +36,7 @@ export async function openBuckets(
   options: {
     settings?: Partial<BucketsOptions['settings']>
     clock?: Clock
+    log?: Log
     segmentBytes?: number
   } = {},
 ): Promise<TestBuckets> {
@@ -44,7 +45,7 @@ export async function openBuckets(
     settings: { ...smallSettings, ...options.settings },
     clock: options.clock ?? systemClock,
     random: systemRandom,
-    log: silentLog,
+    log: options.log ?? silentLog,
     segmentBytes: options.segmentBytes ?? 64 * 1024,
   })
   t.teardown(() => buckets.close())
