@@ -6,8 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { vbucketCount } from '../test/fuzz/corpus.ts'
-import { fuzz, type FuzzReport } from '../test/fuzz/fuzzer.ts'
+import { fuzz, fuzzFlags, type FuzzReport } from '../test/fuzz/fuzzer.ts'
 import { seedOf } from '../test/fuzz/seeded.ts'
 import { startDaemon, type DaemonProcess } from '../test/support/start-daemon.ts'
 
@@ -38,9 +37,7 @@ async function round(seed: number, timeMaxMs: number): Promise<boolean> {
     teardown: (end: () => Promise<unknown>) => teardowns.push(end),
     testdir: () => data,
   }
-  const daemon = await startDaemon(test, {
-    flags: ['--vbuckets', String(vbucketCount), '--environments', '2', '--buckets-max', '5'],
-  })
+  const daemon = await startDaemon(test, { flags: fuzzFlags })
   say(`seed ${seed}: daemon ${daemon.pid} on port ${daemon.port}\n`)
   const report = await fuzz({
     port: daemon.port,

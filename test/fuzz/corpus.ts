@@ -7,6 +7,7 @@ import { DcpControlKey } from '../../protocol/dcp/control.ts'
 import { encodeRequest, type RequestFields } from '../../protocol/requests.ts'
 import { encodeRequestFraming } from '../../protocol/framing.ts'
 import { Feature } from '../../protocol/feature.ts'
+import { Magic } from '../../protocol/magic.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import type { CommandRow } from '../../src/commands/command.ts'
 import { commandRows } from '../../src/commands/table.ts'
@@ -16,6 +17,14 @@ import type { Seeded } from './seeded.ts'
 /** The vbuckets of a fuzzed bucket. Those from `unsettledVbucket` on change state all the time. */
 export const vbucketCount = 16
 const unsettledVbucket = 12
+
+/** What a client knows of a vbucket when it asks for its stream again. */
+export interface Position {
+  vbuuid: bigint
+  seqno: number
+  snapshotStart: number
+  snapshotEnd: number
+}
 
 type Parts = Partial<RequestFields>
 type Make = (random: Seeded) => Parts
@@ -29,8 +38,8 @@ const rarity: Readonly<Record<number, number>> = {
   [Opcode.quitq]: 40,
   [Opcode.flush]: 2000,
   [Opcode.flushq]: 2000,
-  [Opcode.createBucket]: 1500,
-  [Opcode.deleteBucket]: 1500,
+  [Opcode.createBucket]: 400,
+  [Opcode.deleteBucket]: 400,
   [Opcode.setVbucket]: 100,
   [Opcode.delVbucket]: 200,
   [Opcode.compactDb]: 100,
@@ -119,7 +128,7 @@ export const edges = [0, 1, 2, 24, 127, 128, 250, 251, 255, 256, 0x7fff, 0xffff,
 const vectorRequests: readonly Buffer[] = readVectorFiles()
   .flatMap(({ vectors }) => vectors)
   .map(vector => vectorBytes(vector))
-  .filter(bytes => bytes.length >= 24)
+  .filter(bytes => bytes.length >= 24 && bytes[0] !== Magic.serverRequest)
 
 const undefinedOpcodes = Array.from({ length: 256 }, (_, opcode) => opcode).filter(
   opcode => !commandRows.some(row => row.opcode === opcode),
@@ -136,21 +145,47 @@ export function validRequest(random: Seeded): Buffer {
   }
 }
 
-/** What makes a connection one for streams, without which many commands are refused at once. */
-export function openingRequests(random: Seeded): Buffer[] {
-  const rows = (opcode: Opcode) => commandRows.find(row => row.opcode === opcode)!
-  const opening = [requestWith(random, rows(Opcode.hello))]
-  if (!random.oneIn(3)) return opening
-  opening.push(requestWith(random, rows(Opcode.dcpOpen)))
-  const controls = random.below(4)
-  for (let count = 0; count < controls; count++) {
-    opening.push(requestWith(random, rows(Opcode.dcpControl)))
+/**
+ * What makes a connection one for streams, without which many commands are refused at once; some
+ * of the streams go on where those of an earlier connection were.
+ */
+export function openingRequests(
+  random: Seeded,
+  positions: ReadonlyMap<number, Position>,
+): Buffer[] {
+  const request = (opcode: Opcode) =>
+    requestWith(
+      random,
+      commandRows.find(row => row.opcode === opcode)!,
+    )
+  const opening = [request(Opcode.hello)]
+  if (!random.oneIn(2)) return opening
+  opening.push(request(Opcode.dcpOpen))
+  for (let count = random.below(4); count > 0; count--) opening.push(request(Opcode.dcpControl))
+  // A window that is soon full: then a stream is cut off in the middle of its backfill.
+  if (random.oneIn(2)) opening.push(control('connection_buffer_size', '20000'))
+  if (random.oneIn(2)) opening.push(control('backfill_resume', random.pick(resumeValues)))
+  for (let count = random.below(6); count > 0; count--) {
+    opening.push(request(Opcode.dcpStreamRequest))
   }
-  const streams = random.below(6)
-  for (let count = 0; count < streams; count++) {
-    opening.push(requestWith(random, rows(Opcode.dcpStreamRequest)))
-  }
+  for (const [vbid, position] of positions) opening.push(streamRequestFrom(vbid, position))
   return opening
+}
+
+const resumeValues = ['true', 'false', '{"id":"fuzz","grace":1}', '{"id":"other"}']
+
+function control(key: string, value: string): Buffer {
+  return encodeRequest({ opcode: Opcode.dcpControl, key, value })
+}
+
+function streamRequestFrom(vbid: number, position: Position): Buffer {
+  const extras = Buffer.alloc(48)
+  extras.writeBigUInt64BE(BigInt(position.seqno), 8)
+  extras.fill(0xff, 16, 24)
+  extras.writeBigUInt64BE(position.vbuuid, 24)
+  extras.writeBigUInt64BE(BigInt(position.snapshotStart), 32)
+  extras.writeBigUInt64BE(BigInt(position.snapshotEnd), 40)
+  return encodeRequest({ opcode: Opcode.dcpStreamRequest, opaque: vbid + 1, vbid, extras })
 }
 
 function requestWith(random: Seeded, row: CommandRow): Buffer {

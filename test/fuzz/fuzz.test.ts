@@ -7,8 +7,7 @@ import t from 'tap'
 import { documentsOf, readBucket } from '../integration/clients.ts'
 import { MemoryWatch } from '../integration/process-memory.ts'
 import { startDaemon } from '../support/start-daemon.ts'
-import { vbucketCount } from './corpus.ts'
-import { fuzz } from './fuzzer.ts'
+import { fuzz, fuzzFlags } from './fuzzer.ts'
 import { seedOf } from './seeded.ts'
 
 t.setTimeout(5 * 60_000)
@@ -16,12 +15,11 @@ t.setTimeout(5 * 60_000)
 const framesMax = 1_000_000
 /** On a machine that is busy otherwise, what has been sent until then has to do. */
 const timeMaxMs = 40_000
-const flags = ['--vbuckets', String(vbucketCount), '--environments', '1', '--buckets-max', '5']
 
 t.test('a million mutated requests neither crash the daemon nor make it hang', async t => {
   const seed = seedOf(process.env['SEED'])
   t.comment(`SEED=${seed}`)
-  const daemon = await startDaemon(t, { flags: [...flags, '--log-level', 'warn'] })
+  const daemon = await startDaemon(t, { flags: [...fuzzFlags, '--log-level=warn'] })
   const watch = new MemoryWatch(t, daemon.pid)
   const { port, exited } = daemon
   const report = await fuzz({
@@ -47,7 +45,7 @@ t.test('a million mutated requests neither crash the daemon nor make it hang', a
   )
   t.same(unforeseen.slice(0, 5), [], `${unforeseen.length} things happened that were not foreseen`)
 
-  const second = await startDaemon(t, { data: daemon.data, flags })
+  const second = await startDaemon(t, { data: daemon.data, flags: fuzzFlags })
   t.notOk(second.stderr.some(line => line.includes('not clean')))
   t.ok(documentsOf(await readBucket(second)).size > 0, 'and what it stored can be read')
   t.equal(await second.stop(), 0)

@@ -29,6 +29,14 @@ export interface FuzzReport {
 
 const progressMs = 5_000
 
+/** For the daemon: everything that runs from time to time runs often, and what is bounded is small. */
+export const fuzzFlags = [
+  '--vbuckets=16 --environments=1 --buckets-max=5 --change-log=1MiB',
+  '--unflushed-soft=1MiB --unflushed-hard=8MiB --map-size=1GiB',
+  '--purge-age=0 --purge-interval=0.3 --expiry-pager-interval=0.3',
+  '--backfill-grace=2 --parked-max=8 --parked-per-client-max=4 --backfill-slab=16KiB',
+].flatMap(flags => flags.split(' '))
+
 /**
  * Sends mutated requests to a daemon over several connections at once. The bytes of each lane
  * depend on the seed alone; how lanes interleave does not.

@@ -3,14 +3,17 @@ import { KvClient } from '../../src/client/index.ts'
 import { vbucketCount } from './corpus.ts'
 import { FuzzFailure } from './lane.ts'
 
-const intervalMs = 50
-const repairEvery = 10
+const checkEveryMs = 50
+const mendEveryMs = 500
 const bucket = 'watched-by-the-guard'
+/** What backfills have to read: more than the change log holds. */
+const documents = 2_000
+const documentBytes = 4_000
 
 /**
  * A client that behaves, in a bucket of its own: what it writes it has to read again in time,
  * whatever others send. It also mends what they are allowed to break, vbuckets that are not
- * active and the default bucket, so that requests go on getting somewhere.
+ * active, the default bucket and what is in it, so that requests go on getting somewhere.
  */
 export class Guard {
   rounds = 0
@@ -33,11 +36,10 @@ export class Guard {
   }
 
   async run(isOver: () => boolean): Promise<void> {
-    while (!isOver()) {
-      await this.#check()
-      if (this.rounds % repairEvery === 0) await this.#mend()
-      await new Promise(resolve => setTimeout(resolve, intervalMs))
-    }
+    await Promise.all([
+      repeat(checkEveryMs, isOver, () => this.#check()),
+      repeat(mendEveryMs, isOver, () => this.#mend()),
+    ])
     await this.#check()
   }
 
@@ -72,5 +74,22 @@ export class Guard {
     for (let vbid = 0; vbid < vbucketCount; vbid++) {
       if (!active.has(vbid)) await mender.setVbucketState(vbid, VbucketState.active)
     }
+    if ((await mender.get('document-0')) === undefined) await this.#fill()
+  }
+
+  async #fill(): Promise<void> {
+    const value = Buffer.alloc(documentBytes, 'f')
+    const sets = Array.from({ length: documents }, (_, index) =>
+      // Refused where a vbucket is not active again, or the disk is too far behind.
+      this.#mender.set(`document-${index}`, value).catch(() => undefined),
+    )
+    await Promise.all(sets)
+  }
+}
+
+async function repeat(everyMs: number, isOver: () => boolean, act: () => Promise<void>) {
+  while (!isOver()) {
+    await act()
+    await new Promise(resolve => setTimeout(resolve, everyMs))
   }
 }

@@ -1,10 +1,12 @@
 import { connect, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { FrameReader } from '../../protocol/frame-reader.ts'
+import type { Frame } from '../../protocol/frame.ts'
 import { isMagic } from '../../protocol/magic.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { encodeRequest } from '../../protocol/requests.ts'
-import { openingRequests, validRequest } from './corpus.ts'
+import { Status } from '../../protocol/status.ts'
+import { openingRequests, validRequest, type Position } from './corpus.ts'
 import { mutate } from './mutate.ts'
 import { Seeded } from './seeded.ts'
 
@@ -58,6 +60,8 @@ export class Lane {
   readonly #options: LaneOptions
   readonly #random: Seeded
   readonly #recent: Buffer[] = []
+  /** Of streams, as the last connection left them. */
+  readonly #positions = new Map<number, Position>()
 
   constructor(options: LaneOptions) {
     this.#options = options
@@ -72,9 +76,10 @@ export class Lane {
   async run(isOver: () => boolean): Promise<void> {
     const { port, tally, deadlineMs } = this.#options
     while (!isOver()) {
-      const link = await Link.open(port, deadlineMs)
+      const link = await Link.open(port, deadlineMs, this.#positions)
       tally.connections++
-      const opening = Buffer.concat(openingRequests(this.#random))
+      const opening = Buffer.concat(openingRequests(this.#random, this.#positions))
+      this.#positions.clear()
       let batch: Batch = { bytes: opening, frames: 0, inStep: true, mayWait: false }
       let mayWait = false
       for (let count = 0; count < batchesPerConnection; count++) {
@@ -116,7 +121,7 @@ export function makeBatch(random: Seeded): Batch {
     const piece = padded(random.oneIn(8) ? frame : mutate(frame, random), random)
     inStep = cut(piece, opcode => (mayWait ||= opcode === Opcode.seqnoPersistence)) === 0
     // A connection that is lost costs more than a frame: most of these are not sent.
-    if (!inStep && !random.oneIn(4)) {
+    if (!inStep && !random.oneIn(12)) {
       inStep = true
       continue
     }
@@ -152,20 +157,28 @@ class Link {
   readonly #socket: Socket
   readonly #deadlineMs: number
   readonly #reader = new FrameReader({ maxBodyBytes: 2 ** 26, skipBodyBytes: 2 ** 26 })
+  readonly #positions: Map<number, Position>
+  /** By the opaque of a stream, which all its frames carry. */
+  readonly #vbuuids = new Map<number, bigint>()
   #isClosed = false
   #isMarked = false
   #garbage: string | undefined
   #wake: (() => void) | undefined
 
-  static async open(port: number, deadlineMs: number): Promise<Link> {
+  static async open(
+    port: number,
+    deadlineMs: number,
+    positions: Map<number, Position>,
+  ): Promise<Link> {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true })
     await once(socket, 'connect')
-    return new Link(socket, deadlineMs)
+    return new Link(socket, deadlineMs, positions)
   }
 
-  private constructor(socket: Socket, deadlineMs: number) {
+  private constructor(socket: Socket, deadlineMs: number, positions: Map<number, Position>) {
     this.#socket = socket
     this.#deadlineMs = deadlineMs
+    this.#positions = positions
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
     socket.on('error', () => undefined)
     socket.on('close', () => {
@@ -212,9 +225,26 @@ class Link {
       this.answers++
       if (frame.malformed) this.#garbage = 'a frame whose lengths cannot be'
       if (frame.opaque === markerOpaque && frame.opcode === Opcode.noop) this.#isMarked = true
+      this.#follow(frame)
     })
     if (error) this.#garbage = `no frame: ${error.kind}`
     this.#wake?.()
+  }
+
+  /** Notes where streams are, as a client does that wants to come back. */
+  #follow(frame: Frame): void {
+    const { opcode, opaque, vbid, status } = frame
+    const position = this.#positions.get(vbid)
+    if (opcode === Opcode.dcpStreamRequest && status === Status.success) {
+      if (frame.valueLength >= 8) this.#vbuuids.set(opaque, frame.value().readBigUInt64BE(0))
+    } else if (opcode === Opcode.dcpSnapshotMarker && frame.extrasLength === 20) {
+      const snapshotStart = frame.extrasSeqno(0)
+      const snapshotEnd = frame.extrasSeqno(8)
+      const vbuuid = this.#vbuuids.get(opaque) ?? 0n
+      this.#positions.set(vbid, { vbuuid, seqno: snapshotStart, snapshotStart, snapshotEnd })
+    } else if (opcode === Opcode.dcpMutation || opcode === Opcode.dcpDeletion) {
+      if (position !== undefined) position.seqno = frame.extrasSeqno(0)
+    }
   }
 
   async #until(condition: () => boolean, timeMs: number): Promise<boolean> {

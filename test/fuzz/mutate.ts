@@ -6,7 +6,8 @@ import type { Seeded } from './seeded.ts'
 type Mutation = (frame: Buffer, random: Seeded) => Buffer
 
 const headerLength = 24
-const magics = [0x08, 0x18, 0x80, 0x81, 0x82, 0x83]
+/** Not 0x82: only servers make such requests, and a client that does is sent away. */
+const magics = [0x08, 0x18, 0x80, 0x81, 0x83]
 
 const flipBit: Mutation = (frame, random) => {
   const at = beyondLengths(frame, random)
