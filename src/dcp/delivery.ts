@@ -202,9 +202,11 @@ export class Delivery {
   #holdState() {
     // A client that has everything is not standing still.
     const isUpToDate = this.#knownSeqno === this.#sentSeqno
+    const [oldest] = this.held
     return {
       safeSeqno: this.#safeSeqno,
-      hasSnapshots: this.held.length > 0,
+      // What is in flight from memory, ahead of the first snapshot, is in none of them.
+      isInSnapshot: oldest !== undefined && oldest.snapshotStart <= this.#knownSeqno,
       progressAtMs: isUpToDate ? Infinity : this.#progressAtMs,
       activeAtMs: isUpToDate ? Infinity : this.#activeAtMs,
     }

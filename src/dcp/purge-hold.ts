@@ -7,8 +7,8 @@
  * - What the client is known to have holds durably, so that after a crash of the daemon, when no
  *   snapshot is pinned any more, every tombstone above it is still there. A client may hold the
  *   purger back that way for `purgeHoldMaxMs` without making progress; 0 switches it off.
- * - Without that and without a snapshot, what is in flight from memory holds, for about the time
- *   it takes to be known as received or the client to be known as gone.
+ * - Without that and without a snapshot that shows it, what is in flight from memory holds, for
+ *   about the time it takes to be known as received or the client to be known as gone.
  */
 export interface HoldLimits {
   graceMs: number
@@ -21,8 +21,8 @@ export interface HoldState {
    * may lose, the start of that: there the client would have to go back to.
    */
   safeSeqno: number
-  /** Disk snapshots are held for the client. */
-  hasSnapshots: boolean
+  /** A disk snapshot is held in which the client can go on from wherever it may be. */
+  isInSnapshot: boolean
   /** When the known seqno moved last; Infinity when nothing is under way. */
   progressAtMs: number
   /** When something was sent or became known last. */
@@ -39,12 +39,12 @@ export function knownHold(
   limits: HoldLimits,
   nowMs: number,
 ): KnownHold | undefined {
-  const { safeSeqno, hasSnapshots, progressAtMs, activeAtMs } = state
+  const { safeSeqno, isInSnapshot, progressAtMs, activeAtMs } = state
   const { graceMs, purgeHoldMaxMs } = limits
   if (purgeHoldMaxMs > 0 && nowMs - progressAtMs <= purgeHoldMaxMs) {
     return { seqno: safeSeqno, durable: true }
   }
   // Without flow control it takes a grace until anything is known: hence twice.
-  if (hasSnapshots || nowMs - activeAtMs > 2 * graceMs) return undefined
+  if (isInSnapshot || nowMs - activeAtMs > 2 * graceMs) return undefined
   return { seqno: safeSeqno, durable: false }
 }

@@ -8,7 +8,7 @@ import { FakeBucket } from './support/fake-snapshots.ts'
 import { ManualClock } from './support/manual-clock.ts'
 
 const limits = { graceMs: 60_000, purgeHoldMaxMs: 1_000_000 }
-const state = { safeSeqno: 5, hasSnapshots: false, progressAtMs: 0, activeAtMs: 0 }
+const state = { safeSeqno: 5, isInSnapshot: false, progressAtMs: 0, activeAtMs: 0 }
 
 t.test('what is known holds durably, for as long as one client may', async t => {
   t.same(knownHold(state, limits, 1_000_000), { seqno: 5, durable: true })
@@ -24,7 +24,7 @@ t.test('without durable holds, what is in flight from memory holds for a while',
   const none = { ...limits, purgeHoldMaxMs: 0 }
   t.same(knownHold(state, none, 120_000), { seqno: 5, durable: false })
   t.equal(knownHold(state, none, 120_001), undefined)
-  t.equal(knownHold({ ...state, hasSnapshots: true }, none, 1), undefined, 'its snapshot does')
+  t.equal(knownHold({ ...state, isInSnapshot: true }, none, 1), undefined, 'its snapshot does')
 })
 
 const step = (seqno: number, completes?: HeldSnapshot) => ({ seqno, safeSeqno: seqno, completes })
@@ -88,6 +88,18 @@ t.test('in the middle of a snapshot that a crash may lose, its start holds', asy
   one.confirm(200, 2)
   one.updateHold(2)
   t.equal(bucket.purgeHolds.get('3 client')?.seqno, 30)
+})
+
+t.test('what is in flight from memory, ahead of a snapshot on disk, holds still', async t => {
+  const bucket = new FakeBucket()
+  const one = delivery(bucket, { purgeHoldMaxMs: 0 })
+  one.sent(step(50), { sent: 100, window: 0 }, 0)
+  one.add(bucket.held({ vbid: 3, snapshotStart: 50, snapshotEnd: 100 }))
+  one.updateHold(1)
+  t.equal(bucket.purgeHolds.get('3 client')?.seqno, 10, 'the snapshot does not show what follows')
+  one.confirm(100, 2)
+  one.updateHold(2)
+  t.equal(bucket.purgeHolds.size, 0, 'from its start on the snapshot protects the client')
 })
 
 t.test('within a small window checkpoints are small, too', async t => {
