@@ -26,20 +26,11 @@ export interface DataLock {
 /** Makes the directory if need be. Fails with an OperatorError when another daemon holds it. */
 export function lockDataDirectory(directory: string): DataLock {
   const path = join(directory, 'LOCK')
-  const own = `${path}.${process.pid}`
   try {
     mkdirSync(directory, { recursive: true })
-    const owner: Owner = { pid: process.pid, startedAt: startTimeOf(process.pid) }
-    writeFileSync(own, JSON.stringify(owner))
-    while (!tryLink(own, path)) {
-      const holder = ownerOf(path)
-      if (holder !== undefined && isAlive(holder)) throw inUse(directory, holder.pid)
-      removeStale(path, `${own}.stale`)
-    }
+    take(directory, path)
   } catch (error) {
     throw storageError(error, directory)
-  } finally {
-    rmSync(own, { force: true })
   }
   let held = true
   return {
@@ -48,6 +39,21 @@ export function lockDataDirectory(directory: string): DataLock {
       if (held) rmSync(path, { force: true })
       held = false
     },
+  }
+}
+
+function take(directory: string, path: string): void {
+  const own = `${path}.${process.pid}`
+  const owner: Owner = { pid: process.pid, startedAt: startTimeOf(process.pid) }
+  writeFileSync(own, JSON.stringify(owner))
+  try {
+    while (!tryLink(own, path)) {
+      const holder = ownerOf(path)
+      if (holder !== undefined && isAlive(holder)) throw inUse(directory, holder.pid)
+      removeStale(path, `${own}.stale`)
+    }
+  } finally {
+    rmSync(own, { force: true })
   }
 }
 

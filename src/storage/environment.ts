@@ -178,7 +178,12 @@ function openTables(root: RootDatabase<Buffer, string>, options: EnvironmentOpti
     ...tables,
     pages: () => pagesOf(root, all),
     write(work) {
-      root.transactionSync(work, 2)
+      root.transactionSync(() => {
+        // LMDB begins no transaction any more once it could not write its header; lmdb goes on
+        // without one, which would end the process.
+        if (root.getWriteTxnId() === 0) throw new Error('MDB_PANIC: an earlier commit failed')
+        work()
+      }, 2)
       fillFile(root, directory)
     },
     refresh: () => root.resetReadTxn(),

@@ -203,8 +203,6 @@ export class Flusher {
 
   #failed(message: { code: string; message: string; hint: string }): void {
     this.#setFailure(new OperatorError(message.code, message.message, message.hint))
-    // LMDB may not survive another write to a file that it knows to be damaged.
-    if (message.code === 'store-damaged') return
     this.#retry = this.#options.clock.after(this.#options.retryMs, () => {
       if (this.#inFlight) this.#sendBatch(this.#inFlight)
     })
@@ -217,8 +215,7 @@ export class Flusher {
     const { log } = this.#options
     if (failure) {
       const { code, hint } = failure
-      const outlook = code === 'store-damaged' ? 'takes no writes any more' : 'will try again'
-      log.error({ code, hint }, `cannot write to disk, ${outlook}: ${failure.message}`)
+      log.error({ code, hint }, `cannot write to disk, will try again: ${failure.message}`)
     } else log.info({}, 'writing to disk works again')
   }
 }

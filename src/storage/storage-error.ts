@@ -14,9 +14,20 @@ const remedies: readonly [RegExp, string, string][] = [
     'no-directory',
     'name a directory, not a file, with --data',
   ],
+  // LMDB says so too when the disk takes only a part of what it writes.
+  [
+    /EIO|Input\/output error/i,
+    'disk-failing',
+    'free space on the data disk; if there is enough, look for its errors in the system log',
+  ],
+  [
+    /MDB_PANIC/,
+    'disk-failing',
+    'look for errors of the data disk in the system log, mend it, and start again',
+  ],
   [/MDB_READERS_FULL|readers limit/i, 'readers-full', 'raise --reader-slots-max'],
   [
-    /MDB_CORRUPTED|MDB_PAGE_NOTFOUND|MDB_PANIC|MDB_INVALID|MDB_BAD_TXN|page not found|corrupt|not an LMDB|EIO|Input\/output error/i,
+    /MDB_CORRUPTED|MDB_PAGE_NOTFOUND|MDB_INVALID|MDB_BAD_TXN|page not found|corrupt|not an LMDB/i,
     'store-damaged',
     restore,
   ],
