@@ -14,6 +14,8 @@ const nothing = Buffer.alloc(0)
 export class Applier {
   readonly #environment: Environment
   readonly #touched = new Map<number, VbucketRecord>()
+  /** Of these, the ones that differ from what is stored. */
+  readonly #changed = new Set<number>()
   readonly #entry = new DocumentEntry()
   readonly #entryBytes = Buffer.alloc(documentEntryLength)
   readonly #timeBytes = Buffer.alloc(4)
@@ -30,6 +32,7 @@ export class Applier {
   /** Call at the start of a transaction: what an aborted one left here is forgotten. */
   begin(): void {
     this.#touched.clear()
+    this.#changed.clear()
   }
 
   /** The vbucket's record as this transaction has it; undefined when there is none. */
@@ -45,10 +48,12 @@ export class Applier {
 
   setVbucket(vbid: number, record: VbucketRecord): void {
     this.#touched.set(vbid, record)
+    this.#changed.add(vbid)
   }
 
   forgetVbucket(vbid: number): void {
     this.#touched.delete(vbid)
+    this.#changed.delete(vbid)
     this.#environment.vbuckets.removeSync(vbid)
   }
 
@@ -58,6 +63,7 @@ export class Applier {
     const vbucket = this.vbucket(vbid)
     // The vbucket was deleted after this change was made.
     if (vbucket === undefined) return
+    this.#changed.add(vbid)
     const { documents, records, tombstones } = this.#environment
     const key = this.#documentKey
     key.vbid = vbid
@@ -90,13 +96,15 @@ export class Applier {
   advance(vbid: number, highSeqno: number, maxCas: bigint): void {
     const vbucket = this.vbucket(vbid)
     if (vbucket === undefined) return
+    this.#changed.add(vbid)
     vbucket.highSeqno = Math.max(vbucket.highSeqno, highSeqno)
     if (maxCas > BigInt(`0x${vbucket.maxCas}`)) vbucket.maxCas = maxCas.toString(16)
   }
 
   /** Writes the vbuckets' records; the last thing in the transaction. */
   finish(): void {
-    for (const [vbid, record] of this.#touched) {
+    for (const vbid of this.#changed) {
+      const record = this.#touched.get(vbid)!
       this.#environment.vbuckets.putSync(vbid, encodeVbucketRecord(record))
     }
   }

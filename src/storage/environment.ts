@@ -195,6 +195,9 @@ function openTables(root: RootDatabase<Buffer, string>, options: EnvironmentOpti
   }
 }
 
+/** Slots for the unpinned reads of the threads of this process, beside those for snapshots. */
+const ownReaders = 6
+
 function openRoot(options: EnvironmentOptions): RootDatabase<Buffer, string> {
   const { directory, mapSizeBytes } = options
   try {
@@ -203,7 +206,7 @@ function openRoot(options: EnvironmentOptions): RootDatabase<Buffer, string> {
       // A dot in the path would otherwise make lmdb take the directory for a file.
       noSubdir: false,
       maxDbs: 16,
-      maxReaders: options.readerSlotsMax,
+      maxReaders: options.readerSlotsMax + ownReaders,
       mapSize: mapSizeBytes + Math.min(2 * mapSizeBytes, reservedBytesMax),
       // A commit that has returned is on disk: the flusher is a thread of its own and may wait.
       overlappingSync: false,

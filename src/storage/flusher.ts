@@ -6,7 +6,7 @@
  * nothing that was queued is lost while the process lives. Until then `failure` says why. What of
  * it is on disk already, the thread remembers.
  */
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import type { Clock, Timer } from '../clock.ts'
 import { Status } from '../../protocol/status.ts'
 import { OperatorError, StatusError } from '../errors.ts'
@@ -20,7 +20,7 @@ import type {
   PurgeResult,
   ToFlusher,
 } from './flusher-messages.ts'
-import { ended, started } from './worker-life.ts'
+import { ended, started, startThread } from './worker-life.ts'
 
 export interface FlusherOptions extends FlusherStart {
   clock: Clock
@@ -71,7 +71,7 @@ export class Flusher {
     this.#appliedUpTo = options.logEnd()
     const { directories, mapSizeBytes, readerSlotsMax } = options
     const workerData: FlusherStart = { directories, mapSizeBytes, readerSlotsMax }
-    this.#worker = new Worker(new URL('./flusher-worker.js', import.meta.url), { workerData })
+    this.#worker = startThread('./flusher-worker.js', workerData)
     this.ready = started(this.#worker)
     this.#worker.on('message', (message: FromFlusher) => this.#receive(message))
   }

@@ -28,6 +28,7 @@ export function purge(
     vbucket.purgeSeqno = Math.max(vbucket.purgeSeqno, seqno)
     result.removed++
   }
+  if (result.removed > 0) applier.setVbucket(vbid, vbucket)
   result.purgeSeqno = vbucket.purgeSeqno
   return result
 }

@@ -24,7 +24,7 @@ export interface FrameForm {
 const checksumOffset = 12
 
 /** Bytes of the attributes in front of a value whose datatype says that it has some. */
-function xattrLength(record: RecordView): number {
+export function xattrLength(record: RecordView): number {
   if ((record.datatype & Datatype.xattr) === 0 || record.valueLength < 4) return 0
   return Math.min(record.valueLength, 4 + record.bytes.readUInt32BE(record.valueStart))
 }

@@ -8,13 +8,13 @@
  * already pins two commits of the environment, its newest one. A shared snapshot must hold what
  * the stream needs; that it lacks the latest changes only means that they come afterwards.
  */
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import type { Clock } from '../clock.ts'
 import { OperatorError } from '../errors.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
 import type { FrameForm } from './record-frame.ts'
 import type { BackfillStart, FromBackfill, PinnedVbucket, ToBackfill } from './snapshot-messages.ts'
-import { ended, started } from './worker-life.ts'
+import { ended, started, startThread } from './worker-life.ts'
 
 const shareWindowMs = 1000
 const pinsPerHolderMax = 2
@@ -115,7 +115,7 @@ export class SnapshotService {
     this.#generations = options.figures.map(() => 0)
     const { directories, mapSizeBytes, readerSlotsMax } = options
     const workerData: BackfillStart = { directories, mapSizeBytes, readerSlotsMax }
-    this.#worker = new Worker(new URL('./backfill-worker.js', import.meta.url), { workerData })
+    this.#worker = startThread('./backfill-worker.js', workerData)
     this.ready = started(this.#worker)
     this.#worker.on('message', (message: FromBackfill) => this.#receive(message))
   }
@@ -287,7 +287,9 @@ export class SnapshotService {
     return {
       next: async bytesMax => {
         const none = { bytes: Buffer.alloc(0), frames: 0, lastSeqno: afterSeqno, done: true }
-        if (closed || this.#closed) return none
+        if (closed) return none
+        // An empty slab would pass for the whole of what was asked for.
+        if (this.#closed) throw stopping()
         pin.busy++
         const answer = await this.#ask(id => ({
           kind: 'read',
@@ -300,7 +302,8 @@ export class SnapshotService {
           bytesMax,
           slab: undefined,
         })).finally(() => this.#unbusy(pin))
-        if (closed || answer.kind !== 'slab') return none
+        if (closed) return none
+        if (answer.kind !== 'slab') throw stopping()
         afterSeqno = answer.lastSeqno
         const bytes = Buffer.from(answer.slab, 0, answer.length)
         const { frames, lastSeqno, done } = answer
@@ -346,4 +349,8 @@ export class SnapshotService {
     this.#answers.delete(message.request)
     answer?.(message)
   }
+}
+
+function stopping(): OperatorError {
+  return new OperatorError('stopping', 'the bucket is being closed', 'connect again later')
 }

@@ -1,7 +1,16 @@
 /** How the storage threads begin and end. */
 import { once } from 'node:events'
-import type { Worker } from 'node:worker_threads'
+import { Worker } from 'node:worker_threads'
 import { OperatorError } from '../errors.ts'
+
+/** What preloads code into the main thread is not for these: it may not even load in a thread. */
+const preloading = /^--(import|require|loader|experimental-loader)(=|$)/
+
+/** Starts the compiled module `file` of this folder as a thread. */
+export function startThread(file: string, workerData: unknown): Worker {
+  const execArgv = process.execArgv.filter(argument => !preloading.test(argument))
+  return new Worker(new URL(file, import.meta.url), { workerData, execArgv })
+}
 
 /**
  * Resolves when a thread has said that it is ready; fails when it could not start. One that fails

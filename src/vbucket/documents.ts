@@ -5,7 +5,9 @@
  * Keys and values come as (bytes, start, length), so that no views are made on the way in.
  */
 import type { Clock } from '../clock.ts'
+import { Datatype } from '../../protocol/datatype.ts'
 import { Status } from '../../protocol/status.ts'
+import { xattrLength } from '../storage/record-frame.ts'
 import { RecordKind, type RecordView } from '../storage/record.ts'
 import type { DocumentFinder } from './document-finder.ts'
 import type { Change, DocumentWriter, WriteResult } from './document-writer.ts'
@@ -115,13 +117,14 @@ export class Documents {
     if (total > this.#options.valueBytesMax) return Status.tooLarge
     const old = this.#finder.record(vbucket, key, keyStart, keyLength)
     const { bytes: oldBytes, valueStart: oldStart, end: oldEnd } = old
-    this.#keepMeta(RecordKind.mutation)
+    // Attributes stay in front, and what was JSON need not be it any more.
+    const splitAt = where === 'append' ? oldEnd : oldStart + xattrLength(old)
+    this.#keepMeta(RecordKind.mutation).datatype &= Datatype.xattr
     const record = this.#writer.begin(vbucket, key, keyStart, keyLength, total)
-    const target = record.valueStart
-    const oldAt = where === 'append' ? target : target + valueLength
-    const newAt = where === 'append' ? target + current.valueLength : target
-    oldBytes.copy(record.bytes, oldAt, oldStart, oldEnd)
-    value.copy(record.bytes, newAt, valueStart, valueStart + valueLength)
+    let target = record.valueStart
+    target += oldBytes.copy(record.bytes, target, oldStart, splitAt)
+    target += value.copy(record.bytes, target, valueStart, valueStart + valueLength)
+    oldBytes.copy(record.bytes, target, splitAt, oldEnd)
     this.#finish(vbucket, key, keyStart, keyLength)
     return Status.success
   }
@@ -255,6 +258,7 @@ export class Documents {
   }
 
   #lockOn(vbucket: Vbucket, key: Buffer, start: number, length: number) {
+    if (this.locks.isEmpty) return undefined
     return this.locks.find(vbucket.id, key, start, length, this.#options.clock.nowMs())
   }
 

@@ -11,7 +11,11 @@ export interface DocumentLock {
 export class DocumentLocks {
   readonly #locks = new Map<string, DocumentLock>()
 
-  /** The lock in force on a key. Costs nothing while nobody locks anything. */
+  get isEmpty(): boolean {
+    return this.#locks.size === 0
+  }
+
+  /** The lock in force on a key. */
   find(
     vbid: number,
     key: Buffer,
@@ -19,7 +23,6 @@ export class DocumentLocks {
     length: number,
     nowMs: number,
   ): DocumentLock | undefined {
-    if (this.#locks.size === 0) return undefined
     const name = nameOf(vbid, key, start, length)
     const lock = this.#locks.get(name)
     if (lock === undefined || lock.untilMs > nowMs) return lock
