@@ -1,5 +1,5 @@
 import { VbucketState } from '../../protocol/vbucket-state.ts'
-import { KvClient } from '../../src/client/index.ts'
+import { KvClient, ServerError } from '../../src/client/index.ts'
 import { vbucketCount } from './corpus.ts'
 import { FuzzFailure } from './lane.ts'
 
@@ -38,7 +38,7 @@ export class Guard {
   async run(isOver: () => boolean): Promise<void> {
     await Promise.all([
       repeat(checkEveryMs, isOver, () => this.#check()),
-      repeat(mendEveryMs, isOver, () => this.#mend()),
+      repeat(mendEveryMs, isOver, () => this.#mend().catch(unlessRefused)),
     ])
     await this.#check()
   }
@@ -68,7 +68,11 @@ export class Guard {
   async #mend(): Promise<void> {
     const mender = this.#mender
     const buckets = await mender.listBuckets()
-    if (!buckets.includes('default')) await mender.createBucket('default')
+    if (!buckets.includes('default')) {
+      // There may be as many as there can be.
+      for (const name of buckets) if (name !== bucket) await mender.deleteBucket(name)
+      await mender.createBucket('default')
+    }
     await mender.selectBucket('default')
     const active = await mender.allVbSeqnos(VbucketState.active)
     for (let vbid = 0; vbid < vbucketCount; vbid++) {
@@ -81,10 +85,15 @@ export class Guard {
     const value = Buffer.alloc(documentBytes, 'f')
     const sets = Array.from({ length: documents }, (_, index) =>
       // Refused where a vbucket is not active again, or the disk is too far behind.
-      this.#mender.set(`document-${index}`, value).catch(() => undefined),
+      this.#mender.set(`document-${index}`, value).catch(unlessRefused),
     )
     await Promise.all(sets)
   }
+}
+
+/** What is being mended may be broken again before it is whole. */
+function unlessRefused(error: unknown): void {
+  if (!(error instanceof ServerError)) throw error
 }
 
 async function repeat(everyMs: number, isOver: () => boolean, act: () => Promise<void>) {
