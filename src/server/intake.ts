@@ -106,7 +106,7 @@ export class Intake implements Writer, Debtor {
     this.#unpause(over)
   }
 
-  /** The bucket's disk has caught up, or the bucket is gone. */
+  /** The bucket's disk has caught up or takes nothing any more, or the bucket is gone. */
   relieve(): void {
     this.#unpause(Pause.pressure)
   }
@@ -162,9 +162,7 @@ export class Intake implements Writer, Debtor {
     if (writer.slots > slotsMax) this.#pausedBy |= Pause.order
     const { bucket } = this.#connection
     if (command === undefined || !command.writes || bucket === undefined) return
-    if (bucket.pressure === 'none') return
-    this.#pausedBy |= Pause.pressure
-    this.#context.pressure.wait(bucket, this)
+    if (this.#context.pressure.wait(bucket, this)) this.#pausedBy |= Pause.pressure
   }
 
   #allowanceBytes(): number {

@@ -19,8 +19,9 @@ export class WritePressure {
     return count
   }
 
-  /** Only while `bucket.pressure` is not `none`: its end is what ends the wait. */
-  wait(bucket: Bucket, writer: Writer): void {
+  /** Makes the writer wait if the bucket's disk lags behind; false when there is no need. */
+  wait(bucket: Bucket, writer: Writer): boolean {
+    if (!isWorthWaiting(bucket)) return false
     let writers = this.#waiting.get(bucket)
     if (writers === undefined) {
       writers = new Set()
@@ -28,6 +29,7 @@ export class WritePressure {
       bucket.onPressure(() => this.#relieve(bucket))
     }
     writers.add(writer)
+    return true
   }
 
   forget(bucket: Bucket, writer: Writer): void {
@@ -43,9 +45,17 @@ export class WritePressure {
 
   #relieve(bucket: Bucket): void {
     const writers = this.#waiting.get(bucket)
-    if (bucket.pressure !== 'none' || writers === undefined) return
+    if (writers === undefined || isWorthWaiting(bucket)) return
     const relieved = [...writers]
     writers.clear()
     for (const writer of relieved) writer.relieve()
   }
+}
+
+/**
+ * A disk that lags behind catches up. One that is full takes nothing until a person makes room:
+ * the bucket refuses writes then, and whoever writes has to be told, and may still read.
+ */
+function isWorthWaiting(bucket: Bucket): boolean {
+  return bucket.pressure !== 'none' && bucket.failure === undefined
 }

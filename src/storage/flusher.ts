@@ -32,6 +32,8 @@ export interface FlusherOptions extends FlusherStart {
   logEnd(): number
   /** Called once for each batch that is on disk, with the log position that it reached. */
   onCommitted(batch: CommittedBatch, upTo: number): void
+  /** Called when `failure` has changed. */
+  onFailure(): void
 }
 
 interface Waiter {
@@ -217,6 +219,7 @@ export class Flusher {
       const { code, hint } = failure
       log.error({ code, hint }, `cannot write to disk, will try again: ${failure.message}`)
     } else log.info({}, 'writing to disk works again')
+    this.#options.onFailure()
   }
 }
 

@@ -139,7 +139,7 @@ export class Bucket {
     return this.#gauge.pressure
   }
 
-  /** Calls `listener` when the pressure changes, until the returned function is called. */
+  /** Calls `listener` when the pressure or `failure` changes, until the returned function is called. */
   onPressure(listener: (pressure: Pressure) => void): () => void {
     return this.#gauge.listen(listener)
   }
@@ -266,6 +266,7 @@ export class Bucket {
       heldBytes: () => this.snapshots.heldBytes(),
       logEnd: () => this.changes.end,
       onCommitted: (batch, upTo) => this.#committed(batch, upTo),
+      onFailure: () => this.#gauge.announce(),
     })
   }
 

@@ -19,7 +19,7 @@ export class PressureGauge {
     return this.#pressure
   }
 
-  /** Calls `listener` at every change until the returned function is called. */
+  /** Calls `listener` at every change and announcement until the returned function is called. */
   listen(listener: (pressure: Pressure) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -29,7 +29,12 @@ export class PressureGauge {
     const pressure = this.#of(unflushedBytes)
     if (pressure === this.#pressure) return
     this.#pressure = pressure
-    for (const listener of this.#listeners) listener(pressure)
+    this.announce()
+  }
+
+  /** Tells the listeners where it stands: what else they go by has changed. */
+  announce(): void {
+    for (const listener of this.#listeners) listener(this.#pressure)
   }
 
   #of(unflushedBytes: number): Pressure {

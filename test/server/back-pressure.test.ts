@@ -4,6 +4,7 @@ import { Opcode } from '../../protocol/opcode.ts'
 import { encodeRequest } from '../../protocol/requests.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Bucket } from '../../src/vbucket/bucket.ts'
+import { systemClock, type Clock } from '../../src/clock.ts'
 import { eventually, serve, type TestClient } from './harness.ts'
 
 const KiB = 1024
@@ -159,4 +160,38 @@ t.test('bytes not on disk beyond the hard limit refuse writes', async t => {
   t.equal(answer.value().toString(), 'Temporary failure')
   Reflect.deleteProperty(bucket.documents, 'store')
   t.equal((await one.call(set('a', '1'))).status, Status.success)
+})
+
+/** A bucket that cannot write waits ten seconds before it gives up; here it is one. */
+const hasty: Clock = {
+  ...systemClock,
+  after: (delayMs, callback) => systemClock.after(delayMs / 10, callback),
+}
+
+t.test('a full map refuses writes at once, and whoever was refused may read', async t => {
+  const { server, bucket, client } = await serve(t, {
+    clock: hasty,
+    bucketSettings: {
+      environments: 1,
+      mapSizeBytes: 8 * MiB,
+      unflushedSoftBytes: MiB,
+      unflushedHardBytes: 4 * MiB,
+    },
+  })
+  const writers = await Promise.all(Array.from({ length: 10 }, client))
+  const value = Buffer.alloc(100 * KiB, 1)
+  const statuses = await Promise.all(
+    writers.map(async (writer, index) => {
+      writer.send(...Array.from({ length: 20 }, (_, n) => set(`${index}-${n}`, value)))
+      return (await writer.take(20)).map(({ status }) => status)
+    }),
+  )
+  t.equal(bucket.failure!.code, 'map-full')
+  t.equal(server.pressure.waiting, 0)
+  const refused = statuses.flat().filter(status => status === Status.temporaryFailure)
+  t.ok(refused.length > 0 && refused.length < 200, `${refused.length} of 200`)
+  const [writer] = writers
+  t.equal((await writer!.call(set('x', 'y'))).status, Status.temporaryFailure)
+  t.equal((await writer!.call(get('0-0'))).valueLength, value.length)
+  t.equal((await writer!.call(set('x', 'y'))).status, Status.temporaryFailure)
 })

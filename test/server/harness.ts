@@ -9,7 +9,7 @@ import type { DcpService } from '../../src/dcp/service.ts'
 import { silentLog, type Log } from '../../src/log.ts'
 import { Server, type ServerSettings } from '../../src/server/server.ts'
 import type { Bucket } from '../../src/vbucket/bucket.ts'
-import type { Buckets } from '../../src/vbucket/buckets.ts'
+import type { Buckets, BucketsOptions } from '../../src/vbucket/buckets.ts'
 import { openBuckets } from '../support/bucket.ts'
 
 const deadlineMs = 10_000
@@ -56,6 +56,7 @@ export interface Served {
 
 export interface ServedOptions {
   settings?: Partial<ServerSettings>
+  bucketSettings?: Partial<BucketsOptions['settings']>
   clock?: Clock
   log?: Log
 }
@@ -66,7 +67,7 @@ export async function serve(t: Test, options: ServedOptions = {}): Promise<Serve
   const { clock = systemClock, log = silentLog } = options
   const { valueBytesMax } = settings
   const { buckets, bucket } = await openBuckets(t, t.testdir(), {
-    settings: { valueBytesMax },
+    settings: { valueBytesMax, ...options.bucketSettings },
     clock,
   })
   const dcp = new ScriptedDcp()
