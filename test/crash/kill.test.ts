@@ -1,8 +1,9 @@
 import { strict as assert } from 'node:assert'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import type { Vbucket } from '../../src/vbucket/vbucket.ts'
@@ -71,8 +72,14 @@ class Reported {
   }
 }
 
+interface Life {
+  aliveMs: number
+  /** Its time begins when it has reported something, however slow the machine is. */
+  fromFirstReport: boolean
+}
+
 /** Runs the writer for a while and kills it. */
-async function runAndKill(directory: string, seed: number, aliveMs: number, reported: Reported) {
+async function runAndKill(directory: string, seed: number, life: Life, reported: Reported) {
   const writer = join(import.meta.dirname, 'writer.js')
   const report = join(directory, 'report')
   const child = spawn(process.execPath, [writer, join(directory, 'data'), report, `${seed}`], {
@@ -81,7 +88,11 @@ async function runAndKill(directory: string, seed: number, aliveMs: number, repo
   let stderr = ''
   child.stderr.on('data', text => (stderr += text))
   const ended = once(child, 'close')
-  const timer = setTimeout(() => child.kill('SIGKILL'), aliveMs)
+  let hasEnded = false
+  void ended.then(() => (hasEnded = true))
+  const hasReported = () => (statSync(report, { throwIfNoEntry: false })?.size ?? 0) > 0
+  while (life.fromFirstReport && !hasReported() && !hasEnded) await delay(10)
+  const timer = setTimeout(() => child.kill('SIGKILL'), life.aliveMs)
   const [, signal] = (await ended) as [number | null, string | null]
   clearTimeout(timer)
   assert.equal(signal, 'SIGKILL', `the writer ended by itself: ${stderr}`)
@@ -115,9 +126,10 @@ t.test(`what was on disk is there after each of ${kills} kills`, async t => {
     // Every third one is killed early, perhaps while it opens, and not looked at: the next finds
     // the store as it is.
     const isEarly = kill % 3 === 0
-    const aliveMs = isEarly ? 150 + random() * 400 : 500 + random() * 900
+    const aliveMs = isEarly ? 150 + random() * 400 : 200 + random() * 800
+    const life = { aliveMs, fromFirstReport: !isEarly }
     reported.opened = false
-    await runAndKill(directory, seed * 100 + kill, aliveMs, reported)
+    await runAndKill(directory, seed * 100 + kill, life, reported)
     if (isEarly) continue
     const { buckets, bucket } = await openBuckets(t, join(directory, 'data'), {
       settings: crashSettings,
