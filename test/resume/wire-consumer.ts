@@ -67,14 +67,8 @@ export class WireConsumer {
 
   static async open(options: WireOptions): Promise<WireConsumer> {
     const { port, name, bucket = 'default', controls = { backfill_resume: 'true' } } = options
-    const ends = { onRequest: (_: Frame) => {}, onClose: () => {} }
-    const connection = await Connection.open(
-      { port },
-      { onRequest: frame => ends.onRequest(frame), onClose: () => ends.onClose() },
-    )
-    const consumer = new WireConsumer(connection, options.readMax ?? Infinity)
-    ends.onRequest = frame => consumer.#receive(frame)
-    ends.onClose = () => (consumer.isClosed = true)
+    const consumer = new WireConsumer(port, options.readMax ?? Infinity)
+    await consumer.#connection.connected()
     await consumer.#ask({ opcode: Opcode.selectBucket, key: bucket })
     const extras = Buffer.alloc(dcpOpenExtrasLength)
     writeUint32(extras, 4, DcpOpenFlag.producer)
@@ -85,8 +79,11 @@ export class WireConsumer {
     return consumer
   }
 
-  private constructor(connection: Connection, readMax: number) {
-    this.#connection = connection
+  private constructor(port: number, readMax: number) {
+    this.#connection = new Connection(
+      { port },
+      { onRequest: frame => this.#receive(frame), onClose: () => (this.isClosed = true) },
+    )
     this.readMax = readMax
   }
 

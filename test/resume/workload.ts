@@ -19,6 +19,8 @@ export interface WorkloadOptions {
   valueBytes: readonly [least: number, most: number]
   /** How many changes are on their way at once (default 500). */
   pipeline?: number
+  /** What is there already: goes on from it. */
+  model?: Map<string, number> | undefined
 }
 
 /**
@@ -26,7 +28,7 @@ export interface WorkloadOptions {
  * one connection and are carried out in its order, so that the last one of a key wins in both.
  */
 export class Workload {
-  readonly model = new Map<string, number>()
+  readonly model: Map<string, number>
   updates = 0
   deletes = 0
   readonly #options: WorkloadOptions
@@ -36,6 +38,10 @@ export class Workload {
 
   constructor(options: WorkloadOptions) {
     this.#options = options
+    this.model = options.model ?? new Map()
+    for (const revision of this.model.values()) {
+      this.#revision = Math.max(this.#revision, revision)
+    }
   }
 
   key(index: number): string {
