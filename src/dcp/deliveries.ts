@@ -107,7 +107,7 @@ export class Deliveries {
     const { clock, positions, lot } = this.#options
     const nowMs = clock.monotonicMs()
     this.#receipts.sample(nowMs, positions.taken)
-    const position = this.#receipts.position(nowMs, positions.acked, positions.answered)
+    const position = this.#receipts.position(nowMs, positions)
     for (const delivery of this.#unconfirmed) {
       const whole = delivery.confirm(position, nowMs)
       for (const held of whole) lot.release(held, 'received', clock.nowMs())

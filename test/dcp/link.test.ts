@@ -88,25 +88,33 @@ t.test('a peer is dead after two silent intervals, not while it says anything', 
   t.equal(noop.due(2500, true), 'dead')
 })
 
-t.test('bytes count as received when acknowledged, or old and answered for', async t => {
+t.test('without flow control old bytes count as received, if answered for', async t => {
   const receipts = new Receipts(6400)
+  const proven = (nowMs: number, answered: number) =>
+    receipts.position(nowMs, { window: 0, acked: 0, answered })
   receipts.sample(0, 100)
-  t.equal(receipts.position(0, 40, Infinity), 40, 'acknowledged')
   receipts.sample(50, 150)
   receipts.sample(100, 200)
-  t.equal(receipts.position(6399, 0, Infinity), 0)
-  t.equal(receipts.position(6400, 0, Infinity), 100, 'a grace after the kernel took them')
-  t.equal(receipts.position(6499, 0, Infinity), 100, 'samples in between were not needed')
-  t.equal(receipts.position(6500, 0, 150), 150, 'only what an answered no-op lies behind')
-  t.equal(receipts.position(6500, 0, 0), 0)
-  t.equal(receipts.position(6500, 300, 0), 300)
+  t.equal(proven(6399, Infinity), 0)
+  t.equal(proven(6400, Infinity), 100, 'a grace after the kernel took them')
+  t.equal(proven(6499, Infinity), 100, 'samples in between were not needed')
+  t.equal(proven(6500, 150), 150, 'only what an answered no-op lies behind')
+  t.equal(proven(6500, 0), 0)
+})
+
+t.test('with flow control only what is acknowledged counts, however old', async t => {
+  const receipts = new Receipts(6400)
+  receipts.sample(0, 100)
+  t.equal(receipts.position(0, { window: 500, acked: 40, answered: Infinity }), 40)
+  t.equal(receipts.position(1e9, { window: 500, acked: 40, answered: Infinity }), 40)
 })
 
 t.test('samples of what the kernel took stay few', async t => {
   const receipts = new Receipts(6400)
+  const proofs = { window: 0, acked: 0, answered: Infinity }
   for (let ms = 0; ms < 6400; ms++) receipts.sample(ms, ms + 1)
-  t.equal(receipts.position(6400, 0, Infinity), 1)
-  t.equal(receipts.position(6400 + 3200, 0, Infinity), 3201)
+  t.equal(receipts.position(6400, proofs), 1)
+  t.equal(receipts.position(6400 + 3200, proofs), 3201)
 })
 
 class Taker implements TurnTaker {
