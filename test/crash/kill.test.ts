@@ -14,6 +14,8 @@ import { seededRandom } from '../support/faulty-proxy.ts'
 import { crashSettings, droppedVbid } from './settings.ts'
 
 const kills = 16
+// A loaded machine takes its time to start them.
+t.setTimeout(180_000)
 
 /** What the killed process has said to be on disk. */
 class Reported {
