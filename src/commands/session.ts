@@ -47,6 +47,8 @@ export interface Session {
   readonly clock: Clock
   readonly log: Log
   readonly output: Output
+  /** Aborts when the client is gone: nobody waits for its answers any more. */
+  readonly closed: AbortSignal
   /** What the client calls itself in HELLO; empty until then. */
   agent: string
   readonly user: string

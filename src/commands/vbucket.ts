@@ -97,14 +97,19 @@ function observeSeqno(session: Session, frame: Frame, vbucket: Vbucket): Outcome
 /** Answers once everything up to the seqno is on disk, also what has yet to be written. */
 async function seqnoPersistence(session: Session, frame: Frame): Promise<Reply> {
   const seqno = decodeSeqnoPersistence(frame)!
-  const persisted = session.bucket!.whenPersisted(frame.vbid, seqno)
-  const late = new Promise<never>((_, reject) => {
-    const timer = session.clock.after(persistenceTimeoutMs, () =>
-      reject(new StatusError(Status.temporaryFailure, `seqno ${seqno} is not on disk yet`)),
-    )
-    persisted.finally(() => timer.cancel()).catch(() => undefined)
+  const patience = new AbortController()
+  const giveUp = (why: string) => patience.abort(new StatusError(Status.temporaryFailure, why))
+  const leave = () => giveUp('the client is gone')
+  const timer = session.clock.after(persistenceTimeoutMs, () => {
+    giveUp(`seqno ${seqno} is not on disk yet`)
   })
-  await Promise.race([persisted, late])
+  session.closed.addEventListener('abort', leave)
+  try {
+    await session.bucket!.whenPersisted(frame.vbid, seqno, patience.signal)
+  } finally {
+    timer.cancel()
+    session.closed.removeEventListener('abort', leave)
+  }
   return {}
 }
 

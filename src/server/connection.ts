@@ -51,6 +51,7 @@ export class Connection implements Session {
   readonly #socket: Socket
   readonly #writer: ResponseWriter
   readonly #intake: Intake
+  readonly #closed = new AbortController()
   readonly #onClosed: (connection: Connection) => void
   #lingering: Timer | undefined
   #quitCleanly = false
@@ -101,6 +102,9 @@ export class Connection implements Session {
   }
   get log() {
     return this.node.log
+  }
+  get closed(): AbortSignal {
+    return this.#closed.signal
   }
   get output(): Output {
     return this.#context.slab
@@ -208,6 +212,7 @@ export class Connection implements Session {
   }
 
   #cleanUp(): void {
+    this.#closed.abort()
     this.#intake.close()
     this.#lingering?.cancel()
     this.#lingering = undefined

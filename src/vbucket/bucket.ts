@@ -181,11 +181,11 @@ export class Bucket {
 
   /**
    * Resolves once the vbucket's change with this seqno is on disk. Fails with a StatusError when
-   * the vbucket goes away before.
+   * the vbucket goes away before, and with the signal's reason when that gives up.
    */
-  whenPersisted(vbid: number, seqno: number): Promise<void> {
+  whenPersisted(vbid: number, seqno: number, signal?: AbortSignal): Promise<void> {
     const vbucket = this.vbucket(vbid)
-    return vbucket ? this.#waiters.reached(vbucket, seqno) : Promise.reject(notMine(vbid))
+    return vbucket ? this.#waiters.reached(vbucket, seqno, signal) : Promise.reject(notMine(vbid))
   }
 
   /** A live document chosen at random, or undefined when there is none. */

@@ -10,15 +10,23 @@ interface Waiter {
 
 /** A wait for a seqno of a vbucket, which may go away meanwhile. */
 interface Wait {
-  vbucket: Vbucket
-  fail: (error: Error) => void
+  seqno: number
+  done: () => void
+  fail: (error: unknown) => void
+}
+
+interface VbucketWaits {
+  all: Set<Wait>
+  /** None of them is for a lower seqno. */
+  lowestSeqno: number
 }
 
 export class PersistenceWaiters {
   readonly #changes: ChangeLog
-  readonly #waits = new Set<Wait>()
+  readonly #waits = new Map<Vbucket, VbucketWaits>()
   #waiters: Waiter[] = []
   #first = 0
+  #closing: Error | undefined
 
   constructor(changes: ChangeLog) {
     this.#changes = changes
@@ -33,27 +41,49 @@ export class PersistenceWaiters {
 
   /**
    * Resolves once the vbucket's change with this seqno is on disk, however long it takes to be
-   * made. Fails when the vbucket is forgotten before.
+   * made. Fails when the vbucket is forgotten before, and with the signal's reason when that
+   * aborts.
    */
-  async reached(vbucket: Vbucket, seqno: number): Promise<void> {
-    if (vbucket.persistedSeqno >= seqno) return
-    let wait: Wait | undefined
-    const forgotten = new Promise<never>((_, fail) => this.#waits.add((wait = { vbucket, fail })))
-    try {
-      await Promise.race([forgotten, this.#reached(vbucket, seqno)])
-    } finally {
-      this.#waits.delete(wait!)
+  reached(vbucket: Vbucket, seqno: number, signal?: AbortSignal): Promise<void> {
+    if (vbucket.persistedSeqno >= seqno || this.#committedSeqno(vbucket) >= seqno) {
+      return Promise.resolve()
     }
+    return new Promise((resolve, reject) => {
+      if (this.#closing !== undefined) return reject(this.#closing)
+      if (signal?.aborted) return reject(signal.reason)
+      const ended = () => signal?.removeEventListener('abort', abort)
+      const wait: Wait = {
+        seqno,
+        done: () => (ended(), resolve()),
+        fail: error => (ended(), reject(error)),
+      }
+      const abort = () => {
+        this.#remove(vbucket, wait)
+        wait.fail(signal!.reason)
+      }
+      signal?.addEventListener('abort', abort)
+      this.#add(vbucket, wait)
+    })
+  }
+
+  /** Waits for a seqno that have not ended. */
+  get waiting(): number {
+    let count = 0
+    for (const { all } of this.#waits.values()) count += all.size
+    return count
   }
 
   /** The vbucket is gone or has been emptied: who waits for its changes waits in vain. */
   forget(vbucket: Vbucket, error: Error): void {
-    for (const wait of this.#waits) if (wait.vbucket === vbucket) wait.fail(error)
+    const waits = this.#waits.get(vbucket)
+    this.#waits.delete(vbucket)
+    for (const wait of waits?.all ?? []) wait.fail(error)
   }
 
   /** Nothing will be committed any more. */
   close(error: Error): void {
-    for (const wait of this.#waits) wait.fail(error)
+    this.#closing = error
+    for (const vbucket of this.#waits.keys()) this.forget(vbucket, error)
   }
 
   /** Everything before this position is on disk. */
@@ -66,30 +96,39 @@ export class PersistenceWaiters {
       this.#waiters = waiters.slice(next)
       this.#first = 0
     }
+    for (const [vbucket, waits] of this.#waits) this.#settle(vbucket, waits)
   }
 
-  async #reached(vbucket: Vbucket, seqno: number): Promise<void> {
-    if (vbucket.highSeqno < seqno) await appended(vbucket, seqno)
-    const position = this.#changes.positionOf(vbucket.id, seqno)
-    // What is not in the log any more is on disk.
-    if (position < this.#changes.committed) return
-    await new Promise<void>(done => this.#insert({ position: position + 1, done }))
+  #settle(vbucket: Vbucket, waits: VbucketWaits): void {
+    const seqno = this.#committedSeqno(vbucket)
+    if (seqno < waits.lowestSeqno) return
+    waits.lowestSeqno = Infinity
+    for (const wait of waits.all) {
+      if (wait.seqno > seqno) waits.lowestSeqno = Math.min(waits.lowestSeqno, wait.seqno)
+      else {
+        this.#remove(vbucket, wait)
+        wait.done()
+      }
+    }
   }
 
-  /** Rare: a wait for an older change goes before those for newer ones. */
-  #insert(waiter: Waiter): void {
-    let place = this.#waiters.length
-    while (place > this.#first && this.#waiters[place - 1]!.position > waiter.position) place--
-    this.#waiters.splice(place, 0, waiter)
+  #add(vbucket: Vbucket, wait: Wait): void {
+    const waits = this.#waits.get(vbucket)
+    if (waits === undefined) {
+      this.#waits.set(vbucket, { all: new Set([wait]), lowestSeqno: wait.seqno })
+    } else {
+      waits.all.add(wait)
+      waits.lowestSeqno = Math.min(waits.lowestSeqno, wait.seqno)
+    }
   }
-}
 
-function appended(vbucket: Vbucket, seqno: number): Promise<void> {
-  return new Promise(resolve => {
-    const stop = vbucket.watch(() => {
-      if (vbucket.highSeqno < seqno) return
-      stop()
-      resolve()
-    })
-  })
+  #remove(vbucket: Vbucket, wait: Wait): void {
+    const waits = this.#waits.get(vbucket)
+    waits?.all.delete(wait)
+    if (waits?.all.size === 0) this.#waits.delete(vbucket)
+  }
+
+  #committedSeqno({ id, highSeqno }: Vbucket): number {
+    return this.#changes.committedSeqno(id, highSeqno)
+  }
 }

@@ -23,7 +23,8 @@ import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import { committed } from '../support/bucket.ts'
-import { serve, type TestClient } from '../server/harness.ts'
+import { ManualClock } from '../dcp/support/manual-clock.ts'
+import { eventually, serve, type TestClient } from '../server/harness.ts'
 
 const vbid = 3
 const set = (key: string, value: string) => ({
@@ -101,6 +102,29 @@ t.test('a wait for persistence ends when the seqno is on disk', async t => {
   await two.call(set('b', '1'))
   t.equal((await one.next()).opaque, 5, 'also for what has yet to be written')
   t.equal((await one.call({ ...wait(1), vbid: 99 })).status, Status.notMyVbucket)
+})
+
+t.test('a wait for persistence ends with a time-out or its client, and leaves nothing', async t => {
+  const clock = new ManualClock()
+  const { server, bucket, client } = await serve(t, { clock })
+  const signals: AbortSignal[] = []
+  const whenPersisted = bucket.whenPersisted.bind(bucket)
+  bucket.whenPersisted = (at, seqno, signal) => {
+    signals.push(signal!)
+    return whenPersisted(at, seqno, signal)
+  }
+  const extras = encodeSeqnoPersistence(2 ** 40)
+  const wait = { opcode: Opcode.seqnoPersistence, vbid, extras }
+  const [one, two] = [await client(), await client()]
+  one.send(wait)
+  two.send(wait)
+  await eventually(() => signals.length === 2)
+  two.socket.resetAndDestroy()
+  await eventually(() => server.connections === 1)
+  t.equal(signals.filter(({ aborted }) => aborted).length, 1, 'who left waits no more')
+  clock.advance(30_000)
+  t.equal((await one.next()).status, Status.temporaryFailure)
+  t.ok(signals.every(({ aborted }) => aborted))
 })
 
 t.test('compaction purges tombstones, and answers when it is done', async t => {

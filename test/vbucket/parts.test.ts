@@ -215,6 +215,35 @@ function waitScene() {
 /** Lets promises that are settled call back. */
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
+t.test('a wait for a seqno that is given up, or whose vbucket is gone, leaves nothing', async t => {
+  const { waiters, vbucket, append, commit } = waitScene()
+  const given = new AbortController()
+  const reasons: unknown[] = []
+  for (let i = 0; i < 10; i++) {
+    waiters.reached(vbucket, 1e9 + i, given.signal).catch(reason => reasons.push(reason))
+  }
+  const kept = waiters.reached(vbucket, 2, given.signal)
+  t.equal(waiters.waiting, 11)
+  append()
+  commit(append(), 2)
+  await kept
+  t.equal(waiters.waiting, 10)
+  given.abort('late')
+  await turn()
+  t.same(
+    reasons,
+    Array.from({ length: 10 }, () => 'late'),
+  )
+  t.equal(waiters.waiting, 0)
+  await t.rejects(waiters.reached(vbucket, 1e9, AbortSignal.abort(new Error('late'))))
+  const forgotten = waiters.reached(vbucket, 3)
+  waiters.forget(vbucket, new Error('gone'))
+  await t.rejects(forgotten, { message: 'gone' })
+  waiters.close(new Error('closed'))
+  await t.rejects(waiters.reached(vbucket, 3), { message: 'closed' })
+  t.equal(waiters.waiting, 0)
+})
+
 t.test('who waits for the disk is told in order, and not before', async t => {
   const { waiters, vbucket, append, commit } = waitScene()
   const told: string[] = []
