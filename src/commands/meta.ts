@@ -15,13 +15,17 @@ import { Datatype } from '../../protocol/datatype.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
-import { RecordKind } from '../storage/record.ts'
+import { RecordKind, type RecordView } from '../storage/record.ts'
+import { isExpired } from '../vbucket/expiry.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { Privilege, type CommandRow, type Outcome, type Run } from './command.ts'
 import { replyMutation } from './mutation-reply.ts'
 import { replyNotMyVbucket } from './cluster-config.ts'
 import { reply } from './reply.ts'
 import type { Session } from './session.ts'
+
+/** Shown in place of the CAS while somebody holds a lock, who alone may know it. */
+const lockedCas = 2n ** 64n - 1n
 
 /** Also of tombstones: replication compares with those too. */
 function getMeta(session: Session, frame: Frame, vbucket: Vbucket): Outcome {
@@ -34,14 +38,21 @@ function getMeta(session: Session, frame: Frame, vbucket: Vbucket): Outcome {
   const record = session.documents.getMeta(vbucket, bytes, keyStart, keyLength)
   if (record === undefined) return Status.keyNotFound
   const { isDeletion, flags, revno, datatype } = record
+  const isLocked = session.documents.isLocked(vbucket, bytes, keyStart, keyLength)
   const extras = encodeMeta({
-    isDeleted: isDeletion,
+    isDeleted: isDeletion || hasExpired(session, record),
     flags,
     expiry: isDeletion ? record.deleteTime : record.expiry,
     revno,
     datatype: version === GetMetaVersion.v2 ? datatype : undefined,
   })
-  return reply(session, frame, { extras, cas: record.cas })
+  return reply(session, frame, { extras, cas: isLocked ? lockedCas : record.cas })
+}
+
+/** Whether it only has yet to be found that the document's time is over. */
+function hasExpired(session: Session, record: RecordView): boolean {
+  const nowSeconds = Math.floor(session.clock.nowMs() / 1000)
+  return !record.isDeletion && isExpired(record.expiry, nowSeconds)
 }
 
 function observe(session: Session, frame: Frame): Outcome {
@@ -59,7 +70,9 @@ function observe(session: Session, frame: Frame): Outcome {
     let state: ObserveState = ObserveState.notFound
     if (record !== undefined) {
       const isPersisted = record.seqno <= vbucket.persistedSeqno
-      if (!record.isDeletion) state = isPersisted ? ObserveState.persisted : ObserveState.inMemory
+      if (hasExpired(session, record)) state = ObserveState.deleted
+      else if (!record.isDeletion)
+        state = isPersisted ? ObserveState.persisted : ObserveState.inMemory
       else if (!isPersisted) state = ObserveState.deleted
     }
     states.push({ vbid, key, state, cas: record?.cas ?? 0n })

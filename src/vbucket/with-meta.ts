@@ -61,14 +61,14 @@ export class MetaWriter {
     this.#valueBytesMax = options.valueBytesMax
   }
 
-  /** keyExists when the version that is there wins. */
+  /** keyExists when the version that is there wins, casInvalid for a CAS that no write can have. */
   write(vbucket: Vbucket, request: MetaRequest): Status {
     const { key, keyStart, keyLength, valueLength } = request
     if (valueLength > this.#valueBytesMax) return Status.tooLarge
     const admitted = this.#admit(vbucket)
     if (admitted !== Status.success) return admitted
     const { cas, regenerateCas } = request
-    if (!regenerateCas && (cas === 0n || cas > casMax)) return Status.invalidArguments
+    if (!regenerateCas && (cas === 0n || cas > casMax)) return Status.casInvalid
     const refusal = this.#check(vbucket, request)
     if (refusal !== Status.success) return refusal
     const nowSeconds = Math.floor(this.#clock.nowMs() / 1000)

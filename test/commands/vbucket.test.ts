@@ -232,6 +232,51 @@ t.test('metadata is told of documents and tombstones', async t => {
   t.equal((await one.call(odd)).status, Status.invalidArguments)
 })
 
+t.test(
+  'metadata of what has expired is that of a deletion, of what is locked shows no cas',
+  async t => {
+    const clock = new ManualClock()
+    const { client } = await serve(t, { clock })
+    const one = await client()
+    const { getLocked, observe } = Opcode
+    await one.call({ ...set('k', '1'), extras: Buffer.of(0, 0, 0, 0, 0, 0, 0, 60) })
+    const locked = await one.call({
+      opcode: getLocked,
+      key: 'k',
+      vbid,
+      extras: Buffer.of(0, 0, 0, 9),
+    })
+    t.equal(locked.status, Status.success)
+    t.match(await metaOf(one, 'k'), { isDeleted: false, cas: 2n ** 64n - 1n })
+    clock.advance(10_000)
+    const unlocked = await metaOf(one, 'k')
+    t.ok(typeof unlocked === 'object' && unlocked.cas < 2n ** 63n)
+    clock.advance(51_000)
+    t.match(await metaOf(one, 'k'), { isDeleted: true, revno: 1 })
+    const value = encodeObserveRequest([{ vbid, key: Buffer.from('k') }])
+    const [state] = decodeObserveResponse(await one.call({ opcode: observe, value }))!
+    t.equal(state!.state, ObserveState.deleted)
+  },
+)
+
+t.test('a CAS that no write can have is refused by name', async t => {
+  const { client } = await serve(t)
+  const one = await client()
+  const all = 2n ** 64n - 1n
+  const statuses = async () => {
+    const found = []
+    for (const opcode of [Opcode.setWithMeta, Opcode.addWithMeta, Opcode.delWithMeta]) {
+      for (const cas of [0n, all, 2n ** 63n]) {
+        found.push((await one.call(meta(opcode, 'k', '', { revno: 1, cas }))).status)
+      }
+    }
+    return new Set(found)
+  }
+  t.same(await statuses(), new Set([Status.keyExists]))
+  await one.call({ opcode: Opcode.hello, value: encodeFeatures([Feature.xerror]) })
+  t.same(await statuses(), new Set([Status.casInvalid]))
+})
+
 t.test('of two versions the same one wins, whichever comes first', async t => {
   const { client } = await serve(t)
   const one = await client()
@@ -286,7 +331,7 @@ t.test('options of writes with metadata', async t => {
   t.equal(await status(setWithMeta, forceAccept), Status.invalidArguments)
   t.equal(await status(setWithMeta, isExpiration), Status.invalidArguments)
   t.equal(await status(setWithMeta, 0x1000), Status.invalidArguments)
-  t.equal(await status(setWithMeta, 0, 'k', { revno: 99, cas: 0n }), Status.invalidArguments)
+  t.equal(await status(setWithMeta, 0, 'k', { revno: 99, cas: 0n }), Status.keyExists)
   t.equal(await status(addWithMeta, skipConflictResolution), Status.keyExists)
   t.equal(await status(addWithMeta, 0, 'new'), Status.success)
   t.equal(await status(delWithMeta, isExpiration, 'new', { revno: 2, cas: 20n }), Status.success)
