@@ -23,6 +23,11 @@ export interface DurableHold {
   deadlineMs: number | null
   /** Grace that the client was promised, which begins anew when a daemon starts. */
   graceMs: number
+  /**
+   * Milliseconds since the epoch: from then on it holds nothing back, and only tells how long its
+   * client has stood still. null or absent while the client has everything.
+   */
+  lapsesAtMs?: number | null
 }
 
 export interface PurgeRequest {
@@ -40,6 +45,7 @@ export interface PurgeResult {
   vbid: number
   removed: number
   purgeSeqno: number
+  purgeSeqnoBefore: number
   /** The batch was full: there may be more. */
   more: boolean
 }

@@ -44,6 +44,7 @@ interface Waiter {
 }
 
 interface PurgeWaiter {
+  onPurged: (result: PurgeResult) => void
   done: (result: PurgeResult) => void
   fail: (error: Error) => void
 }
@@ -104,12 +105,13 @@ export class Flusher {
     this.touch()
   }
 
-  purge(request: PurgeRequest): Promise<PurgeResult> {
+  /** Calls `onPurged` before anybody sees what the purge has left. */
+  purge(request: PurgeRequest, onPurged: (result: PurgeResult) => void): Promise<PurgeResult> {
     const id = this.#nextId++
     this.step({ kind: 'purge', id, request })
     return new Promise((done, fail) => {
       if (this.#closed) fail(closed())
-      else this.#purges.set(id, { done, fail })
+      else this.#purges.set(id, { onPurged, done, fail })
     })
   }
 
@@ -189,6 +191,7 @@ export class Flusher {
     this.#appliedUpTo = this.#inFlightUpTo
     this.#stepsDone += this.#stepsInFlight
     this.#setFailure(undefined)
+    for (const result of batch.purged) this.#purges.get(result.id)?.onPurged(result)
     this.#options.onCommitted(batch, this.#appliedUpTo)
     for (const result of batch.purged) {
       this.#purges.get(result.id)?.done(result)

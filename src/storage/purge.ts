@@ -17,7 +17,8 @@ export function purge(
 ): PurgeResult {
   const { vbid } = request
   const vbucket = applier.vbucket(vbid)
-  const result: PurgeResult = { id, vbid, removed: 0, purgeSeqno: 0, more: false }
+  const purgeSeqnoBefore = vbucket?.purgeSeqno ?? 0
+  const result = { id, vbid, removed: 0, purgeSeqno: 0, purgeSeqnoBefore, more: false }
   if (vbucket === undefined) return result
   const last = Math.min(request.limitSeqno, vbucket.highSeqno - 1)
   const seqnos = oldTombstones(environment, request, last)

@@ -37,6 +37,7 @@ export class DocumentFinder {
     const { current } = this
     const view = this.#view
     this.#isInLog = this.#changes.find(vbucket.id, key, start, length, view)
+    if (this.#isInLog && isPurged(vbucket, view)) return false
     const source = this.#isInLog ? view : this.#entry(vbucket, key, start, length)
     if (source === undefined) return false
     current.isDeletion = source.isDeletion
@@ -63,7 +64,9 @@ export class DocumentFinder {
   /** The newest version with its value, without its metadata being copied: what a GET needs. */
   newest(vbucket: Vbucket, key: Uint8Array, start: number, length: number): RecordView | undefined {
     const view = this.#view
-    if (this.#changes.find(vbucket.id, key, start, length, view)) return view
+    if (this.#changes.find(vbucket.id, key, start, length, view)) {
+      return isPurged(vbucket, view) ? undefined : view
+    }
     const entry = this.#entry(vbucket, key, start, length)
     if (entry === undefined) return undefined
     this.#disk.document(vbucket.id, entry.seqno, key, start, length, view)
@@ -73,4 +76,9 @@ export class DocumentFinder {
   #entry(vbucket: Vbucket, key: Uint8Array, start: number, length: number) {
     return vbucket.diskHidden ? undefined : this.#disk.entry(vbucket.id, key, start, length)
   }
+}
+
+/** The log keeps a tombstone for the streams for a while after the disk has given it up. */
+function isPurged(vbucket: Vbucket, record: RecordView): boolean {
+  return record.seqno <= vbucket.purgeSeqno && record.isDeletion
 }

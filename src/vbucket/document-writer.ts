@@ -28,8 +28,8 @@ export class Change {
   revno = 1
   /** There is a live version now that this change replaces or ends. */
   replacesLive = false
-  /** There is a tombstone now that this change replaces. */
-  replacesTombstone = false
+  /** Seqno of the tombstone there is now that this change replaces; 0: there is none. */
+  replacedTombstone = 0
 }
 
 export class DocumentWriter {
@@ -102,7 +102,7 @@ export class DocumentWriter {
   finish(vbucket: Vbucket): void {
     const { change } = this
     if (change.replacesLive) vbucket.itemCount--
-    if (change.replacesTombstone) vbucket.tombstoneCount--
+    if (change.replacedTombstone > 0) vbucket.tombstoneReplaced(change.replacedTombstone)
     if (change.kind === RecordKind.mutation) vbucket.itemCount++
     else vbucket.tombstoneCount++
     vbucket.notify()

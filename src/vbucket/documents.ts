@@ -238,7 +238,7 @@ export class Documents {
     const { current } = this.#finder
     change.revno = found ? current.revno + 1 : 1
     change.replacesLive = found && !current.isDeletion
-    change.replacesTombstone = found && current.isDeletion
+    change.replacedTombstone = found && current.isDeletion ? current.seqno : 0
     if (!change.replacesLive) return false
     return current.expiry === 0 || !isExpired(current.expiry, this.#nowSeconds())
   }
@@ -282,7 +282,7 @@ export class Documents {
     change.time = this.#nowSeconds()
     change.revno = current.revno + 1
     change.replacesLive = !current.isDeletion
-    change.replacesTombstone = current.isDeletion
+    change.replacedTombstone = current.isDeletion ? current.seqno : 0
     this.#writer.begin(vbucket, key, start, length, 0)
     this.#finish(vbucket, key, start, length)
   }

@@ -74,11 +74,10 @@ export class Purger {
         beforeSeconds,
         countMax: batchMax,
       }
-      const purging = flusher.purge(request)
+      const replaced = vbucket.beginPurge()
+      const purging = flusher.purge(request, result => vbucket.endPurge(replaced, result))
       vbucket.markPurging(purging)
-      const { removed, purgeSeqno, more } = await purging
-      vbucket.tombstoneCount -= removed
-      vbucket.purgeSeqno = Math.max(vbucket.purgeSeqno, purgeSeqno)
+      const { removed, more } = await purging
       this.purged += removed
       if (!more) return
     }

@@ -3,11 +3,14 @@
  * changes to it pass here, on one thread.
  */
 import { VbucketState } from '../../protocol/vbucket-state.ts'
-import type { VbucketChange } from '../storage/flusher-messages.ts'
+import type { PurgeResult, VbucketChange } from '../storage/flusher-messages.ts'
 import type { VbucketRecord } from '../storage/vbucket-record.ts'
 import { CasClock } from './cas-clock.ts'
 import { FailoverLog } from './failover-log.ts'
 import { WriteGate } from './write-gate.ts'
+
+/** Seqnos of tombstones that were replaced while a purge was under way. */
+export type ReplacedTombstones = number[]
 
 export class Vbucket {
   readonly id: number
@@ -29,6 +32,7 @@ export class Vbucket {
   diskHidden = false
   #state: VbucketState
   #purging: Promise<void> | undefined
+  readonly #purges = new Set<ReplacedTombstones>()
   readonly #watchers = new Set<() => void>()
 
   constructor(id: number, record: VbucketRecord) {
@@ -83,6 +87,30 @@ export class Vbucket {
    */
   purgeSettled(): Promise<void> | undefined {
     return this.#purging
+  }
+
+  /**
+   * A purge has been asked for. What it will remove are tombstones as of now: one that is replaced
+   * before it is done must not be counted off twice.
+   */
+  beginPurge(): ReplacedTombstones {
+    const replaced: ReplacedTombstones = []
+    this.#purges.add(replaced)
+    return replaced
+  }
+
+  endPurge(replaced: ReplacedTombstones, result: PurgeResult): void {
+    this.#purges.delete(replaced)
+    const { removed, purgeSeqno, purgeSeqnoBefore } = result
+    const counted = replaced.filter(seqno => seqno > purgeSeqnoBefore && seqno <= purgeSeqno)
+    this.tombstoneCount -= removed - counted.length
+    this.purgeSeqno = Math.max(this.purgeSeqno, purgeSeqno)
+  }
+
+  /** A change has taken the place of the tombstone with this seqno. */
+  tombstoneReplaced(seqno: number): void {
+    this.tombstoneCount--
+    for (const replaced of this.#purges) replaced.push(seqno)
   }
 
   markPurging(purging: Promise<unknown>): void {

@@ -104,7 +104,7 @@ export class MetaWriter {
     const nowMs = this.#clock.nowMs()
     const found = this.#finder.find(vbucket, key, keyStart, keyLength)
     change.replacesLive = found && !current.isDeletion
-    change.replacesTombstone = found && current.isDeletion
+    change.replacedTombstone = found && current.isDeletion ? current.seqno : 0
     const lives = change.replacesLive && !isExpired(current.expiry, Math.floor(nowMs / 1000))
     const [expectedHigh, expectedLow] = halves(expectedCas)
     const lock = this.#locks.find(vbucket.id, key, keyStart, keyLength, nowMs)

@@ -14,6 +14,8 @@ import { seededRandom } from '../support/faulty-proxy.ts'
 import { crashSettings, droppedVbid } from './settings.ts'
 
 const kills = 16
+// For slow machines.
+t.setTimeout(120_000)
 // A loaded machine takes its time to start them.
 t.setTimeout(180_000)
 

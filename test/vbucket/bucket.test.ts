@@ -3,6 +3,7 @@ import t from 'tap'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import { committed, openBuckets, read, remove, set, storing } from '../support/bucket.ts'
+import { checkStore } from '../support/check-store.ts'
 
 t.test('what was written is read back from the log and from disk', async t => {
   const { bucket } = await openBuckets(t, t.testdir())
@@ -203,4 +204,31 @@ t.test('buckets are created, listed and deleted; names that are no names are ref
   await assert.rejects(buckets.delete('travel-sample'), { status: Status.keyNotFound })
   const anew = await buckets.create('travel-sample')
   t.equal(read(anew, anew.vbucket(0)!, 'a'), undefined)
+})
+
+t.test('documents made again while their tombstones are purged are counted once', async t => {
+  const directory = t.testdir()
+  const { bucket, buckets } = await openBuckets(t, directory)
+  const vbucket = bucket.vbucket(2)!
+  for (let i = 0; i < 300; i++) set(bucket, vbucket, `key-${i}`, 'v')
+  for (let i = 0; i < 300; i++) remove(bucket, vbucket, `key-${i}`)
+  const everything = { purgeBeforeSeconds: 0, purgeBeforeSeqno: 0, dropDeletes: true }
+  const compacted = [bucket.compact(2, everything), bucket.compact(2, everything)]
+  for (let i = 0; i < 100; i++) set(bucket, vbucket, `key-${i}`, 'again')
+  compacted.push(bucket.compact(2, everything))
+  for (let i = 100; i < 150; i++) set(bucket, vbucket, `key-${i}`, 'again')
+  remove(bucket, vbucket, 'key-7')
+  await Promise.all(compacted)
+  t.same([vbucket.itemCount, vbucket.tombstoneCount], [149, 1])
+  t.equal(vbucket.purgeSeqno, 600)
+  const key = Buffer.from('key-299')
+  t.equal(bucket.documents.getMeta(vbucket, key, 0, key.length), undefined, 'purged is gone')
+  set(bucket, vbucket, 'key-200', 'again')
+  t.same([vbucket.itemCount, vbucket.tombstoneCount], [150, 1])
+  await committed(bucket)
+  await buckets.close()
+  t.same(await checkStore(directory), [])
+  const again = await openBuckets(t, directory)
+  const reopened = again.bucket.vbucket(2)!
+  t.same([reopened.itemCount, reopened.tombstoneCount], [150, 1])
 })

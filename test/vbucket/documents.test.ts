@@ -130,7 +130,7 @@ inBothPlaces('append and prepend keep what the document has', async (t, scene) =
   await settle()
   const record = meta('a')
   t.equal(record.value().toString(), 'start-middle-end')
-  t.same([record.flags, record.datatype], [9, 1])
+  t.same([record.flags, record.datatype], [9, 0], 'but that it was JSON')
   t.equal(record.expiry, clock.nowMs() / 1000 + 100)
   t.equal(concatenate('a', '', 'append'), Status.success)
 })
