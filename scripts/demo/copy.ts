@@ -1,11 +1,21 @@
 /**
  * A warehouse in miniature: the copy of the bucket that the change stream keeps, and an account
- * of every byte of changes that came more than once.
+ * of the bytes that brought something new.
  */
-import { isChange, type Change, type DcpClient } from '../../src/client/index.ts'
+import { seqnoAdvancedLength } from '../../protocol/dcp/seqno-advanced.ts'
+import { snapshotMarkerLengthMax } from '../../protocol/dcp/snapshot-marker.ts'
+import { streamEndLength } from '../../protocol/dcp/stream-end.ts'
+import { isChange, type Change, type DcpClient, type DcpEvent } from '../../src/client/index.ts'
 
-/** Header and extras of a change, beside its key and value. */
-const overheadBytes = { mutation: 24 + 31, deletion: 24 + 21, expiration: 24 + 20 }
+/** Of a frame: header and extras, without key and value; or all of it, where it has neither. */
+const frameBytes: Record<DcpEvent['type'], number> = {
+  mutation: 24 + 31,
+  deletion: 24 + 21,
+  expiration: 24 + 20,
+  'snapshot-marker': snapshotMarkerLengthMax,
+  'seqno-advanced': seqnoAdvancedLength,
+  'stream-end': streamEndLength,
+}
 
 export class Copy {
   /** By vbucket: the CAS of the version that is held of each key. */
@@ -13,10 +23,8 @@ export class Copy {
   /** By vbucket: the highest seqno that has ever arrived. */
   readonly #seen = new Map<number, number>()
   readonly #positions = new Map<number, number>()
-  changes = 0
-  repeatedBytes = 0
-  /** Documents thrown away because the server sent the client back. */
-  discarded = 0
+  /** Of frames with changes that had not arrived before, and of all that are none. */
+  usefulBytes = 0
 
   get size(): number {
     let size = 0
@@ -25,12 +33,20 @@ export class Copy {
   }
 
   async follow(client: DcpClient): Promise<void> {
-    for await (const change of client.events()) if (isChange(change)) this.#apply(change)
+    let count = 0
+    for await (const event of client.events()) {
+      if (isChange(event)) this.#apply(event)
+      else {
+        if (event.type === 'seqno-advanced') this.#positions.set(event.vbid, event.seqno)
+        this.usefulBytes += frameBytes[event.type]
+      }
+      // What waits is handed out without a turn of the event loop, where others would be served.
+      if (++count % 256 === 0) await new Promise(resolve => setImmediate(resolve))
+    }
   }
 
   /** The server sends the client back: only nothing is sure to be a state it can go on from. */
   rollBack(vbid: number): number {
-    this.discarded += this.#documents.get(vbid)?.size ?? 0
     this.#documents.delete(vbid)
     this.#positions.set(vbid, 0)
     return 0
@@ -56,14 +72,14 @@ export class Copy {
   #apply(change: Change): void {
     const { vbid, seqno, cas, type } = change
     const key = change.key.toString()
-    const seen = this.#seen.get(vbid) ?? 0
-    if (seqno > seen) this.#seen.set(vbid, seqno)
-    else this.repeatedBytes += overheadBytes[type] + change.key.length + change.value.length
+    if (seqno > (this.#seen.get(vbid) ?? 0)) {
+      this.#seen.set(vbid, seqno)
+      this.usefulBytes += frameBytes[type] + change.key.length + change.value.length
+    }
     this.#positions.set(vbid, seqno)
     let documents = this.#documents.get(vbid)
     if (documents === undefined) this.#documents.set(vbid, (documents = new Map()))
     if (type === 'mutation') documents.set(key, cas)
     else documents.delete(key)
-    this.changes++
   }
 }
