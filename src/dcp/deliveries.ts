@@ -71,6 +71,7 @@ export class Deliveries {
       purgeHolder: client,
       startSeqno,
       nowMs: clock.monotonicMs(),
+      epochMs: clock.nowMs(),
       graceMs,
       purgeHoldMaxMs,
       onDisowned: () => {
@@ -151,8 +152,11 @@ export class Deliveries {
     for (const vbid of this.#byVbid.keys()) this.release(vbid, cause)
   }
 
-  /** The connection is gone: keeps for the grace what its client may come back for. */
-  park(): HeldSnapshot[] {
+  /**
+   * The connection is gone: keeps for the grace what its client may come back for. When the daemon
+   * stops, the grace of what outlives it begins with the next start, as after a crash.
+   */
+  park(isStopping = false): HeldSnapshot[] {
     const { clock, lot, graceMs } = this.#options
     const nowMs = clock.nowMs()
     this.confirm()
@@ -162,7 +166,7 @@ export class Deliveries {
         lot.park(held, nowMs, nowMs + graceMs)
         parked.push(held)
       }
-      delivery.leaveHold(clock.monotonicMs(), nowMs)
+      delivery.leaveHold(clock.monotonicMs(), isStopping ? undefined : nowMs)
       this.#drop(delivery)
     }
     return parked

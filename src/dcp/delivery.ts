@@ -7,7 +7,7 @@
  */
 import type { Bucket } from '../vbucket/bucket.ts'
 import type { HeldSnapshot } from './parking/held-snapshot.ts'
-import { knownHold, type HoldLimits } from './purge-hold.ts'
+import { knownHold, type HoldLimits, type KnownHold } from './purge-hold.ts'
 import type { Progress } from './stream.ts'
 
 export interface LinkPosition {
@@ -37,6 +37,8 @@ export interface DeliveryOptions extends HoldLimits {
   startSeqno: number
   /** Monotonic, as all times here but deadlines. */
   nowMs: number
+  /** The same in milliseconds since the epoch. */
+  epochMs: number
   /** Another connection of the client streams the vbucket now. */
   onDisowned: () => void
 }
@@ -54,10 +56,12 @@ export class Delivery {
   /** Where the client, with what it is known to have, may have to go back to after a crash. */
   #safeSeqno: number
   #sentSeqno: number
-  #progressAtMs: number
+  /** Since when it lacks something and has not been known to receive any of it. */
+  #standingSinceMs: number | undefined
   #activeAtMs: number
   #holdSeqno = -1
   #holdDurable = false
+  #holdLapsesAtMs: number | null = null
   #isDisowned = false
 
   constructor(options: DeliveryOptions) {
@@ -67,7 +71,7 @@ export class Delivery {
     this.#knownSeqno = options.startSeqno
     this.#safeSeqno = options.startSeqno
     this.#sentSeqno = options.startSeqno
-    this.#progressAtMs = options.nowMs
+    this.#standingSinceMs = this.#takeOverStanding()
     this.#activeAtMs = options.nowMs
     this.updateHold(options.nowMs)
   }
@@ -93,10 +97,11 @@ export class Delivery {
   /** A step of the stream has been sent and ends at this position of the link. */
   sent(progress: Omit<Progress, 'bytes'>, link: LinkPosition, nowMs: number): void {
     const { seqno, safeSeqno, completes } = progress
-    // A client that had everything was not standing still: its time begins now.
-    if (this.#knownSeqno === this.#sentSeqno) this.#progressAtMs = nowMs
+    this.#standingSinceMs ??= nowMs
     this.#sentSeqno = seqno
     this.#activeAtMs = nowMs
+    // From the first byte on the client may have something that it could lose.
+    if (this.#holdSeqno < 0) this.updateHold(nowMs)
     const position = link.sent
     const last = this.#checkpoints.at(-1)
     if (last === undefined || this.#isFull(last, link, nowMs)) {
@@ -123,7 +128,7 @@ export class Delivery {
     }
     if (count === 0) return whole
     this.#checkpoints.splice(0, count)
-    this.#progressAtMs = nowMs
+    this.#standingSinceMs = this.#isUpToDate ? undefined : nowMs
     this.#activeAtMs = nowMs
     for (const held of this.held) held.knownSeqno = this.#knownSeqno
     return whole
@@ -132,34 +137,37 @@ export class Delivery {
   /** Brings the hold in line with what is known and with the time that has passed. */
   updateHold(nowMs: number): void {
     if (this.#isDisowned) return
-    const hold = knownHold(this.#holdState(), this.#options, nowMs)
-    const { bucket } = this.#options
+    const hold = this.#wantedHold(nowMs)
     if (hold === undefined) {
       if (this.#holdSeqno < 0) return
       this.#holdSeqno = -1
-      bucket.holds.release(this.vbid, this.purgeHolder)
+      this.#options.bucket.holds.release(this.vbid, this.purgeHolder)
       return
     }
     const { seqno, durable } = hold
-    if (seqno === this.#holdSeqno && durable === this.#holdDurable) return
+    const lapsesAtMs = this.#lapsesAtMs(durable)
+    const isSame = seqno === this.#holdSeqno && durable === this.#holdDurable
+    if (isSame && lapsesAtMs === this.#holdLapsesAtMs) return
     this.#holdSeqno = seqno
     this.#holdDurable = durable
+    this.#holdLapsesAtMs = lapsesAtMs
     this.#set(seqno, Infinity, durable)
   }
 
-  /** The connection is gone: the hold stays for the grace. `epochMs` is when that begins. */
-  leaveHold(nowMs: number, epochMs: number): void {
+  /**
+   * The connection is gone: the hold stays for the grace. `graceAtMs`, since the epoch, is when
+   * that begins; undefined: with the next start of the daemon, which is stopping.
+   */
+  leaveHold(nowMs: number, graceAtMs: number | undefined): void {
     if (this.#isDisowned) return
-    const state = this.#holdState()
-    const hold = knownHold(state, this.#options, nowMs)
+    const hold = this.#wantedHold(nowMs)
     if (hold === undefined) {
       this.releaseHold()
       return
     }
     this.#isDisowned = true
-    const { graceMs, purgeHoldMaxMs } = this.#options
-    const leftMs = hold.durable ? state.progressAtMs + purgeHoldMaxMs - nowMs : graceMs
-    this.#set(hold.seqno, epochMs + Math.min(graceMs, leftMs), hold.durable)
+    const deadlineMs = graceAtMs === undefined ? Infinity : graceAtMs + this.#options.graceMs
+    this.#set(hold.seqno, deadlineMs, hold.durable)
   }
 
   /** Nothing is held for this client any more. */
@@ -188,7 +196,49 @@ export class Delivery {
 
   #set(seqno: number, deadlineMs: number, durable: boolean): void {
     const { bucket, graceMs } = this.#options
-    bucket.holds.set(this.vbid, this.purgeHolder, seqno, deadlineMs, durable, graceMs)
+    const lapsesAtMs = this.#lapsesAtMs(durable)
+    bucket.holds.set(this.vbid, this.purgeHolder, seqno, deadlineMs, durable, graceMs, lapsesAtMs)
+  }
+
+  /** When the client will have stood still for longer than it may hold the purger back. */
+  #lapsesAtMs(durable: boolean): number | null {
+    if (!durable || this.#standingSinceMs === undefined) return null
+    const { epochMs, nowMs, purgeHoldMaxMs } = this.#options
+    return epochMs + this.#standingSinceMs - nowMs + purgeHoldMaxMs
+  }
+
+  /** A client that comes back no further than it was has been standing still all the time. */
+  #takeOverStanding(): number | undefined {
+    const { bucket, startSeqno, epochMs, nowMs, purgeHoldMaxMs } = this.#options
+    const before = bucket.holds.of(this.vbid, this.purgeHolder)
+    if (before === undefined || before.seqno < startSeqno) return undefined
+    const { lapsesAtMs = null } = before
+    if (lapsesAtMs === null) return undefined
+    return Math.min(nowMs, nowMs - epochMs + lapsesAtMs - purgeHoldMaxMs)
+  }
+
+  #wantedHold(nowMs: number): KnownHold | undefined {
+    if (!this.#hasSomethingToLose) return undefined
+    if (this.#isUpToDate) this.#standingSinceMs = undefined
+    else this.#standingSinceMs ??= nowMs
+    const hold = knownHold(this.#holdState(), this.#options, nowMs)
+    if (hold !== undefined || this.#options.purgeHoldMaxMs === 0) return hold
+    // It has lapsed: it holds nothing, and is kept so that the client does not begin anew.
+    return { seqno: this.#safeSeqno, durable: true }
+  }
+
+  /** Who has nothing and is sent nothing misses no tombstone. */
+  get #hasSomethingToLose(): boolean {
+    return this.#sentSeqno > 0 || this.held.length > 0 || this.#highSeqno > 0
+  }
+
+  /** Not one who waits for room in its window: it lacks what has not been sent. */
+  get #isUpToDate(): boolean {
+    return this.#knownSeqno === this.#sentSeqno && this.#sentSeqno >= this.#highSeqno
+  }
+
+  get #highSeqno(): number {
+    return this.#options.bucket.vbucket(this.vbid)?.highSeqno ?? 0
   }
 
   #forget(held: HeldSnapshot): void {
@@ -200,15 +250,14 @@ export class Delivery {
   }
 
   #holdState() {
-    // A client that has everything is not standing still.
-    const isUpToDate = this.#knownSeqno === this.#sentSeqno
+    const isInFlight = this.#knownSeqno !== this.#sentSeqno
     const [oldest] = this.held
     return {
       safeSeqno: this.#safeSeqno,
       // What is in flight from memory, ahead of the first snapshot, is in none of them.
       isInSnapshot: oldest !== undefined && oldest.snapshotStart <= this.#knownSeqno,
-      progressAtMs: isUpToDate ? Infinity : this.#progressAtMs,
-      activeAtMs: isUpToDate ? Infinity : this.#activeAtMs,
+      progressAtMs: this.#standingSinceMs ?? Infinity,
+      activeAtMs: isInFlight ? this.#activeAtMs : Infinity,
     }
   }
 }

@@ -185,12 +185,16 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
 
   /** The connection is gone; `clean`: the client said QUIT. Idempotent. */
   disconnected(clean: boolean): void {
+    this.#leave(clean, false)
+  }
+
+  #leave(clean: boolean, isStopping: boolean): void {
     if (this.isClosed) return
     this.isClosed = true
     this.pump.close()
     const deliveries = this.#deliveries
     for (const stream of this.streams.values()) stream.end(StreamEndReason.disconnected)
-    const parked = clean ? [] : (deliveries?.park() ?? [])
+    const parked = clean ? [] : (deliveries?.park(isStopping) ?? [])
     if (clean) deliveries?.releaseAll(ReleaseCause.quit)
     this.counters.parked += parked.length
     this.counters.sentBytesBefore += this.flow.sentBytes
@@ -199,6 +203,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
       this.log.info({ snapshots: parked.length, graceSeconds }, 'client is away: snapshots parked')
       this.reaper.reap()
     }
+    if (deliveries !== undefined && !clean) this.reaper.limitHolds(this.bucket)
     this.#options.output.onDrain = undefined
     this.#options.onClosed(this)
   }
@@ -216,7 +221,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
       this.#finish(stream, StreamEndReason.disconnected)
     }
     this.pump.flushEnds()
-    this.disconnected(false)
+    this.#leave(false, true)
   }
 
   /** Its bucket is being deleted: there is nothing left to ask this connection for. */

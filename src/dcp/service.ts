@@ -120,8 +120,8 @@ export class DcpService {
   }
 
   /**
-   * Ends all streams; before the buckets are closed. Purge holds stay as long as grace lasts, so
-   * that clients find what they need after a restart.
+   * Ends all streams; before the buckets are closed. Purge holds stay, and their grace begins
+   * with the next start, so that clients find what they need however long that takes.
    */
   close(): void {
     for (const timer of this.#timers) timer.cancel()

@@ -4,7 +4,8 @@
  * the tombstones it has not seen yet still there.
  *
  * What is stored may lag behind what is held in memory: a hold only ever moves forward, and a
- * stored one that is too low keeps more than it must, never less.
+ * stored one that is too low keeps more than it must, never less. One that moves backwards, for a
+ * client that has lost something, is stored at once.
  */
 import type { Clock, Timer } from '../clock.ts'
 import type { DurableHold } from './flusher-messages.ts'
@@ -37,12 +38,16 @@ export class PurgeHolds {
       this.#put({ ...hold, deadlineMs })
       this.#unstored.set(`${hold.vbid}/${hold.holder}`, hold)
     }
-    this.#timer = options.clock.every(options.storeIntervalMs, () => this.#storeChanges())
+    this.#timer = options.clock.every(options.storeIntervalMs, () => {
+      this.#sweep()
+      this.#storeChanges()
+    })
   }
 
   /**
    * Makes or moves a hold. `deadlineMs` is milliseconds since the epoch, `Infinity` while the
-   * client is connected.
+   * client is connected. From `lapsesAtMs` on it holds nothing back, but is remembered until the
+   * deadline.
    */
   set(
     vbid: number,
@@ -51,13 +56,20 @@ export class PurgeHolds {
     deadlineMs: number,
     durable: boolean,
     graceMs: number = this.#options.graceMs,
+    lapsesAtMs: number | null = null,
   ): void {
     const before = this.#holds.get(vbid)?.get(holder)
     const deadline = deadlineMs === Infinity ? null : deadlineMs
-    this.#put({ vbid, holder, seqno, deadlineMs: deadline, durable, graceMs })
+    this.#put({ vbid, holder, seqno, deadlineMs: deadline, durable, graceMs, lapsesAtMs })
     if (!durable && !before?.durable) return
     this.#unstored.set(`${vbid}/${holder}`, { vbid, holder })
-    if (!before?.durable) this.#storeChanges()
+    if (!before?.durable || seqno < before.seqno) this.#storeChanges()
+  }
+
+  /** What a holder holds of a vbucket, lapsed or not. */
+  of(vbid: number, holder: string): PurgeHold | undefined {
+    const hold = this.#holds.get(vbid)?.get(holder)
+    return hold === undefined || isOver(hold, this.#options.clock.nowMs()) ? undefined : hold
   }
 
   /** Idempotent. */
@@ -82,8 +94,8 @@ export class PurgeHolds {
     const now = this.#options.clock.nowMs()
     let limit = Infinity
     for (const hold of holds.values()) {
-      if (hold.deadlineMs !== null && hold.deadlineMs <= now) this.release(vbid, hold.holder)
-      else limit = Math.min(limit, hold.seqno)
+      if (isOver(hold, now)) this.release(vbid, hold.holder)
+      else if (now < (hold.lapsesAtMs ?? Infinity)) limit = Math.min(limit, hold.seqno)
     }
     return limit
   }
@@ -104,16 +116,29 @@ export class PurgeHolds {
     holds.set(hold.holder, hold)
   }
 
+  /** No purge may ever ask for the vbucket of a hold again: those that are over go by themselves. */
+  #sweep(): void {
+    const now = this.#options.clock.nowMs()
+    for (const [vbid, holds] of this.#holds) {
+      for (const hold of holds.values()) if (isOver(hold, now)) this.release(vbid, hold.holder)
+    }
+  }
+
   #storeChanges(): void {
     for (const { vbid, holder } of this.#unstored.values()) {
       const hold = this.#holds.get(vbid)?.get(holder)
       const { store } = this.#options
       if (!hold?.durable) store(vbid, holder, undefined)
       else {
-        const { seqno, deadlineMs, graceMs } = hold
-        store(vbid, holder, { seqno, deadlineMs, graceMs })
+        const { seqno, deadlineMs, graceMs, lapsesAtMs } = hold
+        const lapses = lapsesAtMs === null || lapsesAtMs === undefined ? {} : { lapsesAtMs }
+        store(vbid, holder, { seqno, deadlineMs, graceMs, ...lapses })
       }
     }
     this.#unstored.clear()
   }
+}
+
+function isOver({ deadlineMs }: PurgeHold, now: number): boolean {
+  return deadlineMs !== null && deadlineMs <= now
 }

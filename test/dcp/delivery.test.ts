@@ -11,8 +11,8 @@ const limits = { graceMs: 60_000, purgeHoldMaxMs: 1_000_000 }
 const state = { safeSeqno: 5, isInSnapshot: false, progressAtMs: 0, activeAtMs: 0 }
 
 t.test('what is known holds durably, for as long as one client may', async t => {
-  t.same(knownHold(state, limits, 1_000_000), { seqno: 5, durable: true })
-  t.equal(knownHold(state, limits, 1_000_001), undefined, 'then only its snapshot does')
+  t.same(knownHold(state, limits, 999_999), { seqno: 5, durable: true })
+  t.equal(knownHold(state, limits, 1_000_000), undefined, 'then only its snapshot does')
   t.same(
     knownHold({ ...state, progressAtMs: Infinity }, limits, 9e9),
     { seqno: 5, durable: true },
@@ -38,6 +38,7 @@ function delivery(bucket: FakeBucket, more: Partial<typeof limits> = {}) {
     purgeHolder: 'client',
     startSeqno: 10,
     nowMs: 0,
+    epochMs: 1_000_000,
     onDisowned: () => undefined,
   })
 }
@@ -58,7 +59,12 @@ t.test('receipts move what is known, and complete snapshots', async t => {
   t.same(one.confirm(3_500_000, 1), [held])
   t.notOk(one.hasUnconfirmed)
   one.updateHold(1)
-  t.same(bucket.purgeHolds.get('3 client'), { seqno: 100, deadlineMs: Infinity, durable: true })
+  t.same(bucket.purgeHolds.get('3 client'), {
+    seqno: 100,
+    deadlineMs: Infinity,
+    durable: true,
+    lapsesAtMs: null,
+  })
 })
 
 t.test('checkpoints are merged, but never past the end of a snapshot', async t => {
@@ -110,28 +116,87 @@ t.test('within a small window checkpoints are small, too', async t => {
   t.ok(one.knownSeqno >= 18 && one.knownSeqno <= 20)
 })
 
+const lapsesAtMs = (bucket: FakeBucket) => bucket.purgeHolds.get('3 client')?.lapsesAtMs
+
 t.test('a client that waits long for its first change is not at once overdue', async t => {
   const bucket = new FakeBucket()
   const one = delivery(bucket, { purgeHoldMaxMs: 1000 })
   one.updateHold(500_000)
-  t.equal(bucket.purgeHolds.size, 1)
+  t.equal(lapsesAtMs(bucket), null, 'it has everything')
   one.sent(step(11, undefined), { sent: 100, window: 0 }, 500_000)
-  one.updateHold(501_000)
-  t.equal(bucket.purgeHolds.size, 1)
-  one.updateHold(501_001)
-  t.equal(bucket.purgeHolds.get('3 client')?.durable, false, 'what is in flight holds still')
+  one.updateHold(500_500)
+  t.equal(lapsesAtMs(bucket), 1_501_000)
+  one.confirm(100, 500_600)
+  one.updateHold(500_600)
+  t.equal(lapsesAtMs(bucket), null)
 })
 
-t.test('a connection that goes leaves its hold for the grace, or for what is left', async t => {
+t.test('a client stuck behind its window has not got everything', async t => {
   const bucket = new FakeBucket()
-  delivery(bucket).leaveHold(5000, 1_000_000)
+  bucket.highSeqno = 12
+  const one = delivery(bucket, { purgeHoldMaxMs: 1000 })
+  t.equal(lapsesAtMs(bucket), 1_001_000, 'although all that was sent is known')
+  one.sent(step(12, undefined), { sent: 100, window: 0 }, 600)
+  one.confirm(100, 700)
+  one.updateHold(700)
+  t.equal(lapsesAtMs(bucket), null)
+})
+
+t.test('connecting again does not start its time anew, coming back further on does', async t => {
+  const bucket = new FakeBucket()
+  bucket.highSeqno = 100
+  const again = (more: object) =>
+    new Delivery({
+      ...limits,
+      purgeHoldMaxMs: 1000,
+      bucket: bucket.asBucket,
+      vbid: 3,
+      purgeHolder: 'client',
+      startSeqno: 10,
+      nowMs: 0,
+      epochMs: 1_000_000,
+      onDisowned: () => undefined,
+      ...more,
+    })
+  again({}).leaveHold(300, 1_000_300)
+  t.equal(lapsesAtMs(bucket), 1_001_000)
+  // Another process, whose monotonic clock began elsewhere.
+  const two = again({ nowMs: 77_000, epochMs: 1_000_500 })
+  t.equal(lapsesAtMs(bucket), 1_001_000)
+  two.updateHold(78_000)
+  two.leaveHold(78_000, 1_001_500)
+  t.equal(lapsesAtMs(bucket), 1_001_000, 'what has lapsed is remembered for the grace')
+  t.equal(bucket.purgeHolds.get('3 client')?.deadlineMs, 1_061_500)
+  again({ nowMs: 90_000, epochMs: 1_013_500, startSeqno: 11 })
+  t.equal(lapsesAtMs(bucket), 1_014_500)
+})
+
+t.test('who has nothing and is sent nothing holds nothing', async t => {
+  const bucket = new FakeBucket()
+  const { all, positions } = deliveries(bucket)
+  all.open(0, 0)
+  t.equal(bucket.purgeHolds.size, 0)
+  positions.sent = 10
+  all.sent(0, { ...step(1, undefined), bytes: 10 })
+  t.equal(bucket.purgeHolds.get('0 client')?.seqno, 0, 'from the first byte on it does')
+  bucket.highSeqno = 1
+  all.open(1, 0)
+  t.equal(bucket.purgeHolds.get('1 client')?.seqno, 0, 'what it will be sent is there already')
+})
+
+t.test('a connection that goes leaves its hold for the grace', async t => {
+  const bucket = new FakeBucket()
+  const one = delivery(bucket)
+  one.leaveHold(5000, 1_000_000)
   t.equal(bucket.purgeHolds.get('3 client')?.deadlineMs, 1_060_000)
-  const short = delivery(bucket, { purgeHoldMaxMs: 20_000 })
-  short.sent(step(11, undefined), { sent: 100, window: 0 }, 1000)
-  short.leaveHold(5000, 1_000_000)
-  t.equal(bucket.purgeHolds.get('3 client')?.deadlineMs, 1_016_000)
-  short.releaseHold()
+  one.releaseHold()
   t.equal(bucket.purgeHolds.size, 1, 'it is not the connection’s any more')
+  delivery(bucket).leaveHold(5000, undefined)
+  t.equal(
+    bucket.purgeHolds.get('3 client')?.deadlineMs,
+    Infinity,
+    'a stop lets it wait for a start',
+  )
 })
 
 function deliveries(

@@ -447,9 +447,12 @@ t.test('after a restart a durable hold spares the client the rollback', async t 
   await until('the window is full', () => link.consumer.countedBytes >= 20_000)
   link.producer.bufferAcknowledge(20_000)
   await until('it is full again', () => link.consumer.countedBytes >= 40_000)
+  before.clock.advance(3_600_000)
   await before.close()
 
   const after = await openScene(t, {}, directory)
+  const [hold] = after.bucket.holds.list()
+  t.equal(hold?.deadlineMs, after.clock.nowMs() + 60_000, 'its grace begins with the start')
   for (const key of before.keys(0)) after.keys(0).add(key)
   await moveOn(after)
   t.ok(after.vbucket(0).purgeSeqno < highSeqno, 'its snapshot is gone, its hold is not')
@@ -459,6 +462,27 @@ t.test('after a restart a durable hold spares the client the rollback', async t 
   after.clock.advance(62_000)
   await after.purge(0)
   t.ok(after.vbucket(0).purgeSeqno > highSeqno, 'the hold moves on with the client')
+})
+
+t.test('clients that never come back under the same name do not pile up holds', async t => {
+  const scene = await openScene(t, { backfillResumeDefault: true, parkedMax: 20 })
+  const vbids = Array.from({ length: 15 }, (_, vbid) => vbid)
+  for (let i = 0; i < 10; i++) {
+    const link = scene.connect({ name: `idle ${i}` })
+    await Promise.all(vbids.map(vbid => scene.stream(link, vbid)))
+    link.producer.disconnected(false)
+  }
+  t.same(scene.bucket.holds.list(), [], 'there was nothing to send')
+  for (const vbid of vbids) scene.fill(vbid, 2)
+  for (let i = 0; i < 10; i++) {
+    const link = scene.connect({ name: `client ${i}` })
+    await Promise.all(vbids.map(vbid => scene.stream(link, vbid)))
+    await quiet()
+    link.producer.disconnected(false)
+  }
+  t.equal(scene.bucket.holds.list().length, 20)
+  scene.clock.advance(62_000)
+  t.same(scene.bucket.holds.list(), [], 'without a purge that would ask for them')
 })
 
 t.test('all vbuckets of a client share pins, and are parked within the limits', async t => {

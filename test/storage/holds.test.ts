@@ -81,6 +81,41 @@ t.test('a durable hold is stored at once, then with what has changed every secon
   t.same(writes.slice(-1), ['3/last'])
 })
 
+t.test('holds that are over go by themselves, whether or not a purge asks', async t => {
+  const { clock, holds, store } = scene()
+  holds.set(1, 'durable', 30, clock.nowMs() + 500, true)
+  holds.set(2, 'volatile', 30, clock.nowMs() + 500, false)
+  holds.set(3, 'connected', 30, Infinity, true)
+  clock.advance(1000)
+  t.same(
+    holds.list().map(({ holder }) => holder),
+    ['connected'],
+  )
+  t.same([...store.keys()], ['3/connected'])
+})
+
+t.test('a hold that has lapsed holds nothing, and is remembered', async t => {
+  const { clock, holds, store } = scene()
+  const lapsesAtMs = clock.nowMs() + 5000
+  holds.set(1, 'a', 30, Infinity, true, 60_000, lapsesAtMs)
+  t.equal(store.get('1/a')!.lapsesAtMs, lapsesAtMs)
+  clock.advance(4999)
+  t.equal(holds.limit(1), 30)
+  clock.advance(1)
+  t.equal(holds.limit(1), Infinity)
+  t.equal(holds.of(1, 'a')!.lapsesAtMs, lapsesAtMs)
+  const after = scene(clock, [{ ...store.get('1/a')!, vbid: 1, holder: 'a', durable: true }])
+  t.equal(after.holds.limit(1), Infinity, 'after a restart as well')
+  t.equal(after.holds.of(1, 'a')!.lapsesAtMs, lapsesAtMs)
+})
+
+t.test('one that moves backwards is stored at once', async t => {
+  const { holds, store } = scene()
+  holds.set(1, 'a', 30, Infinity, true)
+  holds.set(1, 'a', 20, Infinity, true)
+  t.equal(store.get('1/a')!.seqno, 20)
+})
+
 t.test('an expired durable hold leaves the store too', async t => {
   const { clock, holds, store } = scene()
   holds.set(1, 'a', 30, clock.nowMs() + 500, true)

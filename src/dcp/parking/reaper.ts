@@ -10,7 +10,7 @@ import type { Bucket } from '../../vbucket/bucket.ts'
 import type { DcpCounters } from '../counters.ts'
 import type { DcpSettings } from '../settings.ts'
 import { ReleaseCause, type ExpiryCause, type HeldSnapshot } from './held-snapshot.ts'
-import { byDeadline, chooseExpired } from './limits.ts'
+import { byDeadline, chooseExpired, type ParkedEntry } from './limits.ts'
 import type { ParkingLot } from './parking-lot.ts'
 
 export interface ReaperOptions {
@@ -38,6 +38,26 @@ export class Reaper {
     }
     this.#freePages()
     this.#report()
+  }
+
+  /**
+   * What clients that are away are known to have holds for the grace whether or not a snapshot of
+   * theirs is parked: the same limits bound how many such holds there are.
+   */
+  limitHolds(bucket: Bucket): void {
+    const { settings, clock, log } = this.#options
+    const away: (ParkedEntry & { vbid: number })[] = []
+    for (const { vbid, holder, deadlineMs, durable } of bucket.holds.list()) {
+      if (!durable || deadlineMs === null) continue
+      away.push({ client: holder, place: String(vbid), deadlineMs, vbid })
+    }
+    const { parkedMax, parkedPerClientMax } = settings
+    if (away.length <= Math.min(parkedMax, parkedPerClientMax)) return
+    const gone = chooseExpired(away, settings, clock.nowMs())
+    for (const { entry } of gone) bucket.holds.release(entry.vbid, entry.client)
+    if (gone.length > 0) {
+      log.info({ bucket: bucket.name, holds: gone.length }, 'purge holds of absent clients let go')
+    }
   }
 
   /** Makes sure that one more snapshot can be pinned in each environment of a bucket. */

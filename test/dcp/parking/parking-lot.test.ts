@@ -35,7 +35,12 @@ t.test('a snapshot in use holds the purger at its end until it is released', asy
   const held = bucket.held({ snapshotEnd: 80 })
   lot.hold(held)
   const hold = `0 ${snapshotHolder('client')}`
-  t.same(bucket.purgeHolds.get(hold), { seqno: 80, deadlineMs: Infinity, durable: false })
+  t.same(bucket.purgeHolds.get(hold), {
+    seqno: 80,
+    deadlineMs: Infinity,
+    durable: false,
+    lapsesAtMs: null,
+  })
   lot.park(held, clock.nowMs(), clock.nowMs() + 5)
   t.equal(bucket.purgeHolds.get(hold)?.deadlineMs, clock.nowMs() + 5)
   lot.release(held, 'received', clock.nowMs())

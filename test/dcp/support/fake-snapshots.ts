@@ -7,6 +7,7 @@ export interface FakeHold {
   seqno: number
   deadlineMs: number
   durable: boolean
+  lapsesAtMs: number | null
 }
 
 /** What the parking lot touches of a bucket: its purge holds and its pinned snapshots. */
@@ -15,12 +16,23 @@ export class FakeBucket {
   readonly purgeHolds = new Map<string, FakeHold>()
   /** Snapshots that somebody still references. */
   readonly pinned = new Map<number, { environment: number; bytes: number }>()
+  /** Of every vbucket. */
+  highSeqno = 0
   #next = 1
 
   readonly holds = {
-    set: (vbid: number, holder: string, seqno: number, deadlineMs: number, durable: boolean) => {
-      this.purgeHolds.set(`${vbid} ${holder}`, { seqno, deadlineMs, durable })
+    set: (
+      vbid: number,
+      holder: string,
+      seqno: number,
+      deadlineMs: number,
+      durable: boolean,
+      _graceMs?: number,
+      lapsesAtMs: number | null = null,
+    ) => {
+      this.purgeHolds.set(`${vbid} ${holder}`, { seqno, deadlineMs, durable, lapsesAtMs })
     },
+    of: (vbid: number, holder: string) => this.purgeHolds.get(`${vbid} ${holder}`),
     release: (vbid: number, holder: string) => void this.purgeHolds.delete(`${vbid} ${holder}`),
   }
 
@@ -34,6 +46,10 @@ export class FakeBucket {
         ageMs: 0,
         holders: [],
       })),
+  }
+
+  vbucket(): { highSeqno: number } {
+    return { highSeqno: this.highSeqno }
   }
 
   get asBucket(): Bucket {
