@@ -1,7 +1,10 @@
 import { strict as assert } from 'node:assert'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
+import { ManualClock } from '../dcp/support/manual-clock.ts'
 import { committed, openBuckets, read, remove, set, storing } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
 
@@ -231,4 +234,86 @@ t.test('documents made again while their tombstones are purged are counted once'
   const again = await openBuckets(t, directory)
   const reopened = again.bucket.vbucket(2)!
   t.same([reopened.itemCount, reopened.tombstoneCount], [150, 1])
+})
+
+/** Lets the flusher answer: a clock that stands still does not wait for it. */
+async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 10_000
+  while (!condition()) {
+    assert.ok(Date.now() < deadline, 'it takes too long')
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+}
+
+t.test('tombstones are purged at their age by the clock that was handed in', async t => {
+  const clock = new ManualClock()
+  const settings = { purgeAgeSeconds: 600, purgeIntervalSeconds: 60 }
+  const { bucket } = await openBuckets(t, t.testdir(), { settings, clock })
+  const vbucket = bucket.vbucket(3)!
+  for (let i = 0; i < 20; i++) set(bucket, vbucket, `key-${i}`, 'v')
+  for (let i = 0; i < 10; i++) remove(bucket, vbucket, `key-${i}`)
+  await committed(bucket)
+  clock.advance(300_000)
+  for (let i = 10; i < 20; i++) remove(bucket, vbucket, `key-${i}`)
+  await committed(bucket)
+  clock.advance(300_000)
+  await until(() => bucket.statistics().purgePasses > 0)
+  t.equal(vbucket.purgeSeqno, 0, 'none is older than its age yet')
+  clock.advance(60_000)
+  await until(() => vbucket.purgeSeqno > 0)
+  t.equal(vbucket.purgeSeqno, 30)
+  t.equal(vbucket.tombstoneCount, 10)
+  t.equal(bucket.statistics().purged, 10)
+})
+
+t.test('a durable hold outlives the bucket, for the grace that was promised', async t => {
+  const directory = t.testdir()
+  const clock = new ManualClock()
+  const everything = { purgeBeforeSeconds: 0, purgeBeforeSeqno: 0, dropDeletes: true }
+  const first = await openBuckets(t, directory, { clock })
+  const vbucket = first.bucket.vbucket(3)!
+  for (let i = 0; i < 10; i++) set(first.bucket, vbucket, `key-${i}`, 'v')
+  for (let i = 0; i < 10; i++) remove(first.bucket, vbucket, `key-${i}`)
+  first.bucket.holds.set(3, 'a client, named "x"', 14, Infinity, true, 30_000)
+  first.bucket.holds.set(3, 'volatile', 12, Infinity, false)
+  await first.bucket.compact(3, everything)
+  t.equal(vbucket.purgeSeqno, 12)
+  await first.buckets.close()
+  const { bucket } = await openBuckets(t, directory, { clock })
+  t.same(
+    bucket.holds.list().map(({ holder, seqno }) => ({ holder, seqno })),
+    [{ holder: 'a client, named "x"', seqno: 14 }],
+  )
+  const again = bucket.vbucket(3)!
+  await bucket.compact(3, everything)
+  t.equal(again.purgeSeqno, 14)
+  clock.advance(30_000)
+  await bucket.compact(3, everything)
+  t.equal(again.purgeSeqno, 19)
+})
+
+t.test('what a crash left of a creation or a removal is swept away', async t => {
+  const directory = t.testdir({
+    buckets: { '.new-half': { 'bucket.json': '{' }, '.deleted-1234': { file: '' } },
+  })
+  const { buckets } = await openBuckets(t, directory)
+  t.same(
+    buckets.list().map(({ name }) => name),
+    ['default'],
+  )
+  t.same(readdirSync(join(directory, 'buckets')), ['default'])
+  const creating = buckets.create('other')
+  await assert.rejects(buckets.create('other'), { status: Status.keyExists })
+  const closed = buckets.close()
+  await creating
+  await closed
+  await assert.rejects(buckets.create('third'), { status: Status.temporaryFailure })
+  const again = await openBuckets(t, directory)
+  t.same(
+    again.buckets
+      .list()
+      .map(({ name }) => name)
+      .sort(),
+    ['default', 'other'],
+  )
 })
