@@ -16,6 +16,8 @@ export interface BackfillPosition {
   toleratedPurgeSeqno: number
 }
 
+const pinAttemptsMax = 3
+
 /** Why a snapshot does not serve: tombstones the client needs are gone from it. */
 export type PinRefusal = typeof StreamEndReason.rollback | typeof StreamEndReason.backfillFailed
 
@@ -85,21 +87,35 @@ async function pin(
   vbucket: Vbucket,
   atLeastSeqno: number,
 ): Promise<SnapshotReference | undefined> {
-  const { bucket, reaper, log, holder } = producer
+  const { bucket, log } = producer
   try {
     // A snapshot on disk can only show what is there.
     if (vbucket.persistedSeqno < atLeastSeqno) await bucket.whenPersisted(vbucket.id, atLeastSeqno)
-    reaper.makeRoom(bucket)
-    return await bucket.snapshots.pin(vbucket.id, {
-      holder: producer.deliveries?.client ?? holder,
-      reason: `backfill for ${producer.connectionName}`,
-      atLeastSeqno,
-    })
+    return await pinMakingRoom(producer, vbucket.id, atLeastSeqno)
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error
     const { code, message, hint } = error
     log.error({ vbid: vbucket.id, code, hint }, `cannot pin a snapshot: ${message}`)
     return undefined
+  }
+}
+
+/** What is parked gives way to who is here: also when LMDB has fewer slots left than reckoned. */
+async function pinMakingRoom(
+  { bucket, reaper, holder, deliveries, connectionName }: ProducerCore,
+  vbid: number,
+  atLeastSeqno: number,
+): Promise<SnapshotReference> {
+  reaper.makeRoom(bucket, vbid)
+  const reason = `backfill for ${connectionName}`
+  const request = { holder: deliveries?.client ?? holder, reason, atLeastSeqno }
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await bucket.snapshots.pin(vbid, request)
+    } catch (error) {
+      const isFull = error instanceof OperatorError && error.code === 'readers-full'
+      if (!isFull || attempt >= pinAttemptsMax || !reaper.readersFull(bucket, vbid)) throw error
+    }
   }
 }
 

@@ -63,6 +63,10 @@ export class Backfill {
     this.#scan = reference.snapshot.scan({ afterSeqno, toSeqno: snapshotEnd, form })
   }
 
+  get snapshotId(): number {
+    return this.#options.reference.snapshot.snapshotId
+  }
+
   get sentSeqno(): number {
     return this.#sentSeqno
   }

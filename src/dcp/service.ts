@@ -137,9 +137,7 @@ export class DcpService {
   #reap(): void {
     const { settings, clock } = this.#options
     this.#reaper.reap()
-    if (this.lot.parked.size === 0) {
-      endSlowStreams(this.#producers, settings, clock.monotonicMs())
-    }
+    endSlowStreams(this.#producers, settings, clock.monotonicMs())
   }
 
   #watch(bucket: Bucket): void {

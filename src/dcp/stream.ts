@@ -116,6 +116,10 @@ export class Stream implements TurnTaker {
   get hasEnded(): boolean {
     return this.endReason !== undefined
   }
+  /** Of the snapshot it reads, if it does. */
+  get snapshotId(): number | undefined {
+    return this.#backfill?.snapshotId
+  }
   get phase(): StreamPhase {
     if (this.hasEnded) return 'ended'
     return this.#memory === undefined ? 'backfilling' : 'in-memory'

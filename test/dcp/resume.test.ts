@@ -1,7 +1,6 @@
 /** Backfills that survive a disconnect, on a real bucket whose tombstones are purged meanwhile. */
 import { strict as assert } from 'node:assert'
 import t, { type Test } from 'tap'
-import { StreamEndReason } from '../../protocol/dcp/index.ts'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import type { DcpSettings } from '../../src/dcp/settings.ts'
@@ -412,32 +411,6 @@ t.test('a client that comes too late is told by the ordinary rules, and the log 
   t.same(consumer.state(0).documents, scene.documents(0))
 })
 
-t.test('past the pinned bytes the parked go first, then streams that stand still', async t => {
-  const scene = await filled(t, { pinnedBytesMax: 64 * 1024, purgeHoldMaxSeconds: 0 })
-  const stuck = scene.connect({ name: 'stuck' })
-  stuck.output.stall()
-  await scene.stream(stuck, 0)
-  await until('it is under way', () => stuck.output.queuedBytes > 0)
-  await cutAfter(scene, 20_000)
-  const rewrite = async () => {
-    for (let round = 0; round < 4; round++) {
-      scene.fill(0, 600)
-      await scene.toDisk()
-    }
-  }
-  await rewrite()
-  t.ok(scene.bucket.snapshots.pinnedBytes() > 64 * 1024)
-  scene.clock.advance(1000)
-  t.equal(scene.service.counters.expired['pinned-bytes-max'], 1)
-  t.equal(stuck.producer.streams.size, 1, 'it may be slow')
-  scene.clock.advance(62_000)
-  t.equal(stuck.producer.streams.size, 0)
-  t.equal(scene.bucket.snapshots.pins().length, 0)
-  stuck.output.flow()
-  await until('it is told', () => stuck.consumer.ends.length === 1)
-  t.equal(stuck.consumer.ends[0]!.reason, StreamEndReason.slow)
-})
-
 t.test('after a restart a durable hold spares the client the rollback', async t => {
   const directory = t.testdir()
   const before = await filled(t, {}, directory)
@@ -462,42 +435,4 @@ t.test('after a restart a durable hold spares the client the rollback', async t 
   after.clock.advance(62_000)
   await after.purge(0)
   t.ok(after.vbucket(0).purgeSeqno > highSeqno, 'the hold moves on with the client')
-})
-
-t.test('clients that never come back under the same name do not pile up holds', async t => {
-  const scene = await openScene(t, { backfillResumeDefault: true, parkedMax: 20 })
-  const vbids = Array.from({ length: 15 }, (_, vbid) => vbid)
-  for (let i = 0; i < 10; i++) {
-    const link = scene.connect({ name: `idle ${i}` })
-    await Promise.all(vbids.map(vbid => scene.stream(link, vbid)))
-    link.producer.disconnected(false)
-  }
-  t.same(scene.bucket.holds.list(), [], 'there was nothing to send')
-  for (const vbid of vbids) scene.fill(vbid, 2)
-  for (let i = 0; i < 10; i++) {
-    const link = scene.connect({ name: `client ${i}` })
-    await Promise.all(vbids.map(vbid => scene.stream(link, vbid)))
-    await quiet()
-    link.producer.disconnected(false)
-  }
-  t.equal(scene.bucket.holds.list().length, 20)
-  scene.clock.advance(62_000)
-  t.same(scene.bucket.holds.list(), [], 'without a purge that would ask for them')
-})
-
-t.test('all vbuckets of a client share pins, and are parked within the limits', async t => {
-  const scene = await openScene(t, { parkedPerClientMax: 10 })
-  const vbids = Array.from({ length: 15 }, (_, vbid) => vbid)
-  for (const vbid of vbids) scene.fill(vbid, 60)
-  await scene.toDisk()
-  const link = scene.connect({ controls: resumable })
-  link.output.stall()
-  await Promise.all(vbids.map(vbid => scene.stream(link, vbid)))
-  t.ok(scene.bucket.snapshots.pins().length <= 2, 'one for each environment')
-  link.producer.disconnected(false)
-  t.equal(scene.service.lot.parked.size, 10)
-  t.equal(scene.service.counters.expired['parked-per-client-max'], 5)
-  const figures = scene.statistics('parked')
-  t.equal(figures.get('parked_vbuckets'), 10)
-  t.equal(figures.get('expired:parked-per-client-max'), 5)
 })

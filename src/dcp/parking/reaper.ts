@@ -1,7 +1,8 @@
 /**
  * Lets parked snapshots go: at their deadline, and earlier, oldest deadline first, where there
  * are more than the limits allow or where they hold more of the disk, or of its reader slots, than
- * the operator granted.
+ * the operator granted. In the last two cases those go, too, that have been sent whole and are only
+ * not acknowledged yet, and only where it brings something.
  */
 import type { Clock } from '../../clock.ts'
 import type { Log } from '../../log.ts'
@@ -9,8 +10,10 @@ import type { PinSummary } from '../../storage/snapshots.ts'
 import type { Bucket } from '../../vbucket/bucket.ts'
 import type { DcpCounters } from '../counters.ts'
 import type { DcpSettings } from '../settings.ts'
+import { oldestPins, pinnedBytes } from '../slow-streams.ts'
 import { ReleaseCause, type ExpiryCause, type HeldSnapshot } from './held-snapshot.ts'
-import { byDeadline, chooseExpired, type ParkedEntry } from './limits.ts'
+import { freeablePins, type FreeablePin } from './freeable.ts'
+import { chooseExpired, type ParkedEntry } from './limits.ts'
 import type { ParkingLot } from './parking-lot.ts'
 
 export interface ReaperOptions {
@@ -32,9 +35,10 @@ export class Reaper {
   /** Applies deadlines and limits. Cheap when nothing is parked. */
   reap(): void {
     const { lot, settings, clock } = this.#options
-    if (lot.parked.size === 0) return
-    for (const { entry, cause } of chooseExpired(lot.parked, settings, clock.nowMs())) {
-      this.#expire(entry, cause)
+    if (lot.parked.size > 0) {
+      for (const { entry, cause } of chooseExpired(lot.parked, settings, clock.nowMs())) {
+        this.#expire(entry, cause)
+      }
     }
     this.#freePages()
     this.#report()
@@ -60,35 +64,51 @@ export class Reaper {
     }
   }
 
-  /** Makes sure that one more snapshot can be pinned in each environment of a bucket. */
-  makeRoom(bucket: Bucket): void {
-    const { lot, settings } = this.#options
-    if (lot.parked.size === 0) return
-    for (;;) {
-      const full = fullEnvironment(bucket.snapshots.pins(), settings.readerSlotsMax)
-      if (full === undefined) break
-      const held = byDeadline(lot.parked).find(
-        parked => parked.bucket === bucket && full.has(parked.reference.snapshot.snapshotId),
-      )
-      if (held === undefined) break
-      this.#expire(held, ReleaseCause.readerSlotsMax)
+  /** Makes sure that one more snapshot can be pinned for a vbucket. */
+  makeRoom(bucket: Bucket, vbid: number): void {
+    const { readerSlotsMax } = this.#options.settings
+    const environment = vbid % bucket.snapshots.heldBytes().length
+    while (countIn(environment, bucket.snapshots.pins()) >= readerSlotsMax) {
+      if (!this.#freeOne(bucket, environment)) break
     }
     this.#report()
   }
 
+  /** LMDB has no reader slot left, whatever was reckoned: frees one, if that is possible. */
+  readersFull(bucket: Bucket, vbid: number): boolean {
+    const environment = vbid % bucket.snapshots.heldBytes().length
+    const isFreed = this.#freeOne(bucket, environment)
+    this.#report()
+    return isFreed
+  }
+
+  #freeOne(bucket: Bucket, environment: number): boolean {
+    const pins = freeablePins(this.#options.lot, bucket)
+    const pin = pins.find(freeable => freeable.environment === environment)
+    for (const held of pin?.held ?? []) this.#expire(held, ReleaseCause.readerSlotsMax)
+    return pin !== undefined
+  }
+
+  /**
+   * Only the oldest snapshot of an environment keeps pages from reuse: others stay, and so does one
+   * that a stream is reading, which is not freed by giving up what else references it.
+   */
   #freePages(): void {
     const { lot, settings } = this.#options
-    const buckets = new Set<Bucket>()
-    for (const held of lot.parked) buckets.add(held.bucket)
-    const pinnedBytes = () => {
-      let bytes = 0
-      for (const bucket of buckets) bytes += bucket.snapshots.pinnedBytes()
-      return bytes
-    }
-    if (pinnedBytes() <= settings.pinnedBytesMax) return
-    for (const held of byDeadline(lot.parked)) {
-      this.#expire(held, ReleaseCause.pinnedBytesMax)
-      if (pinnedBytes() <= settings.pinnedBytesMax) return
+    const buckets = new Set(lot.all().map(held => held.bucket))
+    while (pinnedBytes(buckets) > settings.pinnedBytesMax) {
+      const candidates: FreeablePin[] = []
+      for (const bucket of buckets) {
+        const oldest = oldestPins(bucket)
+        const held = bucket.snapshots.heldBytes()
+        for (const pin of freeablePins(lot, bucket)) {
+          const isOldest = oldest.get(pin.environment)?.snapshotId === pin.snapshotId
+          if (isOldest && held[pin.environment]! > 0) candidates.push(pin)
+        }
+      }
+      const [first] = candidates.sort((one, other) => one.deadlineMs - other.deadlineMs)
+      if (first === undefined) return
+      for (const held of first.held) this.#expire(held, ReleaseCause.pinnedBytesMax)
     }
   }
 
@@ -119,14 +139,6 @@ export class Reaper {
   }
 }
 
-/** The snapshots of an environment that has no room for another; undefined: there is none such. */
-function fullEnvironment(pins: readonly PinSummary[], max: number): Set<number> | undefined {
-  const environments = new Map<number, Set<number>>()
-  for (const { environment, snapshotId } of pins) {
-    const ids = environments.get(environment)
-    if (ids === undefined) environments.set(environment, new Set([snapshotId]))
-    else ids.add(snapshotId)
-  }
-  for (const ids of environments.values()) if (ids.size >= max) return ids
-  return undefined
+function countIn(environment: number, pins: readonly PinSummary[]): number {
+  return pins.filter(pin => pin.environment === environment).length
 }

@@ -108,6 +108,35 @@ t.test('past the pinned bytes the oldest deadlines go, as many as needed', async
   )
 })
 
+t.test('past the pinned bytes only the oldest pins go, and only if nobody reads them', async t => {
+  const { lot, bucket, park, reaper, counters } = scene({ pinnedBytesMax: 50 })
+  const read = bucket.pin(0, 100, 100)
+  for (const vbid of [2, 4]) {
+    park(bucket.held({ vbid, reference: bucket.pin(vbid, 100, 100) }), vbid * 1000)
+  }
+  reaper.reap()
+  t.equal(lot.parked.size, 2, 'a stream reads an older snapshot')
+  park(bucket.held({ vbid: 0, reference: read.share() }), 1)
+  reaper.reap()
+  t.equal(lot.parked.size, 3, 'what else references it does not help')
+  read.release()
+  reaper.reap()
+  t.equal(lot.parked.size, 0)
+  t.equal(counters.expired['pinned-bytes-max'], 3)
+})
+
+t.test('what is sent whole and merely unacknowledged gives way first', async t => {
+  const { lot, bucket, park, reaper } = scene({ pinnedBytesMax: 150 })
+  const reference = bucket.pin(0, 100, 100)
+  lot.hold(bucket.held({ vbid: 0, snapshotEnd: 100, sentSeqno: 100, reference }))
+  park(bucket.held({ vbid: 2, reference: bucket.pin(2, 100, 100) }), 1000)
+  reaper.reap()
+  t.same(
+    lot.all().map(({ vbid }) => vbid),
+    [2],
+  )
+})
+
 t.test('room is made in a full environment only', async t => {
   const { lot, bucket, park, reaper, counters } = scene({ readerSlotsMax: 2 })
   for (const [vbid, environment] of [
@@ -117,11 +146,19 @@ t.test('room is made in a full environment only', async t => {
   ] as const) {
     park(bucket.held({ vbid, reference: bucket.pin(vbid, 100, 0, environment) }), vbid * 1000)
   }
-  reaper.makeRoom(bucket.asBucket)
+  reaper.makeRoom(bucket.asBucket, 2)
+  t.equal(counters.expired['reader-slots-max'], 0)
+  reaper.makeRoom(bucket.asBucket, 5)
   t.equal(counters.expired['reader-slots-max'], 1)
   t.same(
     [...lot.parked].map(({ vbid }) => vbid),
     [1, 3],
+  )
+  t.ok(reaper.readersFull(bucket.asBucket, 5), 'LMDB knows better')
+  t.notOk(reaper.readersFull(bucket.asBucket, 5))
+  t.same(
+    [...lot.parked].map(({ vbid }) => vbid),
+    [1],
   )
 })
 

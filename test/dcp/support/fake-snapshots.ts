@@ -38,6 +38,11 @@ export class FakeBucket {
 
   readonly snapshots = {
     pinnedBytes: () => [...this.pinned.values()].reduce((sum, { bytes }) => sum + bytes, 0),
+    heldBytes: () => {
+      const held = [0, 0]
+      for (const { environment, bytes } of this.pinned.values()) held[environment]! += bytes
+      return held
+    },
     pins: () =>
       [...this.pinned].map(([snapshotId, { environment }]) => ({
         snapshotId,
