@@ -13,7 +13,7 @@ export interface CommandSettings {
   readonly vbuckets: number
 }
 
-/** What has been answered so far, for STAT. */
+/** What has been answered since a client last asked to count anew, for STAT. */
 export interface Traffic {
   readonly bytesRead: number
   readonly bytesWritten: number
@@ -22,7 +22,7 @@ export interface Traffic {
   /** Answers to `opcode` with `status`. */
   answer(opcode: number, status: number): number
   answersOf(opcode: number): number
-  /** Sampled durations: how many took less than 2^n microseconds, for each n. */
+  /** How many took less than 2^n microseconds and not less than half of that, for each n. */
   latenciesOf(opcode: number): readonly number[]
   reset(): void
 }

@@ -3,7 +3,7 @@ import { Status } from '../../protocol/status.ts'
 import type { Session } from './session.ts'
 import type { AddStatistic } from './stat.ts'
 
-/** Sampled durations of each command, as counts of what took from a to b microseconds. */
+/** Of each command, about how many took from a to b microseconds: one in 32 is timed. */
 export function timings(session: Session, add: AddStatistic): Status {
   for (let opcode = 0; opcode < 256; opcode++) {
     const counts = session.node.traffic.latenciesOf(opcode)

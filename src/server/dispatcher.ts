@@ -21,7 +21,10 @@ import type { Connection } from './connection.ts'
 import { failureOf } from './failure.ts'
 import type { OperationCounters } from './operation-counters.ts'
 
-/** Every so many requests one is timed: reading the clock costs as much as a small GET. */
+/**
+ * Every so many requests one is timed, and counts for all of them: reading the clock costs as much
+ * as a small GET.
+ */
 const timedEvery = 32
 
 const framingStatus = {
@@ -76,7 +79,7 @@ export class Dispatcher {
     if (outcome & pending) return
     this.#counters.count(frame.opcode, outcome & 0xffff)
     if (timed) {
-      this.#counters.time(frame.opcode, connection.clock.monotonicMs() - startedMs)
+      this.#counters.time(frame.opcode, connection.clock.monotonicMs() - startedMs, timedEvery)
     }
   }
 

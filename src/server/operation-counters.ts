@@ -12,9 +12,9 @@ export const latencyPlaces = 32
 export class OperationCounters {
   /** Answers: `[opcode * statusPlaces + status]`. */
   readonly answers = new Float64Array(256 * statusPlaces)
-  /** Sampled durations: `[opcode * latencyPlaces + place]`. */
+  /** Durations, estimated from those timed: `[opcode * latencyPlaces + place]`. */
   readonly latencies = new Float64Array(256 * latencyPlaces)
-  /** Sum of the sampled durations by opcode, in milliseconds. */
+  /** Sum of the durations by opcode, estimated likewise, in milliseconds. */
   readonly latencySumMs = new Float64Array(256)
   bytesRead = 0
   bytesWritten = 0
@@ -28,10 +28,11 @@ export class OperationCounters {
     this.answers[place] = this.answers[place]! + 1
   }
 
-  time(opcode: number, durationMs: number): void {
+  /** `weight`: how many requests this one stands for, if not all of them are timed. */
+  time(opcode: number, durationMs: number, weight: number): void {
     const place = opcode * latencyPlaces + latencyPlace(durationMs)
-    this.latencies[place] = this.latencies[place]! + 1
-    this.latencySumMs[opcode] = this.latencySumMs[opcode]! + durationMs
+    this.latencies[place] = this.latencies[place]! + weight
+    this.latencySumMs[opcode] = this.latencySumMs[opcode]! + durationMs * weight
   }
 
   /** Answers with any status. */
@@ -43,20 +44,6 @@ export class OperationCounters {
 
   answer(opcode: number, status: number): number {
     return this.answers[opcode * statusPlaces + status]!
-  }
-
-  /** Sampled durations of a command, by place. */
-  latenciesOf(opcode: number): number[] {
-    return [...this.latencies.subarray(opcode * latencyPlaces, (opcode + 1) * latencyPlaces)]
-  }
-
-  reset(): void {
-    this.answers.fill(0)
-    this.latencies.fill(0)
-    this.latencySumMs.fill(0)
-    this.bytesRead = 0
-    this.bytesWritten = 0
-    this.framesRefused = 0
   }
 }
 

@@ -37,7 +37,7 @@ export class PendingAnswer implements Pending {
   answer(status: number, bytes: Buffer | undefined): void {
     const { opcode } = this.#command
     this.#counters.count(opcode, status)
-    this.#counters.time(opcode, this.#session.clock.monotonicMs() - this.#startedMs)
+    this.#counters.time(opcode, this.#session.clock.monotonicMs() - this.#startedMs, 1)
     this.#writer.fillSlot(this.#slot, bytes)
   }
 

@@ -13,6 +13,7 @@ import { Dispatcher } from './dispatcher.ts'
 import { OperationCounters } from './operation-counters.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { OutputSlab } from './output-slab.ts'
+import { TrafficSinceReset } from './traffic-since-reset.ts'
 import { WritePressure } from './write-pressure.ts'
 
 const readBytes = 64 * 1024
@@ -78,7 +79,7 @@ export class Server {
       settings,
       clock,
       log,
-      traffic: counters,
+      traffic: new TrafficSinceReset(counters),
       address,
       flushes: this.#flushes,
       startedAtMs: clock.nowMs(),

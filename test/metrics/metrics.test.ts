@@ -36,11 +36,11 @@ t.test('operations are counted by name and status', async t => {
   t.same(linesOf(page, 'holdfast_connections_evicted'), ['holdfast_connections_evicted_total 3'])
 })
 
-t.test('latencies become a cumulative histogram whose count is what was sampled', async t => {
+t.test('latencies become a cumulative histogram of all that was timed', async t => {
   const registry = new MetricsRegistry()
   const counters = new OperationCounters()
   registerOperations(registry, serverWith(counters))
-  for (const durationMs of [0.001, 0.02, 0.5, 3, 60_000]) counters.time(Opcode.get, durationMs)
+  for (const durationMs of [0.001, 0.02, 0.5, 3, 60_000]) counters.time(Opcode.get, durationMs, 1)
   const page = await registry.text()
   const name = 'holdfast_operation_duration_seconds'
   const valueOf = (labels: string): number =>
@@ -54,23 +54,16 @@ t.test('latencies become a cumulative histogram whose count is what was sampled'
   t.equal(valueOf('_sum{operation="get"}'), 60.003521)
 })
 
-t.test(
-  'a counter that the daemon resets starts over, and a second scrape adds nothing',
-  async t => {
-    const registry = new MetricsRegistry()
-    const counters = new OperationCounters()
-    registerOperations(registry, serverWith(counters))
-    counters.bytesRead = 10
-    await registry.text()
-    t.same(linesOf(await registry.text(), 'holdfast_bytes_read_total '), [
-      'holdfast_bytes_read_total 10',
-    ])
-    counters.reset()
-    t.same(linesOf(await registry.text(), 'holdfast_bytes_read_total '), [
-      'holdfast_bytes_read_total 0',
-    ])
-  },
-)
+t.test('a second scrape adds nothing', async t => {
+  const registry = new MetricsRegistry()
+  const counters = new OperationCounters()
+  registerOperations(registry, serverWith(counters))
+  counters.bytesRead = 10
+  await registry.text()
+  t.same(linesOf(await registry.text(), 'holdfast_bytes_read_total '), [
+    'holdfast_bytes_read_total 10',
+  ])
+})
 
 t.test('two daemons in one process do not share metrics', async t => {
   const one = new MetricsRegistry()

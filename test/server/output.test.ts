@@ -2,8 +2,12 @@ import { Writable } from 'node:stream'
 import type { Socket } from 'node:net'
 import t from 'tap'
 import { silentLog } from '../../src/log.ts'
-import { OperationCounters } from '../../src/server/operation-counters.ts'
-import { latencyPlace } from '../../src/server/operation-counters.ts'
+import {
+  latencyPlace,
+  latencyPlaces,
+  OperationCounters,
+} from '../../src/server/operation-counters.ts'
+import { TrafficSinceReset } from '../../src/server/traffic-since-reset.ts'
 import { MemoryBudget } from '../../src/server/memory-budget.ts'
 import { OutputSlab, slabBytes } from '../../src/server/output-slab.ts'
 import { ResponseQueue } from '../../src/server/response-queue.ts'
@@ -186,13 +190,33 @@ t.test('answers and their durations are counted by opcode', t => {
   t.equal(latencyPlace(0.003), 2)
   t.equal(latencyPlace(1), 10)
   t.equal(latencyPlace(10_000_000), 31)
-  counters.time(1, 1)
-  counters.time(1, 2)
-  t.equal(counters.latenciesOf(1)[10], 1)
-  t.equal(counters.latenciesOf(1)[11], 1)
-  t.equal(counters.latencySumMs[1], 3)
-  counters.reset()
-  t.equal(counters.answersOf(1), 0)
-  t.equal(counters.latencySumMs[1], 0)
+  counters.time(1, 1, 1)
+  counters.time(1, 2, 32)
+  t.equal(counters.latencies[latencyPlaces + 10], 1)
+  t.equal(counters.latencies[latencyPlaces + 11], 32, 'one stands for many')
+  t.equal(counters.latencySumMs[1], 65)
+  t.end()
+})
+
+t.test('a reset is seen by who looks at what came since, not by the counters', t => {
+  const counters = new OperationCounters()
+  const traffic = new TrafficSinceReset(counters)
+  const count = () => {
+    counters.count(1, 0)
+    counters.time(1, 1, 1)
+    counters.bytesRead += 10
+    counters.connectionsAccepted++
+  }
+  count()
+  traffic.reset()
+  count()
+  count()
+  t.equal(traffic.answersOf(1), 2)
+  t.equal(traffic.answer(1, 0), 2)
+  t.equal(traffic.latenciesOf(1)[10], 2)
+  t.equal(traffic.bytesRead, 20)
+  t.equal(traffic.connectionsAccepted, 3)
+  t.equal(counters.answersOf(1), 3)
+  t.equal(counters.bytesRead, 30)
   t.end()
 })
