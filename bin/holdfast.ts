@@ -4,7 +4,13 @@ import { run } from '../src/cli/program.ts'
 /** As the shell says it of a process that a signal ended. */
 const exitCodeOfSignal = { SIGINT: 130, SIGTERM: 143 } as const
 
-process.exitCode = await run(process.argv.slice(2), {
+let outputError: Error | undefined
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // Whoever reads may have enough, as behind `| head`.
+  if (error.code !== 'EPIPE') outputError ??= error
+})
+
+const exitCode = await run(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
@@ -18,3 +24,7 @@ process.exitCode = await run(process.argv.slice(2), {
     }
   },
 })
+if (outputError !== undefined) {
+  process.stderr.write(`holdfast: cannot write the output: ${outputError.message}\n`)
+}
+process.exitCode = outputError === undefined ? exitCode : 1

@@ -12,6 +12,9 @@ import { systemRandom } from '../src/random.ts'
 const exitCode = { cannotServe: 1, configuration: 2, stopHung: 3, bug: 70 }
 const signalNumbers = { SIGINT: 2, SIGTERM: 15 } as const
 
+// Whoever reads the ready line or the help may go away, as behind `| head`.
+process.stdout.on('error', () => {})
+
 try {
   const configuration = loadConfiguration(process.argv.slice(2), process.env, print)
   if (configuration?.checkOnly === true) print(describeConfiguration(configuration))

@@ -1,3 +1,4 @@
+import { dcpNameLengthMax } from '../../protocol/dcp/open.ts'
 import * as is from './kinds.ts'
 import { GiB, KiB, MiB, TiB, type Kind } from './kinds.ts'
 
@@ -201,9 +202,9 @@ const streams = {
   },
   connectionNameBytesMax: {
     flag: 'connection-name-max',
-    kind: is.bytes({ min: 1, max: 250 }),
-    default: 200,
-    meaning: 'Longest name of a DCP connection',
+    kind: is.bytes({ min: 1, max: dcpNameLengthMax }),
+    default: dcpNameLengthMax,
+    meaning: 'Longest name of a DCP connection, up to the 200 bytes that the protocol allows',
   },
   noopIntervalSeconds: {
     flag: 'noop-interval',
