@@ -62,7 +62,8 @@ export interface Table<Key> {
   /** Values are in lmdb's reused buffer, valid until the next step. */
   getRange(range: Range<Key>): Iterable<{ key: Key; value: Buffer }>
   getKeys(range: Range<Key>): Iterable<Key>
-  getStats(): unknown
+  /** The table's own tree alone, in the read transaction of the moment: `getStats` counts all. */
+  readonly db: { stat(): TreeStatistics }
 }
 
 interface Range<Key> {
@@ -135,17 +136,15 @@ export function openEnvironment(options: EnvironmentOptions): Environment {
  * exceed the limit. All else is free pages, which LMDB takes before it grows the file.
  */
 export function assertRoom(
-  environment: Environment,
+  directory: string,
   limitBytes: number,
-  heldBytes: number,
-  neededBytes: number,
+  { liveBytes, heldBytes, neededBytes }: Record<'liveBytes' | 'heldBytes' | 'neededBytes', number>,
 ): void {
-  const { live, pageSize } = environment.pages()
-  if (live * pageSize + heldBytes + neededBytes <= limitBytes) return
+  if (liveBytes + heldBytes + neededBytes <= limitBytes) return
   throw new OperatorError(
     'map-full',
-    `${environment.directory}: ${live * pageSize} bytes are in use and ${heldBytes} held by ` +
-      `pinned snapshots, the limit is ${limitBytes}`,
+    `${directory}: ${liveBytes} bytes are in use and ${heldBytes} held by pinned snapshots, ` +
+      `the limit is ${limitBytes}`,
     'start with a larger --map-size',
   )
 }
@@ -244,10 +243,10 @@ export function figuresOf(environment: Environment): EnvironmentFigures {
   }
 }
 
-function pagesOf(root: RootDatabase<Buffer, string>, tables: { getStats(): unknown }[]) {
+function pagesOf(root: RootDatabase<Buffer, string>, tables: Pick<Table<unknown>, 'db'>[]) {
   const statistics = root.getStats() as unknown as RootStatistics
   let live = 2 + treePages(statistics.root) + treePages(statistics.free)
-  for (const table of tables) live += treePages(table.getStats() as TreeStatistics)
+  for (const { db } of tables) live += treePages(db.stat())
   return {
     pageSize: statistics.pageSize,
     allocated: statistics.lastPageNumber + 1,

@@ -10,6 +10,7 @@ import { assertRoom, figuresOf, openEnvironment, type Environment } from './envi
 import { storageError } from './storage-error.ts'
 import type {
   CommittedBatch,
+  EnvironmentFigures,
   FlusherStart,
   FlushStep,
   FromFlusher,
@@ -37,6 +38,7 @@ class Flusher {
   readonly #appliers: Applier[]
   readonly log: LogReader
   readonly #mapSizeBytes: number
+  readonly #figures: EnvironmentFigures[]
   #progress: Progress | undefined
 
   constructor(start: FlusherStart) {
@@ -47,8 +49,8 @@ class Flusher {
         readerSlotsMax: start.readerSlotsMax,
       }),
     )
-    // Takes the reader slots that the figures need before pinned snapshots take the others.
-    this.#environments.forEach(figuresOf)
+    // Takes the reader slots that this needs before pinned snapshots take the others, too.
+    this.#figures = this.#environments.map(figuresOf)
     this.#mapSizeBytes = start.mapSizeBytes
     this.log = new LogReader(this.#environments.length)
     this.#appliers = this.#environments.map(environment => new Applier(environment))
@@ -74,7 +76,7 @@ class Flusher {
     this.#progress = undefined
     this.log.markApplied(steps)
     committed.commitMs = performance.now() - begun
-    committed.environments = this.#environments.map(figuresOf)
+    committed.environments = [...this.#figures]
     return committed
   }
 
@@ -83,9 +85,13 @@ class Flusher {
   }
 
   #assertRoom(index: number, stretches: (Stretch | undefined)[], heldBytes: number[]): void {
-    const bytes = stretches.reduce((sum, stretch) => sum + (stretch?.bytes[index] ?? 0), 0)
-    if (bytes === 0) return
-    assertRoom(this.#environments[index]!, this.#mapSizeBytes, heldBytes[index]!, bytes)
+    const neededBytes = stretches.reduce((sum, stretch) => sum + (stretch?.bytes[index] ?? 0), 0)
+    if (neededBytes === 0) return
+    assertRoom(this.#environments[index]!.directory, this.#mapSizeBytes, {
+      liveBytes: this.#figures[index]!.liveBytes,
+      heldBytes: heldBytes[index]!,
+      neededBytes,
+    })
   }
 
   /** Commits what the steps want of one environment, from where an earlier attempt failed. */
@@ -131,6 +137,7 @@ class Flusher {
       committed.records += records
       committed.purged.push(...purged)
       committed.persisted.push(...applier.persisted())
+      this.#figures[index] = figuresOf(environment)
     }
   }
 
