@@ -21,6 +21,7 @@ import {
 } from '../storage/log-segment.ts'
 import { recordLength, writeRecordHead, type RecordHead, RecordView } from '../storage/record.ts'
 import { ChangeIndex, hashKey } from './change-index.ts'
+import { SegmentMemory } from './segment-memory.ts'
 import { SeqnoRun } from './seqno-run.ts'
 
 export interface ChangeLogOptions {
@@ -34,6 +35,8 @@ export interface ChangeLogOptions {
 
 interface OwnedSegment extends LogSegment {
   memory: SharedArrayBuffer
+  /** Its memory may be larger: then it was that of a larger one. */
+  capacity: number
   /** Bytes written so far. */
   used: number
 }
@@ -43,11 +46,11 @@ export class ChangeLog {
   readonly #segments = new Map<number, OwnedSegment>()
   readonly #runs: (SeqnoRun | undefined)[] = []
   readonly #index: ChangeIndex
+  readonly #memory = new SegmentMemory()
   readonly #scratch = new RecordView()
   #current: OwnedSegment | undefined
   #oldest = 1
   #next = 1
-  #spare: SharedArrayBuffer | undefined
   #appendedBytes = 0
   #committedBytes = 0
   #releasedBytes = 0
@@ -210,19 +213,14 @@ export class ChangeLog {
 
   #room(bytes: number): OwnedSegment {
     const current = this.#current
-    if (current !== undefined && current.used + bytes <= current.bytes.length) return current
+    if (current !== undefined && current.used + bytes <= current.capacity) return current
     return this.#open(Math.max(bytes, this.#options.segmentBytes))
   }
 
-  #open(bytes: number): OwnedSegment {
-    const memory = this.#spare?.byteLength === bytes ? this.#spare : new SharedArrayBuffer(bytes)
-    if (memory === this.#spare) {
-      this.#spare = undefined
-      // Zero lengths tell a reader where the written part ends.
-      new Uint8Array(memory).fill(0)
-    }
+  #open(capacity: number): OwnedSegment {
+    const memory = this.#memory.take(capacity)
     const number = this.#next++
-    const segment = { ...logSegment(number, memory), memory, used: 0 }
+    const segment = { ...logSegment(number, memory), memory, capacity, used: 0 }
     this.#segments.set(number, segment)
     this.#current = segment
     this.#options.onSegment(number, memory)
@@ -261,7 +259,7 @@ export class ChangeLog {
     this.#segments.delete(number)
     this.#releasedBytes += segment.used
     this.#options.onRelease(number)
-    if (segment.memory.byteLength === this.#options.segmentBytes) this.#spare = segment.memory
+    this.#memory.giveBack(segment.memory, segment.used)
   }
 
   #forgetAt(position: number): void {

@@ -117,11 +117,15 @@ interface Scene {
 function scene(options: { segmentBytes?: number; retainBytes?: number } = {}): Scene {
   const opened: number[] = []
   const released: number[] = []
+  const memories = new Set<SharedArrayBuffer>()
   const high = new Map<number, number>()
   const log = new ChangeLog({
     segmentBytes: options.segmentBytes ?? 4096,
     retainBytes: options.retainBytes ?? 16_384,
-    onSegment: number => opened.push(number),
+    onSegment: (number, memory) => {
+      opened.push(number)
+      memories.add(memory)
+    },
     onRelease: number => released.push(number),
   })
   const append = (vbid: number, key: string, valueLength = 10) => {
@@ -143,7 +147,7 @@ function scene(options: { segmentBytes?: number; retainBytes?: number } = {}): S
     record.bytes.fill(seqno & 0xff, record.valueStart, record.end)
     return seqno
   }
-  return { log, released, opened, high, append }
+  return { log, released, opened, memories, high, append }
 }
 
 t.test('the newest change of a key is found, its older ones know their successor', async t => {
@@ -190,7 +194,7 @@ t.test('only what is committed is released, and only beyond what is to be retain
   t.throws(() => log.markCommitted(end - 8), { message: 'the flusher goes forward only' })
 })
 
-t.test('an entry larger than a segment gets one of its own, which is not used again', async t => {
+t.test('an entry larger than a segment gets one of its own', async t => {
   const { log, append, released, opened } = scene({ retainBytes: 0 })
   append(0, 'small')
   append(0, 'large', 100_000)
@@ -221,6 +225,20 @@ t.test('a segment that is used again shows nothing of what it held', async t => 
     }
   }
   t.pass()
+})
+
+t.test('memory that is given up is used again, so that it never grows beyond its peak', async t => {
+  const { log, append, opened, memories } = scene({ retainBytes: 0 })
+  let peak = 0
+  for (let round = 0; round < 20; round++) {
+    // As large as several segments, and of another length each time.
+    for (let i = 0; i < 3; i++) append(0, `large-${i}`, 30_000 + 123 * round + i)
+    for (let i = 0; i < 300; i++) append(0, `key-${i}`)
+    log.markCommitted(log.end)
+    if (round === 0) peak = memories.size
+  }
+  t.ok(opened.length > 10 * peak, `${opened.length} segments`)
+  t.ok(memories.size <= peak + 1, `${memories.size} pieces of memory, ${peak} in the first round`)
 })
 
 t.test('what is forgotten is not found, and a new life of the vbucket begins at 1', async t => {
