@@ -1,4 +1,4 @@
-# Every step is a plain copy or command: test/deploy/dockerfile.test.ts carries them out in an
+# Every step is a plain copy or command: test/deploy/deploy.test.ts carries them out in an
 # empty folder, without Docker, and runs the daemon that results.
 
 FROM node:22-slim AS build
