@@ -197,8 +197,8 @@ const streams = {
   dcpBufferBytes: {
     flag: 'dcp-buffer',
     kind: is.bytes({ min: 64 * KiB, max: GiB }),
-    default: 20 * MiB,
-    meaning: 'Stream bytes a connection may have under way; clients may negotiate less',
+    default: 512 * KiB,
+    meaning: 'Stream bytes that may wait in memory for the client of one connection',
   },
   connectionNameBytesMax: {
     flag: 'connection-name-max',

@@ -29,7 +29,7 @@ export interface ProducerCore {
   readonly deliveries: Deliveries | undefined
   readonly streams: Map<number, Stream>
   /** Vbuckets whose stream requests are being decided. */
-  readonly opening: Set<number>
+  readonly opening: Map<number, { isClosed: boolean }>
   readonly isClosed: boolean
   /** Snapshots resumed since the log was told. */
   resumed: number

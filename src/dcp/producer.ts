@@ -34,7 +34,7 @@ import { ScanTurns } from './scan-turns.ts'
 import type { DcpSettings } from './settings.ts'
 import type { Progress, Stream, StreamHost } from './stream.ts'
 import { causeOf, endNow, logEnd } from './stream-end.ts'
-import { openStream, type StreamAnswer } from './stream-opening.ts'
+import { closeOpening, openStream, type StreamAnswer } from './stream-opening.ts'
 
 /** Of what a client says, so many characters are logged. */
 const shownMax = 100
@@ -70,7 +70,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   readonly form: ConnectionForm
   readonly holder: string
   readonly streams = new Map<number, Stream>()
-  readonly opening = new Set<number>()
+  readonly opening = new Map<number, { isClosed: boolean }>()
   readonly negotiated: Negotiated
   readonly flow = new FlowControl()
   readonly noop: NoopTimer
@@ -110,8 +110,8 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     this.noop = new NoopTimer(settings.noopIntervalSeconds * 1000)
     this.outbox = new Outbox(output, this.flow)
     this.slabBytes = settings.backfillSlabBytes
-    const queuedBytesMax = Math.min(2 * this.slabBytes, settings.dcpBufferBytes)
     const { outbox, flow, slabBytes } = this
+    const queuedBytesMax = settings.dcpBufferBytes
     this.pump = new Pump({ outbox, flow, slabBytes, queuedBytesMax })
     this.openedAtMs = clock.nowMs()
     output.onDrain = () => this.pump.schedule()
@@ -156,7 +156,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   closeStream(vbid: number): Status {
     this.#heard()
     const stream = this.streams.get(vbid)
-    if (stream === undefined) return Status.keyNotFound
+    if (stream === undefined) return closeOpening(this, vbid)
     stream.end(StreamEndReason.closed)
     return Status.success
   }

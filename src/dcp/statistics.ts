@@ -5,6 +5,9 @@ import type { HeldSnapshot } from './parking/held-snapshot.ts'
 import type { ParkingLot } from './parking/parking-lot.ts'
 import type { Producer } from './producer.ts'
 
+/** Of parked snapshots that are gone, so many are told of, the newest. */
+const epitaphsTold = 256
+
 export type AddStatistic = (key: string, value: string | number) => void
 
 /** The parts of the service that are reported on. */
@@ -163,5 +166,13 @@ export function addParkedStatistics(
     add(`${prefix}:sent_seqno`, held.sentSeqno)
     add(`${prefix}:known_seqno`, held.knownSeqno)
     add(`${prefix}:expires_in_seconds`, Math.ceil((held.deadlineMs - nowMs) / 1000))
+  }
+  let told = 0
+  for (const { client, vbid, cause, atMs, ...epitaph } of lot.epitaphs()) {
+    if (bucket !== undefined && epitaph.bucket !== bucket) continue
+    if (++told > epitaphsTold) break
+    const bounds = `${epitaph.snapshotStart}..${epitaph.snapshotEnd}`
+    const agoSeconds = Math.round((nowMs - atMs) / 1000)
+    add(`${client}:vb_${vbid}:gone`, `${bounds} ${agoSeconds} s ago: ${cause}`)
   }
 }

@@ -41,16 +41,28 @@ export async function openStream(
   if (isServed && wanted.start < endOf(wanted, vbucket)) {
     return resume(producer, vbucket, wanted, match)
   }
-  producer.opening.add(vbid)
+  const opening = { isClosed: false }
+  producer.opening.set(vbid, opening)
   // Whatever is decided, no purge passes the client meanwhile.
   const guard = `${producer.holder} request`
   producer.bucket.holds.set(vbid, guard, wanted.start, Infinity, false)
   try {
-    return await decide(producer, vbucket, wanted, match)
+    const decided = await decide(producer, vbucket, wanted, match)
+    // Closed before it was opened: it was accepted, and ends before its first frame.
+    if (opening.isClosed) producer.streams.get(vbid)?.end(StreamEndReason.closed)
+    return decided
   } finally {
     producer.opening.delete(vbid)
     producer.bucket.holds.release(vbid, guard)
   }
+}
+
+/** Commands are worked on in order, but a stream request may still be waiting for the disk. */
+export function closeOpening({ opening }: ProducerCore, vbid: number): Status {
+  const request = opening.get(vbid)
+  if (request === undefined || request.isClosed) return Status.keyNotFound
+  request.isClosed = true
+  return Status.success
 }
 
 /** On a snapshot that was kept there is nothing to decide: it is complete as it is. */

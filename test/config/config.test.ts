@@ -47,7 +47,7 @@ t.test('defaults serve, and every one of them passes its own check', t => {
     unflushedSoftBytes: 64 * 2 ** 20,
     unflushedHardBytes: 256 * 2 ** 20,
     outputBytesMax: 8 * 2 ** 20,
-    dcpBufferBytes: 20 * 2 ** 20,
+    dcpBufferBytes: 512 * 2 ** 10,
     backfillSlabBytes: 256 * 2 ** 10,
     parkedMax: 4_096,
     parkedPerClientMax: 1_024,

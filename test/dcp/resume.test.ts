@@ -406,6 +406,8 @@ t.test('a client that comes too late is told by the ordinary rules, and the log 
   const [line] = scene.logged('client has to roll back')
   t.match(line?.fields['kept'], /nothing any more: 0\.\.\d+ went \d+ s ago \(deadline\)/)
   t.match(line?.fields['reason'], /purged/)
+  const [gone] = [...scene.statistics('parked')].filter(([key]) => key.endsWith(':vb_0:gone'))
+  t.match(gone?.[1], /^0\.\.\d+ \d+ s ago: deadline$/)
   consumer.rollBack(0)
   t.equal((await comeBack(scene, consumer)).status, Status.success)
   t.same(consumer.state(0).documents, scene.documents(0))

@@ -273,6 +273,21 @@ t.test('a closed stream ends in silence, or with a word if that was asked for', 
   t.equal(await scene.stream(silent, 0), Status.success, 'it can be opened again')
 })
 
+t.test('a stream closed right behind its request ends before its first frame', async t => {
+  const scene = await openScene(t)
+  scene.fill(0, 200)
+  await scene.toDisk()
+  const { producer, consumer } = scene.connect()
+  const answer = producer.streamRequest(consumer.request(0))
+  t.equal(producer.closeStream(0), Status.success)
+  t.equal(producer.closeStream(0), Status.keyNotFound, 'once')
+  t.equal((await answer).status, Status.success)
+  await quiet()
+  t.equal(producer.streams.size, 0)
+  t.equal(consumer.countedBytes, 0)
+  await until('its pin is gone', () => scene.bucket.snapshots.pins().length === 0)
+})
+
 t.test('streams end when their vbucket may no longer be read', async t => {
   const scene = await openScene(t)
   for (const vbid of [0, 1, 2, 3]) scene.fill(vbid, 3)

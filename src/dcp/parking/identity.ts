@@ -38,7 +38,7 @@ export function parseResume(
   const wish = value === 'true' ? {} : parseWish(value, limits)
   if (wish === undefined) return Status.invalidArguments
   const graceMs = graceMsOf(wish.grace, limits)
-  // The operator switched it off: nothing would be kept.
+  // Nothing would be kept.
   if (graceMs === 0) return Status.notSupported
   return wish.id === undefined
     ? { kind: 'name', identity: connectionName, graceMs }
@@ -69,6 +69,8 @@ function parseWish(text: string, limits: GraceLimits): Wish | undefined {
 }
 
 function graceMsOf(wishSeconds: number | undefined, limits: GraceLimits): number {
+  // Switched off by the operator, whatever a client would like.
+  if (limits.backfillGraceSeconds === 0) return 0
   const seconds = wishSeconds ?? limits.backfillGraceSeconds
   return Math.floor(Math.min(seconds, limits.backfillGraceMaxSeconds) * 1000)
 }

@@ -16,6 +16,9 @@ import type { HeldSnapshot, ReleaseCause } from './held-snapshot.ts'
 
 /** What became of a snapshot that its client did not find any more. */
 export interface Epitaph {
+  client: string
+  bucket: Bucket
+  vbid: number
   cause: ReleaseCause
   atMs: number
   snapshotStart: number
@@ -79,6 +82,11 @@ export class ParkingLot {
     return this.#epitaphs.get(place)
   }
 
+  /** Newest first. */
+  epitaphs(): Epitaph[] {
+    return [...this.#epitaphs.values()].reverse()
+  }
+
   of(bucket: Bucket, vbid?: number): HeldSnapshot[] {
     return this.all().filter(
       held => held.bucket === bucket && (vbid === undefined || held.vbid === vbid),
@@ -112,9 +120,17 @@ export class ParkingLot {
   }
 
   #remember(held: HeldSnapshot, cause: ReleaseCause, nowMs: number): void {
-    const { place, snapshotStart, snapshotEnd } = held
+    const { place, client, bucket, vbid, snapshotStart, snapshotEnd } = held
     this.#epitaphs.delete(place)
-    this.#epitaphs.set(place, { cause, atMs: nowMs, snapshotStart, snapshotEnd })
+    this.#epitaphs.set(place, {
+      client,
+      bucket,
+      vbid,
+      cause,
+      atMs: nowMs,
+      snapshotStart,
+      snapshotEnd,
+    })
     if (this.#epitaphs.size <= epitaphsMax) return
     for (const oldest of this.#epitaphs.keys()) {
       this.#epitaphs.delete(oldest)

@@ -61,11 +61,6 @@ t.test('where nothing is kept, asking for it is not supported', async t => {
   const none = { ...limits, backfillGraceSeconds: 0 }
   t.equal(parseResume('true', 'connection', none), Status.notSupported)
   t.same(parseResume('false', 'connection', none), { kind: 'off' })
-  t.same(parseResume('{"grace":5}', 'connection', none), {
-    kind: 'name',
-    identity: 'connection',
-    graceMs: 5000,
-  })
   const never = { ...limits, backfillGraceMaxSeconds: 0 }
   t.equal(parseResume('{"grace":5}', 'connection', never), Status.notSupported)
 })
@@ -101,4 +96,12 @@ t.test('users, buckets, names, ids and vbuckets have places of their own', async
   )
   t.not(clientOf('user', 'bucket', presented, 'a'), clientOf('user', 'bucket', presented, 'b'))
   t.equal(clientOf('user', 'bucket', name, 'a'), clientOf('user', 'bucket', name, 'b'))
+})
+
+t.test('an operator who keeps nothing keeps nothing for a wish either', async t => {
+  for (const off of [{ backfillGraceSeconds: 0 }, { backfillGraceMaxSeconds: 0 }]) {
+    for (const value of ['true', '{"grace":5}', '{"id":"a","grace":5}']) {
+      t.equal(parseResume(value, 'connection', { ...limits, ...off }), Status.notSupported)
+    }
+  }
 })

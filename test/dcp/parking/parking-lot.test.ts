@@ -88,6 +88,10 @@ t.test('deadlines and counts expire, with a memory of why', async t => {
   reaper.reap()
   t.equal(counters.expired['parked-max'], 1)
   t.equal(lot.epitaph(first.place)?.cause, 'parked-max')
+  t.same(
+    lot.epitaphs().map(({ client, vbid, cause }) => ({ client, vbid, cause })),
+    [{ client: 'client', vbid: 1, cause: 'parked-max' }],
+  )
   clock.advance(2000)
   reaper.reap()
   t.equal(counters.expired.deadline, 1)

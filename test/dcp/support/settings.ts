@@ -6,7 +6,7 @@ export const testSettings: DcpSettings = {
   backfillResumeDefault: false,
   backfillSlabBytes: 16 * 1024,
   connectionNameBytesMax: 200,
-  dcpBufferBytes: 20 * 2 ** 20,
+  dcpBufferBytes: 32 * 1024,
   noopIntervalSeconds: 120,
   parkedMax: 4096,
   parkedPerClientMax: 1024,
