@@ -236,7 +236,9 @@ export class Documents {
     const { change } = this.#writer
     const found = this.#finder.find(vbucket, key, start, length)
     const { current } = this.#finder
-    change.revno = found ? current.revno + 1 : 1
+    // A purged tombstone of the key had at most its seqno for a revision: a new life goes on behind
+    // it, so that replication elsewhere does not take an older copy for the newer one.
+    change.revno = (found ? current.revno : vbucket.purgeSeqno) + 1
     change.replacesLive = found && !current.isDeletion
     change.replacedTombstone = found && current.isDeletion ? current.seqno : 0
     if (!change.replacesLive) return false

@@ -126,7 +126,7 @@ function observe(vbucket: Vbucket, exceptKey?: string): void {
 function checkNext(expected: ModelVbucket, change: Change, content: Partial<Change>): void {
   const before = expected.current.get(change.key)
   assert.equal(change.seqno, expected.highSeqno + 1)
-  assert.equal(change.revno, (before?.revno ?? 0) + 1, 'revision')
+  assert.equal(change.revno, (before?.revno ?? expected.purgeSeqno) + 1, 'revision')
   assert.ok(BigInt(change.cas) > expected.maxCas, 'a CAS is greater than all before it')
   for (const [name, value] of Object.entries(content)) {
     assert.equal(change[name as keyof Change], value, name)

@@ -63,6 +63,22 @@ t.test('tombstones are purged as far as the holds allow, never the newest change
   t.equal(read(bucket, vbucket, 'key-0'), 'again')
 })
 
+t.test('a key that comes back after its tombstone was purged has a greater revision', async t => {
+  const { bucket } = await openBuckets(t, t.testdir(), { settings: { changeLogBytes: 0 } })
+  const vbucket = bucket.vbucket(2)!
+  const key = Buffer.from('key')
+  const revno = () => bucket.documents.getMeta(vbucket, key, 0, 3)?.revno
+  for (let i = 0; i < 5; i++) set(bucket, vbucket, 'key', 'v')
+  remove(bucket, vbucket, 'key')
+  const before = revno()!
+  t.equal(before, 6)
+  set(bucket, vbucket, 'other', 'v')
+  await bucket.compact(2, { purgeBeforeSeconds: 0, purgeBeforeSeqno: 0, dropDeletes: true })
+  t.equal(revno(), undefined)
+  set(bucket, vbucket, 'key', 'again')
+  t.ok(revno()! > before, `${revno()} after ${before}`)
+})
+
 t.test('young tombstones stay', async t => {
   const { bucket } = await openBuckets(t, t.testdir())
   const vbucket = bucket.vbucket(2)!

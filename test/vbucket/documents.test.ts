@@ -362,8 +362,8 @@ inBothPlaces('a write with metadata keeps it, and the better version wins', asyn
   const { bucket, vbucket, clock, settle, meta } = scene
   const write = (value: string, more: Partial<MetaRequest> = {}) =>
     bucket.metaWriter.write(vbucket, metaRequest('a', value, more))
-  t.equal(write('v', { cas: 0n }), Status.invalidArguments)
-  t.equal(write('v', { cas: 2n ** 64n - 1n }), Status.invalidArguments)
+  t.equal(write('v', { cas: 0n }), Status.casInvalid)
+  t.equal(write('v', { cas: 2n ** 64n - 1n }), Status.casInvalid)
   t.equal(write('v', { expectedCas: 5n }), Status.keyNotFound)
   const time = clock.nowMs() / 1000 + 500
   t.equal(write('one', { revno: 5, cas: 2n ** 62n, flags: 3, time, datatype: 1 }), Status.success)
