@@ -110,6 +110,8 @@ interface Scene {
   log: ChangeLog
   released: number[]
   opened: number[]
+  /** Of all segments so far, each once. */
+  memories: Set<SharedArrayBuffer>
   high: Map<number, number>
   append: (vbid: number, key: string, valueLength?: number) => number
 }
