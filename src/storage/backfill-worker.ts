@@ -30,6 +30,8 @@ const environments = start.directories.map(directory =>
 )
 const pinned = new Map<number, Pinned>()
 const view = new RecordView()
+/** What the next slab is read into. */
+let scratch = new ArrayBuffer(0)
 
 function pin(snapshotId: number, index: number): void {
   const environment = environments[index]!
@@ -58,7 +60,9 @@ function inspect(message: Extract<ToBackfill, { kind: 'inspect' }>): FromBackfil
 function read(message: Extract<ToBackfill, { kind: 'read' }>): FromBackfill {
   const { environment, transaction } = pinnedOf(message.snapshotId)
   const { vbid, form, toSeqno, bytesMax } = message
-  let slab = Buffer.from(message.slab ?? new ArrayBuffer(Math.max(bytesMax, 4096)))
+  const slabBytes = Math.max(bytesMax, 4096)
+  if (scratch.byteLength !== slabBytes) scratch = new ArrayBuffer(slabBytes)
+  let slab = Buffer.from(scratch)
   let length = 0
   let frames = 0
   let lastSeqno = message.afterSeqno
@@ -91,8 +95,15 @@ function read(message: Extract<ToBackfill, { kind: 'read' }>): FromBackfill {
       break
     }
   }
-  const memory = slab.buffer as ArrayBuffer
+  const memory = handOver(slab.buffer as ArrayBuffer, length)
   return { kind: 'slab', request: message.request, slab: memory, length, frames, lastSeqno, done }
+}
+
+/** Slabs go to the main thread, which can do without memory that holds nothing. */
+function handOver(memory: ArrayBuffer, length: number): ArrayBuffer {
+  if (length < memory.byteLength / 2) return memory.slice(0, length)
+  if (memory === scratch) scratch = new ArrayBuffer(0)
+  return memory
 }
 
 function perform(message: Exclude<ToBackfill, { kind: 'close' }>): FromBackfill | undefined {

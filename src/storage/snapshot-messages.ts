@@ -28,8 +28,6 @@ export type ToBackfill =
       form: FrameForm
       /** Stop at about so many bytes: the frame that passes the limit is the last. */
       bytesMax: number
-      /** A slab to fill, given back by an earlier read. */
-      slab: ArrayBuffer | undefined
     }
   | { kind: 'close' }
 

@@ -300,7 +300,6 @@ export class SnapshotService {
           toSeqno,
           form,
           bytesMax,
-          slab: undefined,
         })).finally(() => this.#unbusy(pin))
         if (closed) return none
         if (answer.kind !== 'slab') throw stopping()

@@ -181,6 +181,23 @@ t.test('one value larger than a slab comes whole', async t => {
   reference.release()
 })
 
+t.test('a slab that is not filled takes no more memory than it holds', async t => {
+  const { bucket } = await openBuckets(t, t.testdir())
+  const vbucket = bucket.vbucket(1)!
+  for (let i = 0; i < 100; i++) set(bucket, vbucket, `key-${i}`, 'x'.repeat(1000))
+  await committed(bucket)
+  const reference = await pin(bucket, 1, 'client')
+  const request = { afterSeqno: 0, toSeqno: 100, form: { ...form, noValue: false } }
+  const few = await reference.scan({ ...request, toSeqno: 3 }).next(80_000)
+  t.equal(few.bytes.buffer.byteLength, few.bytes.length)
+  const scan = reference.scan(request)
+  const full = await scan.next(80_000)
+  const rest = await scan.next(80_000)
+  t.match([full, rest], [{ done: false }, { frames: 100 - full.frames, lastSeqno: 100 }])
+  t.equal(full.bytes.toString('latin1', 0, few.bytes.length), few.bytes.toString('latin1'))
+  reference.release()
+})
+
 t.test(
   'a pin waits until a vbucket that begins anew is shown, and shows only its new life',
   async t => {
