@@ -30,6 +30,7 @@ import type { ParkingLot } from './parking/parking-lot.ts'
 import type { Reaper } from './parking/reaper.ts'
 import type { ProducerCore } from './producer-core.ts'
 import { Pump } from './pump.ts'
+import type { ReadSlots } from './read-slots.ts'
 import { ScanTurns } from './scan-turns.ts'
 import type { DcpSettings } from './settings.ts'
 import type { Progress, Stream, StreamHost } from './stream.ts'
@@ -54,6 +55,7 @@ export interface ProducerOptions {
   reaper: Reaper
   counters: DcpCounters
   claims: Map<string, Delivery>
+  reads: ReadSlots
   /** It is gone: nothing of it needs to be kept in mind. */
   onClosed: (producer: Producer) => void
 }
@@ -76,7 +78,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   readonly noop: NoopTimer
   readonly outbox: Outbox
   readonly pump: Pump
-  readonly turns = new ScanTurns()
+  readonly turns: ScanTurns
   readonly slabBytes: number
   readonly settings: DcpSettings
   readonly openedAtMs: number
@@ -112,7 +114,10 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     this.slabBytes = settings.backfillSlabBytes
     const { outbox, flow, slabBytes } = this
     const queuedBytesMax = settings.dcpBufferBytes
-    this.pump = new Pump({ outbox, flow, slabBytes, queuedBytesMax })
+    const onRoom = () => this.turns.resume()
+    const pump = (this.pump = new Pump({ outbox, flow, slabBytes, queuedBytesMax, onRoom }))
+    const hasRoomFor = (slabs: number) => pump.hasRoomFor(slabs)
+    this.turns = new ScanTurns({ reads: options.reads, hasRoomFor })
     this.openedAtMs = clock.nowMs()
     output.onDrain = () => this.pump.schedule()
   }
@@ -126,9 +131,6 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   }
   get host(): StreamHost {
     return this
-  }
-  get queuedBytes(): number {
-    return this.outbox.queuedBytes
   }
 
   /** DCP_CONTROL. */

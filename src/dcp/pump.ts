@@ -22,6 +22,8 @@ export interface PumpOptions {
   slabBytes: number
   /** Nothing more is encoded while so many bytes are queued. */
   queuedBytesMax: number
+  /** There may be room for more than there is. */
+  onRoom: () => void
 }
 
 export class Pump {
@@ -44,6 +46,13 @@ export class Pump {
     return flow.roomBytes === 0 ? 'window' : undefined
   }
 
+  /** Whether so many slabs can be taken in; one always can, if anything can be sent at all. */
+  hasRoomFor(slabs: number): boolean {
+    const { outbox, slabBytes, queuedBytesMax } = this.#options
+    if (this.#isClosed || this.blockedBy !== undefined) return false
+    return slabs === 1 || outbox.queuedBytes + slabs * slabBytes <= queuedBytesMax
+  }
+
   wake(stream: Stream): void {
     if (!stream.isAwake) {
       stream.isAwake = true
@@ -64,7 +73,9 @@ export class Pump {
 
   /** Something was drained, acknowledged or changed. */
   schedule(): void {
-    if (this.#ready.size > 0 && this.blockedBy === undefined) this.#run()
+    if (this.#isClosed || this.blockedBy !== undefined) return
+    this.#options.onRoom()
+    if (this.#ready.size > 0) this.#run()
   }
 
   close(): void {

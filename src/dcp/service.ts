@@ -15,6 +15,7 @@ import { ReleaseCause } from './parking/held-snapshot.ts'
 import { ParkingLot } from './parking/parking-lot.ts'
 import { Reaper } from './parking/reaper.ts'
 import { Producer } from './producer.ts'
+import { ReadSlots } from './read-slots.ts'
 import { sharedSeqno } from './rollback.ts'
 import type { DcpSettings } from './settings.ts'
 import { endSlowStreams } from './slow-streams.ts'
@@ -44,6 +45,8 @@ export interface OpenRequest {
 
 const tickMs = 250
 const reapMs = 1000
+/** Slabs asked for at the same time, over all connections. */
+const readsMax = 16
 
 export class DcpService {
   readonly counters = new DcpCounters()
@@ -51,6 +54,7 @@ export class DcpService {
   readonly #options: DcpServiceOptions
   readonly #reaper: Reaper
   readonly #producers = new Set<Producer>()
+  readonly #reads = new ReadSlots(readsMax)
   readonly #claims = new Map<string, Delivery>()
   readonly #watched = new WeakSet<Bucket>()
   readonly #timers: Timer[]
@@ -100,6 +104,7 @@ export class DcpService {
       reaper: this.#reaper,
       counters: this.counters,
       claims: this.#claims,
+      reads: this.#reads,
       onClosed: closed => this.#producers.delete(closed),
     })
     this.#producers.add(producer)

@@ -63,10 +63,10 @@ export function dcpFigures(reported: Reported, nowMs: number): DcpFigures {
     else figures.streamsInMemory++
     figures.itemsRemaining += Math.max(0, highSeqno - sentSeqno)
   }
-  for (const { flow, queuedBytes } of producers) {
+  for (const { flow, outbox } of producers) {
     figures.unackedBytes += flow.unackedBytes
     figures.sentBytes += flow.sentBytes
-    figures.queuedBytes += queuedBytes
+    figures.queuedBytes += outbox.queuedBytes
   }
   return figures
 }
@@ -119,7 +119,7 @@ function addProducer(producer: Producer, add: AddStatistic): void {
   say('max_buffer_bytes', flow.window)
   say('unacked_bytes', flow.unackedBytes)
   say('total_bytes_sent', flow.sentBytes)
-  say('queued_bytes', producer.queuedBytes)
+  say('queued_bytes', producer.outbox.queuedBytes)
   say('paused', pump.blockedBy === undefined ? 'false' : 'true')
   say('paused_reason', pump.blockedBy ?? '')
   say('priority', pump.priority)

@@ -158,8 +158,13 @@ export class Stream implements TurnTaker {
 
   takeTurn(): void {
     const backfill = this.#backfill
-    if (backfill === undefined) return
-    backfill.read(this.#host.slabBytes).then(
+    const { turns, slabBytes } = this.#host
+    if (backfill === undefined) {
+      turns.arrived()
+      return
+    }
+    const reading = backfill.read(slabBytes).finally(() => turns.arrived())
+    reading.then(
       () => this.#host.wake(this),
       (error: unknown) => this.#failed(error),
     )

@@ -4,6 +4,7 @@ import { FlowControl } from '../../src/dcp/flow-control.ts'
 import { NoopTimer } from '../../src/dcp/noop.ts'
 import { Outbox, cutFrames } from '../../src/dcp/outbox.ts'
 import { Receipts } from '../../src/dcp/receipts.ts'
+import { ReadSlots } from '../../src/dcp/read-slots.ts'
 import { ScanTurns, type TurnTaker } from '../../src/dcp/scan-turns.ts'
 import { encodeRequest } from '../../protocol/requests.ts'
 
@@ -124,8 +125,36 @@ class Taker implements TurnTaker {
   }
 }
 
+const roomy = { reads: new ReadSlots(100), hasRoomFor: () => true }
+
+t.test('nothing is read ahead for a client that has no room for it', async t => {
+  let room = 1
+  const turns = new ScanTurns({ reads: new ReadSlots(9), hasRoomFor: slabs => slabs <= room })
+  const takers = [new Taker(), new Taker(), new Taker()]
+  for (const taker of takers) turns.begin(taker)
+  t.equal(turns.reading, 1)
+  room = 0
+  turns.again(takers[0]!)
+  t.equal(turns.reading, 0)
+  room = 2
+  turns.resume()
+  t.equal(turns.reading, 2)
+})
+
+t.test('connections share the reads under way; what has arrived is no longer one', async t => {
+  const reads = new ReadSlots(2)
+  const connections = [0, 1].map(() => new ScanTurns({ reads, hasRoomFor: () => true }))
+  for (const turns of connections) for (let i = 0; i < 2; i++) turns.begin(new Taker())
+  const reading = () => connections.map(turns => turns.reading)
+  t.same(reading(), [2, 0])
+  connections[0]!.arrived()
+  t.same(reading(), [2, 1], 'although nothing of it has been sent')
+  connections[0]!.arrived()
+  t.same(reading(), [2, 2])
+})
+
 t.test('backfills read in turn, a few at a time', async t => {
-  const turns = new ScanTurns()
+  const turns = new ScanTurns(roomy)
   const takers = Array.from({ length: 6 }, () => new Taker())
   for (const taker of takers) turns.begin(taker)
   const counts = () => takers.map(taker => taker.turns)
@@ -142,7 +171,7 @@ t.test('backfills read in turn, a few at a time', async t => {
 })
 
 t.test('sequential backfills read one after the other', async t => {
-  const turns = new ScanTurns()
+  const turns = new ScanTurns(roomy)
   turns.order = 'sequential'
   const takers = Array.from({ length: 3 }, () => new Taker())
   for (const taker of takers) turns.begin(taker)
