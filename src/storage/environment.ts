@@ -37,6 +37,13 @@ export interface EnvironmentOptions {
  */
 const reservedBytesMax = 64 * 2 ** 30
 
+/**
+ * Addresses that all environments of a process may take. lmdb does not survive a map that fails
+ * for want of them, so it is not tried; a process has twice as many, but not in one piece.
+ */
+const addressBytesMax = 64 * 2 ** 40
+let mappedBytes = 0
+
 /** LMDB's own figures; pages are `pageSize` bytes. */
 export interface EnvironmentPages {
   pageSize: number
@@ -122,12 +129,26 @@ const inPlace = {
 
 /** Fails with an OperatorError. */
 export function openEnvironment(options: EnvironmentOptions): Environment {
-  const root = openRoot(options)
+  const { directory, mapSizeBytes } = options
+  const mapBytes = mapSizeBytes + Math.min(2 * mapSizeBytes, reservedBytesMax)
+  if (mappedBytes + mapBytes > addressBytesMax) {
+    throw new OperatorError(
+      'map-too-large',
+      `${directory}: there are no addresses left for a map of ${mapBytes} bytes`,
+      'start with a smaller --map-size',
+    )
+  }
+  const root = openRoot(options, mapBytes)
+  mappedBytes += mapBytes
+  const close = async () => {
+    mappedBytes -= mapBytes
+    await root.close()
+  }
   try {
-    return openTables(root, options)
+    return { ...openTables(root, options), close }
   } catch (error) {
-    void root.close()
-    throw storageError(error, options.directory)
+    void close()
+    throw storageError(error, directory)
   }
 }
 
@@ -149,7 +170,10 @@ export function assertRoom(
   )
 }
 
-function openTables(root: RootDatabase<Buffer, string>, options: EnvironmentOptions): Environment {
+function openTables(
+  root: RootDatabase<Buffer, string>,
+  options: EnvironmentOptions,
+): Omit<Environment, 'close'> {
   const { directory } = options
   const table = <Key>(name: string, keyEncoder?: unknown) => {
     const opened = root.openDB(name, {
@@ -190,15 +214,14 @@ function openTables(root: RootDatabase<Buffer, string>, options: EnvironmentOpti
       root.resetReadTxn()
       return root.useReadTransaction()
     },
-    close: () => root.close(),
   }
 }
 
 /** Slots for the unpinned reads of the threads of this process, beside those for snapshots. */
 const ownReaders = 6
 
-function openRoot(options: EnvironmentOptions): RootDatabase<Buffer, string> {
-  const { directory, mapSizeBytes } = options
+function openRoot(options: EnvironmentOptions, mapBytes: number): RootDatabase<Buffer, string> {
+  const { directory } = options
   try {
     return open<Buffer, string>({
       path: directory,
@@ -206,7 +229,7 @@ function openRoot(options: EnvironmentOptions): RootDatabase<Buffer, string> {
       noSubdir: false,
       maxDbs: 16,
       maxReaders: options.readerSlotsMax + ownReaders,
-      mapSize: mapSizeBytes + Math.min(2 * mapSizeBytes, reservedBytesMax),
+      mapSize: mapBytes,
       // A commit that has returned is on disk: the flusher is a thread of its own and may wait.
       overlappingSync: false,
       // The page count that tells how much a pinned snapshot keeps from reuse.

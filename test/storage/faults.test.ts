@@ -185,6 +185,14 @@ t.test('what LMDB itself reports is put into words', async t => {
   const tables = join(directory, 'empty')
   await open(tables).close()
   await openEnvironment({ ...smallSettings, directory: tables }).close()
+  const huge = { mapSizeBytes: 16 * 2 ** 40 }
+  const large = ['one', 'two', 'three'].map(name => open(join(directory, name), huge))
+  t.equal(
+    codeOf(() => open(join(directory, 'four'), huge)),
+    'map-too-large',
+  )
+  for (const environment of large) await environment.close()
+  await open(join(directory, 'four'), huge).close()
   const none = join(directory, 'none')
   t.equal(
     codeOf(() => openEnvironment({ ...smallSettings, directory: none })),
