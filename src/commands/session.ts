@@ -47,8 +47,6 @@ export interface Session {
   readonly clock: Clock
   readonly log: Log
   readonly output: Output
-  /** Aborts when the client is gone: nobody waits for its answers any more. */
-  readonly closed: AbortSignal
   /** What the client calls itself in HELLO; empty until then. */
   agent: string
   readonly user: string
@@ -69,6 +67,11 @@ export interface Session {
   knownMapRevision: number
 
   selectBucket(bucket: Bucket | undefined): void
+  /**
+   * Calls `listener` when the client is gone and nobody waits for its answers any more, until the
+   * returned function is called.
+   */
+  whenGone(listener: () => void): () => void
   /** Takes the place of the answer to `frame`; what is answered from now on queues behind it. */
   openPending(frame: Frame, command: Command): Pending
   /** Where a stream of this connection writes to. */

@@ -99,16 +99,15 @@ async function seqnoPersistence(session: Session, frame: Frame): Promise<Reply> 
   const seqno = decodeSeqnoPersistence(frame)!
   const patience = new AbortController()
   const giveUp = (why: string) => patience.abort(new StatusError(Status.temporaryFailure, why))
-  const leave = () => giveUp('the client is gone')
   const timer = session.clock.after(persistenceTimeoutMs, () => {
     giveUp(`seqno ${seqno} is not on disk yet`)
   })
-  session.closed.addEventListener('abort', leave)
+  const forget = session.whenGone(() => giveUp('the client is gone'))
   try {
     await session.bucket!.whenPersisted(frame.vbid, seqno, patience.signal)
   } finally {
     timer.cancel()
-    session.closed.removeEventListener('abort', leave)
+    forget()
   }
   return {}
 }

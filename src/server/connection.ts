@@ -51,7 +51,7 @@ export class Connection implements Session {
   readonly #socket: Socket
   readonly #writer: ResponseWriter
   readonly #intake: Intake
-  readonly #closed = new AbortController()
+  readonly #goneListeners = new Set<() => void>()
   readonly #onClosed: (connection: Connection) => void
   #lingering: Timer | undefined
   #quitCleanly = false
@@ -103,9 +103,6 @@ export class Connection implements Session {
   get log() {
     return this.node.log
   }
-  get closed(): AbortSignal {
-    return this.#closed.signal
-  }
   get output(): Output {
     return this.#context.slab
   }
@@ -113,6 +110,11 @@ export class Connection implements Session {
   selectBucket(bucket: Bucket | undefined): void {
     this.#enterBucket(bucket)
     this.hasSelectedBucket = bucket !== undefined
+  }
+
+  whenGone(listener: () => void): () => void {
+    this.#goneListeners.add(listener)
+    return () => this.#goneListeners.delete(listener)
   }
 
   openPending(frame: Frame, command: Command): Pending {
@@ -212,7 +214,7 @@ export class Connection implements Session {
   }
 
   #cleanUp(): void {
-    this.#closed.abort()
+    for (const listener of this.#goneListeners) listener()
     this.#intake.close()
     this.#lingering?.cancel()
     this.#lingering = undefined
