@@ -3,9 +3,6 @@ import { z } from 'zod'
 import { optionRows, options } from './options.ts'
 import type { Settings } from './settings.ts'
 
-/** What every source is merged into: flag name to value as given. */
-export type GivenValues = Record<string, unknown>
-
 const byFlag = Object.fromEntries(optionRows.map(([, { flag, kind }]) => [flag, kind.schema]))
 
 /** Checks merged values, one row at a time and then those that constrain each other. */
