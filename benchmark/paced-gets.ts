@@ -4,13 +4,15 @@ import { Opcode } from '../protocol/opcode.ts'
 import { encodeRequest } from '../protocol/requests.ts'
 import { vbucketOf } from '../protocol/key-hash.ts'
 import type { Histogram } from './histogram.ts'
+import { keyOf } from './load.ts'
 
 const headerLength = 24
 const tickMs = 1
 
 export interface PacedGetsOptions {
   readonly port: number
-  readonly keys: readonly string[]
+  /** The keys asked for are `keyOf` of a number below this. */
+  readonly documents: number
   readonly vbucketCount: number
   readonly connections: number
   readonly perSecond: number
@@ -31,9 +33,8 @@ interface Lane {
  * in turn. A latency is from the write of the request to the read of the whole answer.
  */
 export class PacedGets {
-  readonly #requests: readonly Buffer[]
+  readonly #options: PacedGetsOptions
   readonly #lanes: Lane[]
-  readonly #perSecond: number
   #histogram: Histogram | undefined
   #next = 0
 
@@ -50,10 +51,7 @@ export class PacedGets {
 
   private constructor(options: PacedGetsOptions, lanes: Lane[]) {
     this.#lanes = lanes
-    this.#perSecond = options.perSecond
-    this.#requests = options.keys.map(key =>
-      encodeRequest({ opcode: Opcode.get, key, vbid: vbucketOf(key, options.vbucketCount) }),
-    )
+    this.#options = options
     for (const lane of lanes) {
       lane.socket.on('data', (chunk: Buffer) => this.#read(lane, chunk))
       lane.socket.on('error', error => {
@@ -70,7 +68,7 @@ export class PacedGets {
     for (;;) {
       const elapsedMs = performance.now() - startedMs
       if (elapsedMs >= durationMs) break
-      const due = Math.floor((elapsedMs / 1000) * this.#perSecond)
+      const due = Math.floor((elapsedMs / 1000) * this.#options.perSecond)
       for (; sent < due; sent++) this.#send()
       await new Promise(resolve => setTimeout(resolve, tickMs))
     }
@@ -85,7 +83,10 @@ export class PacedGets {
 
   #send(): void {
     const lane = this.#lanes[this.#next++ % this.#lanes.length]!
-    const request = this.#requests[Math.floor(Math.random() * this.#requests.length)]!
+    const { documents, vbucketCount } = this.#options
+    // Made when it is needed: a million requests kept for later would make this process pause.
+    const key = keyOf(Math.floor(Math.random() * documents))
+    const request = encodeRequest({ opcode: Opcode.get, key, vbid: vbucketOf(key, vbucketCount) })
     lane.sentAt.push(performance.now())
     lane.socket.write(request)
   }

@@ -5,7 +5,7 @@ import type { BackfillTotals } from '../backfill-client.ts'
 import { median, type Benchmark, type Context, type Outcome, type Row } from '../benchmark.ts'
 import { benchmarkDaemon } from '../daemon.ts'
 import { Histogram } from '../histogram.ts'
-import { keyOf, load } from '../load.ts'
+import { load } from '../load.ts'
 import { PacedGets } from '../paced-gets.ts'
 
 const vbucketCount = 1024
@@ -37,10 +37,9 @@ async function run(context: Context): Promise<Outcome> {
 
   // Started anew, so that nothing of them is in memory.
   const daemon = await benchmarkDaemon(context, ['--log-level', 'warn'], first.data)
-  const keys = Array.from({ length: documents }, (_, index) => keyOf(index))
   const gets = await PacedGets.start({
     port: daemon.port,
-    keys,
+    documents,
     vbucketCount,
     connections,
     perSecond: getsPerSecond,

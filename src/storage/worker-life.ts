@@ -3,13 +3,13 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { OperatorError } from '../errors.ts'
 
-/** What preloads code into the main thread is not for these: it may not even load in a thread. */
-const preloading = /^--(import|require|loader|experimental-loader)(=|$)/
-
-/** Starts the compiled module `file` of this folder as a thread. */
+/**
+ * Starts the compiled module `file` of this folder as a thread. Node's flags for the main thread
+ * are not for it: some preload code that does not load in a thread, others, such as
+ * `--max-old-space-size`, no thread accepts.
+ */
 export function startThread(file: string, workerData: unknown): Worker {
-  const execArgv = process.execArgv.filter(argument => !preloading.test(argument))
-  return new Worker(new URL(file, import.meta.url), { workerData, execArgv })
+  return new Worker(new URL(file, import.meta.url), { workerData, execArgv: [] })
 }
 
 /**

@@ -21,6 +21,13 @@ t.test('the ready line names the ports it found, and both are served', async t =
   t.equal(await daemon.stop(), 0)
 })
 
+t.test("node's own flags are for the main thread", async t => {
+  const daemon = await startDaemon(t, { nodeFlags: ['--max-old-space-size=300', '--trace-gc'] })
+  const client = await connectKv(t, daemon)
+  await client.set('k', 'v', { durability: 'persistToMajority' })
+  t.equal(await daemon.stop(), 0)
+})
+
 t.test('a second start finds everything that the first one held', async t => {
   const first = await startDaemon(t)
   const client = await connectKv(t, first)

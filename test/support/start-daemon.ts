@@ -32,6 +32,8 @@ interface Options {
   /** Of an earlier daemon, to start on what it left. */
   readonly data?: string
   readonly flags?: readonly string[]
+  /** For node itself. */
+  readonly nodeFlags?: readonly string[]
   readonly environment?: Record<string, string>
   /** The program; by default the compiled daemon of this build. */
   readonly program?: string
@@ -49,7 +51,8 @@ const readyLine = /^holdfastd ready on (.+):(\d+), http on .+:(\d+), data in (.+
 export async function startDaemon(test: Test, options: Options = {}): Promise<DaemonProcess> {
   const data = options.data ?? join(test.testdir(), 'data')
   const flags = ['--port', '0', '--http-port', '0', '--data', data, ...(options.flags ?? [])]
-  const child = spawn(process.execPath, [options.program ?? compiledDaemon, ...flags], {
+  const program = [...(options.nodeFlags ?? []), options.program ?? compiledDaemon]
+  const child = spawn(process.execPath, [...program, ...flags], {
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: options.cwd,
     env: { ...environmentWithoutSettings(), ...options.environment },
