@@ -46,8 +46,10 @@ async function killed(t: Test, moreFlags: readonly string[]) {
     new Workload({ kv, random, keys: 16_000, valueBytes: [40, 400], model })
   let { daemon, kv } = await start()
   let workload = write(kv)
-  await workload.load()
-  await workload.delete(2_000)
+  // Tombstones early on, which the client will be known to have before the end.
+  await workload.load(0, 4_000)
+  await workload.delete(4_000)
+  await workload.load(4_000)
   await daemon.stop()
   ;({ daemon, kv } = await start())
 

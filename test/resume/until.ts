@@ -2,7 +2,7 @@
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string | (() => string),
-  deadlineMs = 10_000,
+  deadlineMs = 20_000,
 ): Promise<void> {
   const deadline = performance.now() + deadlineMs
   while (!(await condition())) {

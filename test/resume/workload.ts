@@ -48,10 +48,9 @@ export class Workload {
     return `document-${index}`
   }
 
-  /** Every document once. */
-  async load(): Promise<void> {
-    const { keys } = this.#options
-    await this.#write(keys, index => this.#set(this.key(index)))
+  /** Every document once, or those from one to another. */
+  async load(first = 0, end = this.#options.keys): Promise<void> {
+    await this.#write(end - first, index => this.#set(this.key(first + index)))
   }
 
   /** Deletes documents at random. */
