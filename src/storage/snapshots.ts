@@ -209,7 +209,10 @@ export class SnapshotService {
       }
     }
     const pin = await this.#makePin(vbid)
-    const vbucket = await this.#inspect(pin, vbid)
+    const vbucket = await this.#inspect(pin, vbid).catch((error: unknown) => {
+      this.#releaseIfUnused(pin)
+      throw error
+    })
     const none: PinnedVbucket = { highSeqno: 0, purgeSeqno: 0 }
     return this.#reference(pin, vbid, vbucket ?? none, request.holder)
   }

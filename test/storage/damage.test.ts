@@ -267,6 +267,22 @@ t.test('a store of a newer format, a mixed one and a broken description are refu
   t.equal(await changed(''), 'store-damaged')
 })
 
+t.test('a pin of what cannot be read fails and holds nothing', async t => {
+  const directory = await makeStore(t)
+  const { bucket, buckets } = await openBuckets(t, directory)
+  const path = dataFile(directory)
+  const bytes = readFileSync(path)
+  // Under the open map, in every copy of what is stored of a vbucket.
+  for (let at = bytes.indexOf('"highSeqno"'); at >= 0; at = bytes.indexOf('"highSeqno"', at + 1)) {
+    overwrite(path, at, Buffer.from('?'))
+  }
+  const request = { holder: 'c', reason: 'test', atLeastSeqno: 0 }
+  await assert.rejects(bucket.snapshots.pin(1, request), OperatorError)
+  t.same(bucket.snapshots.pins(), [])
+  t.ok(read(bucket, bucket.vbucket(1)!, 'document-1'))
+  await buckets.close()
+})
+
 t.test('one bucket that cannot be opened keeps the daemon from starting half', async t => {
   const directory = await makeStore(t)
   truncateSync(dataFile(directory), 20_000)
