@@ -100,6 +100,20 @@ t.test('writers that are faster than the disk are slowed down', async t => {
   t.equal(await daemon.stop(), 0)
 })
 
+t.test('large values that are written over and over', async t => {
+  const daemon = await startDaemon(t)
+  const client = await connectKv(t, daemon)
+  const value = Buffer.alloc(18 * MiB, 'v')
+  const write = async (times: number) => {
+    for (let count = 0; count < times; count++) await client.set(`large-${count % 3}`, value)
+  }
+  await write(12)
+  const beforeMiB = ownMemoryMiB(daemon.pid)
+  await write(24)
+  const grownMiB = ownMemoryMiB(daemon.pid) - beforeMiB
+  t.ok(grownMiB < 150, `${Math.round(grownMiB)} MiB more, of 432 written`)
+})
+
 t.test('a request that announces more than it brings holds no memory for it', async t => {
   const daemon = await startDaemon(t)
   const client = await connectKv(t, daemon)

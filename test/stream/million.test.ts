@@ -18,20 +18,17 @@ t.test('a copy made of a stream of a million documents is what the bucket is', a
   t.ok(backfills > 0, 'some came from disk')
 })
 
-t.test(
-  'so is one of a slow consumer, whose streams go back to the disk again and again',
-  async t => {
-    const { backfills } = await streams(t, {
-      documents: 100_000,
-      before: 20_000,
-      flags: ['--vbuckets', '16', '--change-log', '1MiB', '--backfill-slab', '16KiB'],
-      client: { bufferBytes: 128 * 1024 },
-      // More than the change log holds.
-      lag: 14_000,
-    })
-    t.ok(backfills > 2 * 16, `${backfills} backfills of 16 vbuckets`)
-  },
-)
+t.test('so is one of a slow consumer, whose streams return to the disk', async t => {
+  const { backfills } = await streams(t, {
+    documents: 100_000,
+    before: 20_000,
+    flags: ['--vbuckets', '16', '--change-log', '1MiB', '--backfill-slab', '16KiB'],
+    client: { bufferBytes: 128 * 1024 },
+    // More than the change log holds.
+    lag: 14_000,
+  })
+  t.ok(backfills > 2 * 16, `${backfills} backfills of 16 vbuckets`)
+})
 
 interface Workload {
   documents: number
