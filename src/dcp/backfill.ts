@@ -119,7 +119,8 @@ export class Backfill {
     const { outbox } = this.#options
     const from = this.#offset
     if (bytes.length - from <= room) {
-      outbox.pass(from === 0 ? bytes : bytes.subarray(from))
+      // What was sent of it before is with the kernel by then: it leaves in order.
+      outbox.pass(from === 0 ? bytes : bytes.subarray(from), () => slab.free())
       this.#offset = bytes.length
       this.#sentSeqno = slab.lastSeqno
     } else {

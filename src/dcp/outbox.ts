@@ -57,12 +57,12 @@ export class Outbox {
     this.#end += length
   }
 
-  /** Passes on whole frames; the bytes are the output's from now on. */
-  pass(bytes: Buffer): void {
+  /** Passes on whole frames; the bytes are the output's until `taken` is called, if ever. */
+  pass(bytes: Buffer, taken?: () => void): void {
     this.flush()
     this.#writtenBytes += bytes.length
     this.#flow.sent(bytes.length)
-    this.#output.write(bytes)
+    this.#output.write(bytes, taken)
   }
 
   flush(): void {

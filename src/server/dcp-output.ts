@@ -19,12 +19,12 @@ export class SocketDcpOutput implements DcpOutput {
     return this.#writer.unreadBytes
   }
 
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array, taken?: () => void): void {
     if (this.#slab.target === this.#writer) this.#slab.flush()
     const buffer = Buffer.isBuffer(bytes)
       ? bytes
       : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-    this.#writer.deliver(buffer, true)
+    this.#writer.deliver(buffer, true, taken)
   }
 
   close(reason: string): void {

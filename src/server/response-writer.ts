@@ -63,8 +63,9 @@ export class ResponseWriter implements OutputTarget {
     return this.#socket.writableLength + this.#queue.bytes
   }
 
-  deliver(bytes: Buffer, owned: boolean): boolean {
-    if (this.#queue.isEmpty) return this.#send(bytes, owned)
+  /** `taken` is called when the kernel has the bytes, or never: when they had to wait in line. */
+  deliver(bytes: Buffer, owned: boolean, taken?: () => void): boolean {
+    if (this.#queue.isEmpty) return this.#send(bytes, owned, taken)
     this.#queue.append(owned ? bytes : Buffer.from(bytes))
     this.#charge()
     return true
@@ -113,12 +114,12 @@ export class ResponseWriter implements OutputTarget {
     this.#onProgress()
   }
 
-  #send(bytes: Buffer, owned: boolean): boolean {
+  #send(bytes: Buffer, owned: boolean, taken?: () => void): boolean {
     const socket = this.#socket
     if (socket.destroyed || socket.writableEnded) return true
     this.#counters.bytesWritten += bytes.length
     const copied = !owned && this.#mayWait(bytes.length)
-    socket.write(copied ? Buffer.from(bytes) : bytes)
+    socket.write(copied ? Buffer.from(bytes) : bytes, taken)
     if (socket.writableLength === 0) return true
     const keepsSlab = !owned && !copied
     if (keepsSlab) this.#slackBytes = slabBytes - bytes.length

@@ -30,8 +30,14 @@ const environments = start.directories.map(directory =>
 )
 const pinned = new Map<number, Pinned>()
 const view = new RecordView()
-/** What the next slab is read into. */
-let scratch = new ArrayBuffer(0)
+/**
+ * Memory for slabs, all of one size. Slabs come back when they have been sent: were each of them
+ * new, both threads would stop for the garbage collector several times a second.
+ */
+const spare: ArrayBuffer[] = []
+const spareMax = 8
+/** Slabs filled less than this are not worth their memory. */
+const copiedShare = 8
 
 function pin(snapshotId: number, index: number): void {
   const environment = environments[index]!
@@ -42,6 +48,7 @@ function release(snapshotId: number): void {
   const { transaction } = pinnedOf(snapshotId)
   transaction.done()
   pinned.delete(snapshotId)
+  if (pinned.size === 0) spare.length = 0
 }
 
 function pinnedOf(snapshotId: number): Pinned {
@@ -61,8 +68,8 @@ function read(message: Extract<ToBackfill, { kind: 'read' }>): FromBackfill {
   const { environment, transaction } = pinnedOf(message.snapshotId)
   const { vbid, form, toSeqno, bytesMax } = message
   const slabBytes = Math.max(bytesMax, 4096)
-  if (scratch.byteLength !== slabBytes) scratch = new ArrayBuffer(slabBytes)
-  let slab = Buffer.from(scratch)
+  for (const memory of message.freed) keep(memory, slabBytes)
+  let slab = Buffer.from(takeSpare(slabBytes))
   let length = 0
   let frames = 0
   let lastSeqno = message.afterSeqno
@@ -85,6 +92,7 @@ function read(message: Extract<ToBackfill, { kind: 'read' }>): FromBackfill {
         done = false
         break
       }
+      keep(slab.buffer as ArrayBuffer, slabBytes)
       slab = Buffer.from(new ArrayBuffer(frameBytes))
     }
     length += writeFrame(record, form, slab, length)
@@ -99,11 +107,22 @@ function read(message: Extract<ToBackfill, { kind: 'read' }>): FromBackfill {
   return { kind: 'slab', request: message.request, slab: memory, length, frames, lastSeqno, done }
 }
 
-/** Slabs go to the main thread, which can do without memory that holds nothing. */
+/** A few bytes go in memory of their own: they may be waited for for long. */
 function handOver(memory: ArrayBuffer, length: number): ArrayBuffer {
-  if (length < memory.byteLength / 2) return memory.slice(0, length)
-  if (memory === scratch) scratch = new ArrayBuffer(0)
-  return memory
+  if (length >= memory.byteLength / copiedShare) return memory
+  keep(memory, memory.byteLength)
+  return memory.slice(0, length)
+}
+
+function takeSpare(slabBytes: number): ArrayBuffer {
+  const memory = spare.pop()
+  if (memory?.byteLength === slabBytes) return memory
+  spare.length = 0
+  return new ArrayBuffer(slabBytes)
+}
+
+function keep(memory: ArrayBuffer, slabBytes: number): void {
+  if (spare.length < spareMax && memory.byteLength === slabBytes) spare.push(memory)
 }
 
 function perform(message: Exclude<ToBackfill, { kind: 'close' }>): FromBackfill | undefined {

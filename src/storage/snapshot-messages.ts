@@ -28,6 +28,8 @@ export type ToBackfill =
       form: FrameForm
       /** Stop at about so many bytes: the frame that passes the limit is the last. */
       bytesMax: number
+      /** Slabs that have been sent: memory for others. */
+      freed: ArrayBuffer[]
     }
   | { kind: 'close' }
 

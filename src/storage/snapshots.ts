@@ -18,6 +18,8 @@ import { ended, started, startThread } from './worker-life.ts'
 
 const shareWindowMs = 1000
 const pinsPerHolderMax = 2
+/** Slabs that wait to go back to the thread. */
+const freedMax = 8
 
 export interface PinRequest {
   /** Who pins: the client's identity. Its streams share snapshots. */
@@ -42,6 +44,12 @@ export interface ScanSlab {
   lastSeqno: number
   /** Nothing is left up to `toSeqno`. */
   done: boolean
+  /**
+   * Its bytes are used no more: another slab may be read into them. Not calling it costs memory
+   * and, as new memory makes the garbage collector run, time; never calling it too early costs
+   * more.
+   */
+  free(): void
 }
 
 export interface Scan {
@@ -98,6 +106,7 @@ export class SnapshotService {
   readonly #answers = new Map<number, (answer: FromBackfill) => void>()
   readonly #figures: EnvironmentFigures[]
   readonly #generations: number[]
+  #freed: ArrayBuffer[] = []
   #nextRequest = 1
   #nextSnapshot = 1
   /** Snapshots with a lower number may show a vbucket that has been deleted or emptied since. */
@@ -289,7 +298,8 @@ export class SnapshotService {
     let closed = false
     return {
       next: async bytesMax => {
-        const none = { bytes: Buffer.alloc(0), frames: 0, lastSeqno: afterSeqno, done: true }
+        const nothing = { bytes: Buffer.alloc(0), frames: 0, free: () => undefined }
+        const none = { ...nothing, lastSeqno: afterSeqno, done: true }
         if (closed) return none
         // An empty slab would pass for the whole of what was asked for.
         if (this.#closed) throw stopping()
@@ -303,18 +313,30 @@ export class SnapshotService {
           toSeqno,
           form,
           bytesMax,
+          freed: this.#takeFreed(),
         })).finally(() => this.#unbusy(pin))
+        if (closed && answer.kind === 'slab') this.#free(answer.slab)
         if (closed) return none
         if (answer.kind !== 'slab') throw stopping()
         afterSeqno = answer.lastSeqno
         const bytes = Buffer.from(answer.slab, 0, answer.length)
-        const { frames, lastSeqno, done } = answer
-        return { bytes, frames, lastSeqno, done }
+        const { slab, frames, lastSeqno, done } = answer
+        return { bytes, frames, lastSeqno, done, free: () => this.#free(slab) }
       },
       close: () => {
         closed = true
       },
     }
+  }
+
+  #free(slab: ArrayBuffer): void {
+    if (this.#pins.size > 0 && this.#freed.length < freedMax) this.#freed.push(slab)
+  }
+
+  #takeFreed(): ArrayBuffer[] {
+    const freed = this.#freed
+    this.#freed = []
+    return freed
   }
 
   #unbusy(pin: Pin): void {
@@ -324,6 +346,7 @@ export class SnapshotService {
 
   #releaseIfUnused(pin: Pin): void {
     if (pin.references > 0 || pin.busy > 0 || !this.#pins.delete(pin.id)) return
+    if (this.#pins.size === 0) this.#freed = []
     if (!this.#closed) this.#send({ kind: 'release', snapshotId: pin.id })
   }
 
@@ -342,7 +365,7 @@ export class SnapshotService {
   }
 
   #send(message: ToBackfill): void {
-    this.#worker.postMessage(message)
+    this.#worker.postMessage(message, message.kind === 'read' ? message.freed : [])
   }
 
   #receive(message: FromBackfill): void {
