@@ -25,5 +25,5 @@ export function report(t: Test, { parked, differences, reasons, ...figures }: St
   const { resumed, taken_over: takenOver } = Object.fromEntries(parked)
   const shown = { ...figures, differences: differences.length, resumed, takenOver }
   t.comment(JSON.stringify(shown))
-  for (const line of reasons.slice(0, 10)) t.comment(line)
+  for (const line of reasons.slice(0, 3)) t.comment(line)
 }
