@@ -60,6 +60,8 @@ export interface CommandRow {
   readonly writes?: true
   /** Runs when all before it are answered, and nothing after it runs before it is. */
   readonly barrier?: true
+  /** Takes so long that others are served after each few of them. */
+  readonly slow?: true
   /** Answers carry the key, also that of a miss. */
   readonly echoesKey?: true
   /** The value may begin with extended attributes. */
@@ -88,6 +90,7 @@ export class Command {
   readonly quietMiss: boolean
   readonly writes: boolean
   readonly barrier: boolean
+  readonly slow: boolean
   readonly echoesKey: boolean
   readonly datatypes: number
   readonly run: Run | undefined
@@ -110,6 +113,7 @@ export class Command {
     this.quietMiss = row.quiet === 'miss'
     this.writes = row.writes === true
     this.barrier = row.barrier === true
+    this.slow = row.slow === true
     this.echoesKey = row.echoesKey === true
     this.datatypes = Datatype.json | (row.takesXattrs === true ? Datatype.xattr : 0)
     this.run = row.run

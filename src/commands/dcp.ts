@@ -113,6 +113,7 @@ export const dcpRows: readonly CommandRow[] = [
   {
     ...row,
     opcode: Opcode.dcpStreamRequest,
+    slow: true,
     extras: [48],
     value: 'optional',
     run: streamRequest,

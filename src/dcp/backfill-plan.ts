@@ -1,7 +1,7 @@
 /** Prepares backfills: pins a snapshot for them, or takes up one that was kept. */
 import { StreamEndReason } from '../../protocol/dcp/stream-end.ts'
 import { OperatorError } from '../errors.ts'
-import type { SnapshotReference } from '../storage/snapshots.ts'
+import type { SnapshotReference } from '../storage/snapshot.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import type { BackfillPlan, PinnedReference } from './backfill.ts'
 import type { HeldSnapshot } from './parking/held-snapshot.ts'

@@ -8,9 +8,12 @@ import { readSeqno } from '../../protocol/bytes.ts'
 import { encodeSeqnoAdvanced, seqnoAdvancedLength } from '../../protocol/dcp/seqno-advanced.ts'
 import { MarkerFlag } from '../../protocol/dcp/snapshot-marker.ts'
 import type { FrameForm } from '../storage/record-frame.ts'
-import type { Scan, ScanSlab, SnapshotReference } from '../storage/snapshots.ts'
+import type { Scan, ScanSlab, SnapshotReference } from '../storage/snapshot.ts'
 import type { HeldSnapshot } from './parking/held-snapshot.ts'
 import { cutFrames, type Outbox } from './outbox.ts'
+
+/** Slabs up to this length are copied: many small vbuckets leave in one piece. */
+const copiedBytesMax = 8 * 1024
 
 export interface PinnedReference {
   readonly snapshot: SnapshotReference
@@ -118,7 +121,12 @@ export class Backfill {
     const { bytes } = slab
     const { outbox } = this.#options
     const from = this.#offset
-    if (bytes.length - from <= room) {
+    if (from === 0 && bytes.length <= Math.min(room, copiedBytesMax)) {
+      outbox.copy(bytes)
+      slab.free()
+      this.#offset = bytes.length
+      this.#sentSeqno = slab.lastSeqno
+    } else if (bytes.length - from <= room) {
       // What was sent of it before is with the kernel by then: it leaves in order.
       outbox.pass(from === 0 ? bytes : bytes.subarray(from), () => slab.free())
       this.#offset = bytes.length

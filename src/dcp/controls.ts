@@ -10,7 +10,7 @@ import { parseResume, type GraceLimits } from './parking/identity.ts'
 import type { FlowControl } from './flow-control.ts'
 import type { ConnectionForm } from './open-request.ts'
 import type { NoopTimer } from './noop.ts'
-import { stepsPerTurn, type Priority, type Pump } from './pump.ts'
+import { bytesPerTurn, type Priority, type Pump } from './pump.ts'
 import type { ScanTurns } from './scan-turns.ts'
 
 /** What a client has negotiated. */
@@ -71,7 +71,7 @@ const controls: Readonly<Record<string, Control>> = {
     return success
   },
   [DcpControlKey.setPriority]({ pump }, value) {
-    if (!Object.hasOwn(stepsPerTurn, value)) return invalidArguments
+    if (!Object.hasOwn(bytesPerTurn, value)) return invalidArguments
     pump.priority = value as Priority
     return success
   },

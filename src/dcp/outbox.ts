@@ -65,6 +65,13 @@ export class Outbox {
     this.#output.write(bytes, taken)
   }
 
+  /** Whole frames so short that handing them over alone would cost more than copying them. */
+  copy(bytes: Buffer): void {
+    const offset = this.reserve(bytes.length)
+    this.slab.set(bytes, offset)
+    this.commit(bytes.length)
+  }
+
   flush(): void {
     if (this.#end === this.#start) return
     const bytes = this.slab.subarray(this.#start, this.#end)

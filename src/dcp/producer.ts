@@ -113,9 +113,9 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     this.outbox = new Outbox(output, this.flow)
     this.slabBytes = settings.backfillSlabBytes
     const { outbox, flow, slabBytes } = this
-    const queuedBytesMax = settings.dcpBufferBytes
+    const heldBytesMax = settings.dcpBufferBytes
     const onRoom = () => this.turns.resume()
-    const pump = (this.pump = new Pump({ outbox, flow, slabBytes, queuedBytesMax, onRoom }))
+    const pump = (this.pump = new Pump({ outbox, flow, slabBytes, heldBytesMax, onRoom }))
     const hasRoomFor = (slabs: number) => pump.hasRoomFor(slabs)
     this.turns = new ScanTurns({ reads: options.reads, hasRoomFor })
     this.openedAtMs = clock.nowMs()

@@ -1,8 +1,12 @@
 /**
  * Moves frames from streams to the connection: one pump for each connection, woken by whatever
- * makes sending possible. It goes round the streams that have something, a slab's worth each, as
- * long as neither the output nor the flow-control window is full; when one is, it sleeps until it
- * is drained or acknowledged. So what a slow client costs is bounded by the output's limit.
+ * makes sending possible. It goes round the streams that have something, as long as neither the
+ * output nor the flow-control window is full; when one is, it sleeps until it is drained or
+ * acknowledged. So what a slow client costs is bounded by the output's limit.
+ *
+ * Handing bytes to the kernel takes time, a millisecond for half a MiB, in which nobody else is
+ * served: hence a turn sends little, and no more is queued than the kernel may take in one go when
+ * it can again. Turns follow each other, with everybody else's work in between.
  *
  * It always runs in a turn of its own: an answer to the request that opened a stream is on its way
  * before the first frame of the stream.
@@ -12,16 +16,21 @@ import type { FlowControl } from './flow-control.ts'
 import type { Outbox } from './outbox.ts'
 import type { Stream } from './stream.ts'
 
-/** Steps of a slab's size at most in one turn of the event loop. */
-export const stepsPerTurn = { high: 16, medium: 4, low: 1 } as const
-export type Priority = keyof typeof stepsPerTurn
+const KiB = 1024
+/** What is sent in one turn of the event loop: a stream's step may exceed it by one frame. */
+export const bytesPerTurn = { high: 256 * KiB, medium: 64 * KiB, low: 16 * KiB } as const
+export type Priority = keyof typeof bytesPerTurn
+/** Streams that get a word in one turn, be it ever so short. */
+const stepsPerTurn = 64
+/** Nothing more is encoded while so much is queued. */
+const queuedBytesMax = 128 * KiB
 
 export interface PumpOptions {
   outbox: Outbox
   flow: FlowControl
   slabBytes: number
-  /** Nothing more is encoded while so many bytes are queued. */
-  queuedBytesMax: number
+  /** What may be queued, and on its way from the disk, at most. */
+  heldBytesMax: number
   /** There may be room for more than there is. */
   onRoom: () => void
 }
@@ -41,16 +50,16 @@ export class Pump {
 
   /** Why nothing is being sent although there may be something. */
   get blockedBy(): 'output' | 'window' | undefined {
-    const { outbox, flow, queuedBytesMax } = this.#options
-    if (outbox.queuedBytes >= queuedBytesMax) return 'output'
+    const { outbox, flow, heldBytesMax } = this.#options
+    if (outbox.queuedBytes >= Math.min(queuedBytesMax, heldBytesMax)) return 'output'
     return flow.roomBytes === 0 ? 'window' : undefined
   }
 
   /** Whether so many slabs can be taken in; one always can, if anything can be sent at all. */
   hasRoomFor(slabs: number): boolean {
-    const { outbox, slabBytes, queuedBytesMax } = this.#options
+    const { outbox, slabBytes, heldBytesMax } = this.#options
     if (this.#isClosed || this.blockedBy !== undefined) return false
-    return slabs === 1 || outbox.queuedBytes + slabs * slabBytes <= queuedBytesMax
+    return slabs === 1 || outbox.queuedBytes + slabs * slabBytes <= heldBytesMax
   }
 
   wake(stream: Stream): void {
@@ -102,11 +111,13 @@ export class Pump {
   #turn(): void {
     const { outbox, flow, slabBytes } = this.#options
     this.#writeEnds()
-    for (let steps = stepsPerTurn[this.priority]; steps > 0; steps--) {
-      if (this.blockedBy !== undefined) break
+    const end = outbox.writtenBytes + bytesPerTurn[this.priority]
+    for (let steps = 0; steps < stepsPerTurn && this.blockedBy === undefined; steps++) {
+      const room = Math.min(slabBytes, flow.roomBytes, end - outbox.writtenBytes)
+      if (room <= 0) break
       const stream = this.#takeReady()
       if (stream === undefined) break
-      const hasMore = stream.step(Math.min(slabBytes, flow.roomBytes))
+      const hasMore = stream.step(room)
       if (hasMore && !stream.isAwake) {
         stream.isAwake = true
         this.#ready.add(stream)

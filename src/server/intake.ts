@@ -22,10 +22,17 @@ export const Pause = {
   ending: 8,
   /** The server stops: what has been read is answered, nothing more is. */
   settling: 16,
+  /** Others get their turn first. */
+  turn: 32,
 } as const
 
 /** Answers that may be waited for before no further requests are run. */
 const slotsMax = 4096
+/**
+ * Slow requests of one client that are run without a turn for others: who follows a thousand
+ * vbuckets asks for all of them at once.
+ */
+const slowRequestsMax = 2
 const chargedBytesMin = 16 * 1024
 
 export interface IntakeOptions {
@@ -56,6 +63,7 @@ export class Intake implements Writer, Debtor {
   #resuming: NodeJS.Immediate | undefined
   #closed = false
   #chargedBytes = 0
+  #slowRequests = 0
 
   constructor(options: IntakeOptions) {
     this.#options = options
@@ -82,6 +90,8 @@ export class Intake implements Writer, Debtor {
     if (this.isEnding) return true
     if (this.#pausedBy & Pause.settling) return false
     const chunk = length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length)
+    const { producer, bucket } = this.#connection
+    if (producer === undefined) bucket?.snapshots.othersServed()
     slab.open(this.#writer)
     const error = this.#reader.read(chunk, this.#visit)
     slab.close()
@@ -160,9 +170,17 @@ export class Intake implements Writer, Debtor {
     if (this.#context.slab.buffer.length > slabBytes) this.#context.slab.flush()
     if (writer.chargedBytes > this.#allowanceBytes()) this.#pausedBy |= Pause.output
     if (writer.slots > slotsMax) this.#pausedBy |= Pause.order
+    if (command?.slow) this.#countSlow()
     const { bucket } = this.#connection
     if (command === undefined || !command.writes || bucket === undefined) return
     if (this.#context.pressure.wait(bucket, this)) this.#pausedBy |= Pause.pressure
+  }
+
+  #countSlow(): void {
+    if (++this.#slowRequests < slowRequestsMax) return
+    this.#slowRequests = 0
+    this.#pausedBy |= Pause.turn
+    setImmediate(() => this.#unpause(Pause.turn))
   }
 
   #allowanceBytes(): number {

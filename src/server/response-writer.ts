@@ -103,7 +103,9 @@ export class ResponseWriter implements OutputTarget {
       ready.push(bytes)
       length += bytes.length
     })
-    if (ready.length === 1 || length > slabBytes) {
+    if (ready.length === 1) {
+      this.#send(ready[0]!, true)
+    } else if (length > slabBytes) {
       this.#socket.cork()
       for (const bytes of ready) this.#send(bytes, true)
       this.#socket.uncork()

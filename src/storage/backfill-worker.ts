@@ -5,6 +5,7 @@
  *
  * Between two reads nothing but the transaction is kept: each read seeks to where it is told.
  */
+import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Transaction } from 'lmdb'
 import { invariant, OperatorError } from '../errors.ts'
@@ -12,13 +13,17 @@ import { openEnvironment, type Environment } from './environment.ts'
 import { storageError } from './storage-error.ts'
 import { frameLength, writeFrame } from './record-frame.ts'
 import { isIntact, RecordView } from './record.ts'
-import type { BackfillStart, FromBackfill, ToBackfill } from './snapshot-messages.ts'
+import type { BackfillStart, FromBackfill, PinnedVbucket, ToBackfill } from './snapshot-messages.ts'
 import { decodeVbucketRecord } from './vbucket-record.ts'
 
 interface Pinned {
   environment: Environment
   transaction: Transaction
 }
+
+// Whoever waits for a document goes first. On Linux this is about this thread, elsewhere it would
+// be about all of the process.
+if (process.platform === 'linux') setPriority(10)
 
 const start = workerData as BackfillStart
 const environments = start.directories.map(directory =>
@@ -36,12 +41,34 @@ const view = new RecordView()
  */
 const spare: ArrayBuffer[] = []
 const spareMax = 8
+/** After so many records the thread looks whether others want the processor. */
+const recordsBetweenRests = 64
+const restMs = 0.1
+let servedBefore = 0
 /** Slabs filled less than this are not worth their memory. */
 const copiedShare = 8
 
-function pin(snapshotId: number, index: number): void {
+function pin(snapshotId: number, index: number): [number, PinnedVbucket][] {
   const environment = environments[index]!
-  pinned.set(snapshotId, { environment, transaction: environment.pin() })
+  const transaction = environment.pin()
+  try {
+    const shown = [...shownVbuckets(environment, transaction)]
+    pinned.set(snapshotId, { environment, transaction })
+    return shown
+  } catch (error) {
+    transaction.done()
+    throw error
+  }
+}
+
+function* shownVbuckets(
+  environment: Environment,
+  transaction: Transaction,
+): Generator<[number, PinnedVbucket]> {
+  for (const { key: vbid, value } of environment.vbuckets.getRange({ transaction })) {
+    const { highSeqno, purgeSeqno } = decodeVbucketRecord(value)
+    yield [vbid, { highSeqno, purgeSeqno }]
+  }
 }
 
 function release(snapshotId: number): void {
@@ -55,13 +82,6 @@ function pinnedOf(snapshotId: number): Pinned {
   const found = pinned.get(snapshotId)
   invariant(found, 'a snapshot is used between its pin and its release')
   return found
-}
-
-function inspect(message: Extract<ToBackfill, { kind: 'inspect' }>): FromBackfill {
-  const { environment, transaction } = pinnedOf(message.snapshotId)
-  const stored = environment.vbuckets.getBinary(message.vbid, { transaction })
-  const vbucket = stored && decodeVbucketRecord(stored)
-  return { kind: 'inspected', request: message.request, vbucket }
 }
 
 function read(message: Extract<ToBackfill, { kind: 'read' }>): FromBackfill {
@@ -98,6 +118,7 @@ function read(message: Extract<ToBackfill, { kind: 'read' }>): FromBackfill {
     length += writeFrame(record, form, slab, length)
     frames++
     lastSeqno = seqno
+    if (frames % recordsBetweenRests === 0) rest()
     if (length >= bytesMax) {
       done = seqno >= toSeqno
       break
@@ -105,6 +126,17 @@ function read(message: Extract<ToBackfill, { kind: 'read' }>): FromBackfill {
   }
   const memory = handOver(slab.buffer as ArrayBuffer, length)
   return { kind: 'slab', request: message.request, slab: memory, length, frames, lastSeqno, done }
+}
+
+/**
+ * Lets those run who wait for a processor. A lower priority alone does not: the kernel lets a thread
+ * that computes finish its turn of milliseconds before one that serves a document gets its own.
+ */
+function rest(): void {
+  const { served } = start
+  if (served[0] === servedBefore) return
+  servedBefore = served[0]!
+  Atomics.wait(served, 0, servedBefore, restMs)
 }
 
 /** A few bytes go in memory of their own: they may be waited for for long. */
@@ -127,13 +159,12 @@ function keep(memory: ArrayBuffer, slabBytes: number): void {
 
 function perform(message: Exclude<ToBackfill, { kind: 'close' }>): FromBackfill | undefined {
   if (message.kind === 'read') return read(message)
-  if (message.kind === 'inspect') return inspect(message)
   if (message.kind === 'release') {
     release(message.snapshotId)
     return undefined
   }
-  pin(message.snapshotId, message.environment)
-  return { kind: 'pinned', request: message.request }
+  const vbuckets = pin(message.snapshotId, message.environment)
+  return { kind: 'pinned', request: message.request, vbuckets }
 }
 
 const port = parentPort

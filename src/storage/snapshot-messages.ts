@@ -2,6 +2,8 @@
 import type { FrameForm } from './record-frame.ts'
 
 export interface BackfillStart {
+  /** Shared: counts that somebody was served who does not stream. */
+  served: Int32Array<SharedArrayBuffer>
   directories: string[]
   mapSizeBytes: number
   readerSlotsMax: number
@@ -16,7 +18,6 @@ export interface PinnedVbucket {
 export type ToBackfill =
   /** Pin the newest commit of an environment as `snapshotId`. */
   | { kind: 'pin'; request: number; snapshotId: number; environment: number }
-  | { kind: 'inspect'; request: number; snapshotId: number; vbid: number }
   | { kind: 'release'; snapshotId: number }
   | {
       kind: 'read'
@@ -35,8 +36,8 @@ export type ToBackfill =
 
 export type FromBackfill =
   | { kind: 'ready' }
-  | { kind: 'pinned'; request: number }
-  | { kind: 'inspected'; request: number; vbucket: PinnedVbucket | undefined }
+  /** What the snapshot shows of each vbucket: asked one by one, a client's streams would be slow. */
+  | { kind: 'pinned'; request: number; vbuckets: [vbid: number, shown: PinnedVbucket][] }
   | {
       kind: 'slab'
       request: number

@@ -12,7 +12,7 @@ import type { Worker } from 'node:worker_threads'
 import type { Clock } from '../clock.ts'
 import { OperatorError } from '../errors.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
-import type { FrameForm } from './record-frame.ts'
+import type { PinRequest, PinSummary, Scan, ScanRequest, SnapshotReference } from './snapshot.ts'
 import type { BackfillStart, FromBackfill, PinnedVbucket, ToBackfill } from './snapshot-messages.ts'
 import { ended, started, startThread } from './worker-life.ts'
 
@@ -21,64 +21,6 @@ const pinsPerHolderMax = 2
 /** Slabs that wait to go back to the thread. */
 const freedMax = 8
 
-export interface PinRequest {
-  /** Who pins: the client's identity. Its streams share snapshots. */
-  holder: string
-  /** For people: what the snapshot is for. */
-  reason: string
-  /** The vbucket's high seqno in the snapshot must be at least this. */
-  atLeastSeqno: number
-}
-
-export interface ScanRequest {
-  afterSeqno: number
-  toSeqno: number
-  form: FrameForm
-}
-
-/** Whole frames, ready for the socket. */
-export interface ScanSlab {
-  bytes: Buffer
-  frames: number
-  /** Of the last frame; `afterSeqno` when there was none. */
-  lastSeqno: number
-  /** Nothing is left up to `toSeqno`. */
-  done: boolean
-  /**
-   * Its bytes are used no more: another slab may be read into them. Not calling it costs memory
-   * and, as new memory makes the garbage collector run, time; never calling it too early costs
-   * more.
-   */
-  free(): void
-}
-
-export interface Scan {
-  /** About so many bytes of frames; may pass the limit by one frame. One call at a time. */
-  next(bytesMax: number): Promise<ScanSlab>
-  /** Ends the scan; a read under way is answered but its slab thrown away. */
-  close(): void
-}
-
-export interface SnapshotReference {
-  readonly snapshotId: number
-  readonly vbid: number
-  /** The vbucket's high seqno in the snapshot: the end of a disk snapshot made of it. */
-  readonly persistedSeqno: number
-  readonly purgeSeqno: number
-  readonly pinnedAtMs: number
-  scan(request: ScanRequest): Scan
-  /** Idempotent. */
-  release(): void
-}
-
-export interface PinSummary {
-  snapshotId: number
-  environment: number
-  references: number
-  ageMs: number
-  holders: string[]
-}
-
 interface Pin {
   id: number
   environment: number
@@ -86,13 +28,14 @@ interface Pin {
   generation: number
   pinnedAtMs: number
   figures: EnvironmentFigures
+  vbuckets: ReadonlyMap<number, PinnedVbucket>
   holders: Map<string, number>
   references: number
   /** Reads under way: the transaction must outlive them. */
   busy: number
 }
 
-export interface SnapshotOptions extends BackfillStart {
+export interface SnapshotOptions extends Omit<BackfillStart, 'served'> {
   clock: Clock
   figures: EnvironmentFigures[]
   /** While the disk still shows an earlier life of the vbucket: resolves when it no longer does. */
@@ -106,6 +49,7 @@ export class SnapshotService {
   readonly #answers = new Map<number, (answer: FromBackfill) => void>()
   readonly #figures: EnvironmentFigures[]
   readonly #generations: number[]
+  readonly #served = new Int32Array(new SharedArrayBuffer(4))
   #freed: ArrayBuffer[] = []
   #nextRequest = 1
   #nextSnapshot = 1
@@ -123,10 +67,20 @@ export class SnapshotService {
     this.#figures = options.figures
     this.#generations = options.figures.map(() => 0)
     const { directories, mapSizeBytes, readerSlotsMax } = options
-    const workerData: BackfillStart = { directories, mapSizeBytes, readerSlotsMax }
+    const workerData: BackfillStart = {
+      served: this.#served,
+      directories,
+      mapSizeBytes,
+      readerSlotsMax,
+    }
     this.#worker = startThread('./backfill-worker.js', workerData)
     this.ready = started(this.#worker)
     this.#worker.on('message', (message: FromBackfill) => this.#receive(message))
+  }
+
+  /** Somebody has been served who does not stream: the thread lets others have its processor. */
+  othersServed(): void {
+    this.#served[0] = this.#served[0]! + 1
   }
 
   /** An environment has a new commit. */
@@ -143,13 +97,25 @@ export class SnapshotService {
    */
   pin(vbid: number, request: PinRequest): Promise<SnapshotReference> {
     const pinned = this.#turn.then(() => this.#pin(vbid, request))
-    this.#turn = pinned.catch(() => undefined)
+    // What a pin is for begins at once and takes time: between two of them others have their turn.
+    this.#turn = pinned.then(nextTurn, nextTurn)
     return pinned
   }
 
   /** The vbucket has been deleted or emptied: later pins must not show what it was. */
   forget(vbid: number): void {
     this.#firstValid.set(vbid, this.#nextSnapshot)
+  }
+
+  environmentOf(vbid: number): number {
+    return vbid % this.#options.directories.length
+  }
+
+  /** How many snapshots are pinned in an environment: each takes a reader slot. */
+  pinnedIn(environment: number): number {
+    let count = 0
+    for (const pin of this.#pins.values()) if (pin.environment === environment) count++
+    return count
   }
 
   pins(): PinSummary[] {
@@ -207,66 +173,57 @@ export class SnapshotService {
 
   async #pin(vbid: number, request: PinRequest): Promise<SnapshotReference> {
     await this.#options.whenShown(vbid)
-    for (const pin of this.#candidates(vbid, request.holder)) {
-      // Released while the candidate before it was asked.
-      if (!this.#pins.has(pin.id)) continue
-      // Kept while its content is asked for: it may be released meanwhile.
-      pin.busy++
-      const vbucket = await this.#inspect(pin, vbid).finally(() => this.#unbusy(pin))
-      if (vbucket && vbucket.highSeqno >= request.atLeastSeqno && this.#pins.has(pin.id)) {
-        return this.#reference(pin, vbid, vbucket, request.holder)
-      }
+    const shared = this.#shared(vbid, request)
+    if (shared !== undefined) {
+      return this.#reference(shared, vbid, shared.vbuckets.get(vbid)!, request.holder)
     }
     const pin = await this.#makePin(vbid)
-    const vbucket = await this.#inspect(pin, vbid).catch((error: unknown) => {
-      this.#releaseIfUnused(pin)
-      throw error
-    })
     const none: PinnedVbucket = { highSeqno: 0, purgeSeqno: 0 }
-    return this.#reference(pin, vbid, vbucket ?? none, request.holder)
+    return this.#reference(pin, vbid, pin.vbuckets.get(vbid) ?? none, request.holder)
   }
 
-  /** Pins that the vbucket may share, the best first. */
-  #candidates(vbid: number, holder: string): Pin[] {
-    const environment = vbid % this.#options.directories.length
-    const now = this.#options.clock.nowMs()
+  /** The newest pin that the vbucket may share, if it shows enough; a client asks a thousand times. */
+  #shared(vbid: number, { holder, atLeastSeqno }: PinRequest): Pin | undefined {
+    const environment = this.environmentOf(vbid)
     const firstValid = this.#firstValid.get(vbid) ?? 0
-    const pins = [...this.#pins.values()].filter(
-      pin => pin.environment === environment && pin.id >= firstValid,
-    )
-    const own = pins.filter(pin => pin.holders.has(holder))
-    return pins
-      .filter(
-        pin =>
-          pin.generation === this.#generations[environment] ||
-          Math.abs(now - pin.pinnedAtMs) < shareWindowMs ||
-          (own.length >= pinsPerHolderMax && pin === own.at(-1)),
-      )
-      .toSorted((a, b) => b.id - a.id)
-      .slice(0, 2)
+    const now = this.#options.clock.nowMs()
+    const generation = this.#generations[environment]!
+    let own = 0
+    let shared: Pin | undefined
+    let newestOwn: Pin | undefined
+    for (const pin of this.#pins.values()) {
+      if (pin.environment !== environment || pin.id < firstValid) continue
+      const vbucket = pin.vbuckets.get(vbid)
+      const isEnough = vbucket !== undefined && vbucket.highSeqno >= atLeastSeqno
+      if (pin.holders.has(holder)) {
+        own++
+        newestOwn = isEnough ? pin : undefined
+      }
+      const isRecent =
+        pin.generation === generation || Math.abs(now - pin.pinnedAtMs) < shareWindowMs
+      if (isRecent && isEnough) shared = pin
+    }
+    return shared ?? (own >= pinsPerHolderMax ? newestOwn : undefined)
   }
 
   async #makePin(vbid: number): Promise<Pin> {
-    const environment = vbid % this.#options.directories.length
+    const environment = this.environmentOf(vbid)
     const pin: Pin = {
       id: this.#nextSnapshot++,
       environment,
       generation: this.#generations[environment]!,
       pinnedAtMs: this.#options.clock.nowMs(),
       figures: this.#figures[environment]!,
+      vbuckets: new Map(),
       holders: new Map(),
       references: 0,
       busy: 0,
     }
-    await this.#ask(request => ({ kind: 'pin', request, snapshotId: pin.id, environment }))
+    const { id: snapshotId } = pin
+    const answer = await this.#ask(request => ({ kind: 'pin', request, snapshotId, environment }))
+    if (answer.kind === 'pinned') pin.vbuckets = new Map(answer.vbuckets)
     this.#pins.set(pin.id, pin)
     return pin
-  }
-
-  async #inspect(pin: Pin, vbid: number): Promise<PinnedVbucket | undefined> {
-    const snapshotId = pin.id
-    const answer = await this.#ask(request => ({ kind: 'inspect', request, snapshotId, vbid }))
-    return answer.kind === 'inspected' ? answer.vbucket : undefined
   }
 
   #reference(pin: Pin, vbid: number, vbucket: PinnedVbucket, holder: string): SnapshotReference {
@@ -378,4 +335,8 @@ export class SnapshotService {
 
 function stopping(): OperatorError {
   return new OperatorError('stopping', 'the bucket is being closed', 'connect again later')
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve))
 }

@@ -6,7 +6,6 @@
  */
 import type { Clock } from '../../clock.ts'
 import type { Log } from '../../log.ts'
-import type { PinSummary } from '../../storage/snapshots.ts'
 import type { Bucket } from '../../vbucket/bucket.ts'
 import type { DcpCounters } from '../counters.ts'
 import type { DcpSettings } from '../settings.ts'
@@ -67,8 +66,8 @@ export class Reaper {
   /** Makes sure that one more snapshot can be pinned for a vbucket. */
   makeRoom(bucket: Bucket, vbid: number): void {
     const { readerSlotsMax } = this.#options.settings
-    const environment = vbid % bucket.snapshots.heldBytes().length
-    while (countIn(environment, bucket.snapshots.pins()) >= readerSlotsMax) {
+    const environment = bucket.snapshots.environmentOf(vbid)
+    while (bucket.snapshots.pinnedIn(environment) >= readerSlotsMax) {
       if (!this.#freeOne(bucket, environment)) break
     }
     this.#report()
@@ -76,7 +75,7 @@ export class Reaper {
 
   /** LMDB has no reader slot left, whatever was reckoned: frees one, if that is possible. */
   readersFull(bucket: Bucket, vbid: number): boolean {
-    const environment = vbid % bucket.snapshots.heldBytes().length
+    const environment = bucket.snapshots.environmentOf(vbid)
     const isFreed = this.#freeOne(bucket, environment)
     this.#report()
     return isFreed
@@ -137,8 +136,4 @@ export class Reaper {
     }
     this.#gone.clear()
   }
-}
-
-function countIn(environment: number, pins: readonly PinSummary[]): number {
-  return pins.filter(pin => pin.environment === environment).length
 }

@@ -1,4 +1,4 @@
-import type { SnapshotReference } from '../../storage/snapshots.ts'
+import type { SnapshotReference } from '../../storage/snapshot.ts'
 
 /**
  * A pinned snapshot with several holders: the stream that reads it, its client's claim to it, and

@@ -1,6 +1,6 @@
 import type { HeldSnapshot } from '../../../src/dcp/parking/held-snapshot.ts'
 import { SharedReference } from '../../../src/dcp/parking/shared-reference.ts'
-import type { SnapshotReference } from '../../../src/storage/snapshots.ts'
+import type { SnapshotReference } from '../../../src/storage/snapshot.ts'
 import type { Bucket } from '../../../src/vbucket/bucket.ts'
 
 export interface FakeHold {
@@ -43,6 +43,9 @@ export class FakeBucket {
       for (const { environment, bytes } of this.pinned.values()) held[environment]! += bytes
       return held
     },
+    environmentOf: (vbid: number) => vbid % 2,
+    pinnedIn: (environment: number) =>
+      [...this.pinned.values()].filter(pin => pin.environment === environment).length,
     pins: () =>
       [...this.pinned].map(([snapshotId, { environment }]) => ({
         snapshotId,
