@@ -1,6 +1,7 @@
 /** Several buckets, vbuckets that come and go, and compaction, on a daemon as a process. */
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
@@ -63,6 +64,8 @@ t.test('buckets that go away take their streams with them', async t => {
   })
   t.teardown(() => stream.close())
   const events = stream.events()
+  const opened = async () => (await client.stats('dcp')).get('ep_dcp_streams_opened')
+  while ((await opened()) !== '64') await setTimeout(10)
   await client.deleteBucket('doomed')
   for (let count = 0; count < 64; count++) {
     t.match((await events.next()).value, { type: 'stream-end', reason: 'disconnected' })

@@ -280,6 +280,8 @@ async function compact(): Promise<void> {
   const expected = model[id]!
   const { highSeqno } = expected
   const hold = upTo(2) === 0 ? upTo(highSeqno + 1) : Infinity
+  // A run that was killed in the middle of this may have left a durable one.
+  bucket.holds.release(id, 'model')
   if (hold !== Infinity) bucket.holds.set(id, 'model', hold, Infinity, upTo(2) === 0)
   const request = { purgeBeforeSeconds: 0, purgeBeforeSeqno: 0, dropDeletes: true }
   await bucket.compact(id, request)
