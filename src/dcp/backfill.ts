@@ -121,14 +121,8 @@ export class Backfill {
     const { bytes } = slab
     const { outbox } = this.#options
     const from = this.#offset
-    if (from === 0 && bytes.length <= Math.min(room, copiedBytesMax)) {
-      outbox.copy(bytes)
-      slab.free()
-      this.#offset = bytes.length
-      this.#sentSeqno = slab.lastSeqno
-    } else if (bytes.length - from <= room) {
-      // What was sent of it before is with the kernel by then: it leaves in order.
-      outbox.pass(from === 0 ? bytes : bytes.subarray(from), () => slab.free())
+    if (bytes.length - from <= room) {
+      this.#handOver(slab)
       this.#offset = bytes.length
       this.#sentSeqno = slab.lastSeqno
     } else {
@@ -139,6 +133,19 @@ export class Backfill {
       this.#sentSeqno = readSeqno(bytes, last + headerLength)
     }
     this.sentBytes += this.#offset - from
+  }
+
+  /** What is left of a slab. Its memory is free once nothing of it waits for the kernel. */
+  #handOver(slab: ScanSlab): void {
+    const { bytes } = slab
+    const { outbox } = this.#options
+    if (this.#offset === 0 && bytes.length <= copiedBytesMax) {
+      outbox.copy(bytes)
+      slab.free()
+      return
+    }
+    // What was sent of it before is with the kernel by then: it leaves in order.
+    outbox.pass(this.#offset === 0 ? bytes : bytes.subarray(this.#offset), () => slab.free())
   }
 
   /** The snapshot's end is no frame that is sent: the client is told that it has all of it. */

@@ -2,8 +2,8 @@
  * Whose turn it is to read from disk, among the backfills of one connection. A turn lasts from
  * asking for a slab until the slab has been sent, so that no more than `turnsMax` slabs are in
  * memory, however many vbuckets are streamed; and none begins while the connection has no room for
- * the slab, so that a client that takes nothing costs what its output may hold. Round robin: a slab each; sequential: the oldest
- * backfill until it is done.
+ * the slab, so that a client that takes nothing costs what its output may hold. Round robin: a slab
+ * each; sequential: the oldest backfill until it is done.
  */
 import type { ReadSlots } from './read-slots.ts'
 

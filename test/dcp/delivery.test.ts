@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Delivery } from '../../src/dcp/delivery.ts'
+import { Delivery, type DeliveryOptions } from '../../src/dcp/delivery.ts'
 import { Deliveries } from '../../src/dcp/deliveries.ts'
 import type { HeldSnapshot } from '../../src/dcp/parking/held-snapshot.ts'
 import { ParkingLot } from '../../src/dcp/parking/parking-lot.ts'
@@ -29,10 +29,9 @@ t.test('without durable holds, what is in flight from memory holds for a while',
 
 const step = (seqno: number, completes?: HeldSnapshot) => ({ seqno, safeSeqno: seqno, completes })
 
-function delivery(bucket: FakeBucket, more: Partial<typeof limits> = {}) {
+function delivery(bucket: FakeBucket, more: Partial<DeliveryOptions> = {}) {
   return new Delivery({
     ...limits,
-    ...more,
     bucket: bucket.asBucket,
     vbid: 3,
     purgeHolder: 'client',
@@ -40,6 +39,7 @@ function delivery(bucket: FakeBucket, more: Partial<typeof limits> = {}) {
     nowMs: 0,
     epochMs: 1_000_000,
     onDisowned: () => undefined,
+    ...more,
   })
 }
 
@@ -145,19 +145,8 @@ t.test('a client stuck behind its window has not got everything', async t => {
 t.test('connecting again does not start its time anew, coming back further on does', async t => {
   const bucket = new FakeBucket()
   bucket.highSeqno = 100
-  const again = (more: object) =>
-    new Delivery({
-      ...limits,
-      purgeHoldMaxMs: 1000,
-      bucket: bucket.asBucket,
-      vbid: 3,
-      purgeHolder: 'client',
-      startSeqno: 10,
-      nowMs: 0,
-      epochMs: 1_000_000,
-      onDisowned: () => undefined,
-      ...more,
-    })
+  const again = (more: Partial<DeliveryOptions>) =>
+    delivery(bucket, { purgeHoldMaxMs: 1000, ...more })
   again({}).leaveHold(300, 1_000_300)
   t.equal(lapsesAtMs(bucket), 1_001_000)
   // Another process, whose monotonic clock began elsewhere.
