@@ -1,9 +1,8 @@
 /**
  * A program: streams a whole bucket from disk again and again, acknowledging what it receives,
  * from the message `begin` to the message `end`, and tells what it got. In a process of its own,
- * with a lower priority, as a client on another machine would not take the daemon's processors.
+ * which the case starts so that it takes no processor from the daemon.
  */
-import { setPriority } from 'node:os'
 import { Connection } from '../src/client/index.ts'
 import {
   bufferAcknowledgementLength,
@@ -39,7 +38,6 @@ let isOver = true
 let documents = 0
 let bytes = 0
 
-setPriority(10)
 process.on('message', message => {
   if (message !== 'begin') return void (isOver = true)
   isOver = false

@@ -95,6 +95,7 @@ async function pin(
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error
     const { code, message, hint } = error
+    if (code === 'stopping') return undefined
     log.error({ vbid: vbucket.id, code, hint }, `cannot pin a snapshot: ${message}`)
     return undefined
   }

@@ -221,7 +221,8 @@ export class SnapshotService {
     }
     const { id: snapshotId } = pin
     const answer = await this.#ask(request => ({ kind: 'pin', request, snapshotId, environment }))
-    if (answer.kind === 'pinned') pin.vbuckets = new Map(answer.vbuckets)
+    if (answer.kind !== 'pinned') throw stopping()
+    pin.vbuckets = new Map(answer.vbuckets)
     this.#pins.set(pin.id, pin)
     return pin
   }

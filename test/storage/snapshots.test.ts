@@ -76,7 +76,9 @@ t.test('what a pin keeps from reuse is told; released, the file stops growing', 
   t.equal(pinnedBytes(), 0)
   const after = fileBytes()
   await update(40)
-  t.equal(fileBytes(), after, 'freed pages are used again')
+  // Were they not, the file would be twice as long; a group commit that happens to be larger than
+  // any before it may take a few pages more.
+  t.ok(fileBytes() < after * 1.1, `freed pages are used again: ${after}, then ${fileBytes()}`)
 })
 
 t.test(
@@ -246,6 +248,19 @@ t.test('what was written before a vbucket was shown again counts as persisted', 
   t.equal(read(bucket, last, 'x'), undefined)
   t.equal(read(bucket, last, 'y'), 'v')
   t.equal(last.persistedSeqno, 1)
+})
+
+t.test('a pin under way when the bucket closes is refused, not empty', async t => {
+  const { bucket, buckets } = await openBuckets(t, t.testdir(), { settings: { environments: 1 } })
+  set(bucket, bucket.vbucket(1)!, 'key', 'value')
+  await committed(bucket)
+  const pinned = Promise.allSettled([pin(bucket, 1, 'first'), pin(bucket, 1, 'second')])
+  await buckets.close()
+  for (const result of await pinned) {
+    if (result.status === 'fulfilled') t.equal(result.value.persistedSeqno, 1)
+    else t.match(result.reason, { code: 'stopping' })
+  }
+  await t.rejects(pin(bucket, 1, 'late'), { code: 'stopping' })
 })
 
 t.test('a closed bucket leaves no thread, timer or file behind', async t => {
