@@ -1,37 +1,66 @@
 /**
- * `npm run benchmark`: runs every case, or those named with `--only`, prints a table for each, and
+ * `npm run benchmark`: runs every case, or those named with `--case`, prints a table for each, and
  * keeps the figures in `benchmark/results`. With `--check` a figure that is missed is a failure.
  */
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg, tmpdir, totalmem } from 'node:os'
-import { join, resolve } from 'node:path'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { isMet, type Benchmark, type Outcome } from './benchmark.ts'
+import { isMet, wanted, type Benchmark, type Outcome } from './benchmark.ts'
+import { nodeBinary } from './node-binary.ts'
+import { writeReport } from './report.ts'
+import { assertAllThere } from './requirements.ts'
+import { keepResult } from './results.ts'
 import { show, table } from './table.ts'
-
-const root = resolve(import.meta.dirname, '../..')
-const results = join(root, 'benchmark/results')
 
 const { values: flags } = parseArgs({
   options: {
-    only: { type: 'string', multiple: true },
+    case: { type: 'string', multiple: true },
     quick: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
+    report: { type: 'boolean', default: false },
+    node: { type: 'string' },
     folder: { type: 'string', default: tmpdir() },
   },
 })
 
-let allMet = true
-for (const benchmark of await cases()) {
-  say(`\n${benchmark.name}: ${benchmark.about}\n`)
-  const load = loadavg()[0]!
-  const outcome = await runCase(benchmark)
-  print(outcome)
-  allMet &&= outcome.verdicts.every(verdict => isMet(verdict))
-  if (!flags.quick) keep(benchmark, outcome, load)
+/** What has to end, whatever happens: the last one first. */
+const ends: (() => Promise<unknown> | void)[] = []
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    say(`\n${signal}: ending what was started\n`)
+    void cleanUp().finally(() => process.exit(1))
+  })
 }
-if (flags.check && !allMet) process.exitCode = 1
+
+if (flags.report) await writeReport()
+else await runCases()
+
+async function runCases(): Promise<void> {
+  const chosen = await cases()
+  assertAllThere(chosen.flatMap(({ needs }) => needs))
+  const node = nodeBinary(flags.node)
+  say(`the daemon runs on Node.js ${node.version}\n`)
+  let allMet = true
+  try {
+    for (const benchmark of chosen) {
+      say(`\n${benchmark.name}: ${benchmark.about}\n`)
+      const loadBefore = loadavg()[0]!
+      const outcome = await runCase(benchmark, node.path)
+      print(outcome)
+      allMet &&= outcome.verdicts.every(verdict => isMet(verdict))
+      // A profiler slows down what it looks at.
+      const isToKeep = !flags.quick && !flags.profile
+      if (isToKeep) await keepResult(benchmark, outcome, { node: node.version, loadBefore })
+    }
+    if (!flags.quick && !flags.profile) await writeReport()
+  } finally {
+    node.remove()
+  }
+  if (flags.check && !allMet) process.exitCode = 1
+}
 
 async function cases(): Promise<Benchmark[]> {
   const folder = join(import.meta.dirname, 'cases')
@@ -42,61 +71,47 @@ async function cases(): Promise<Benchmark[]> {
       return module.benchmark
     }),
   )
-  const { only } = flags
-  for (const name of only ?? []) {
-    if (!all.some(benchmark => benchmark.name === name)) throw new Error(`there is no case ${name}`)
+  const names = flags.case
+  for (const name of names ?? []) {
+    if (all.some(benchmark => benchmark.name === name)) continue
+    throw new Error(`there is no case ${name}, but: ${all.map(one => one.name).join(', ')}`)
   }
-  return all.filter(({ name }) => only === undefined || only.includes(name))
+  return all.filter(({ name }) => names === undefined || names.includes(name))
 }
 
-async function runCase(benchmark: Benchmark): Promise<Outcome> {
+async function runCase(benchmark: Benchmark, node: string): Promise<Outcome> {
   const folder = mkdtempSync(join(flags.folder, 'holdfast-benchmark-'))
-  const ends: (() => Promise<unknown> | void)[] = [
-    () => rmSync(folder, { recursive: true, force: true }),
-  ]
+  ends.push(() => rmSync(folder, { recursive: true, force: true }))
+  const profiles = flags.profile ? profileFolder(benchmark) : undefined
   try {
     return await benchmark.run({
       folder,
       quick: flags.quick,
+      node,
+      profiles,
       progress: line => say(`  ${line}\n`),
       cleanUp: end => ends.push(end),
     })
   } finally {
-    for (const end of ends.reverse()) await end()
+    await cleanUp()
   }
+}
+
+async function cleanUp(): Promise<void> {
+  for (let end = ends.pop(); end !== undefined; end = ends.pop()) await end()
+}
+
+function profileFolder({ name }: Benchmark): string {
+  const folder = mkdtempSync(join(flags.folder, `holdfast-profile-${name}-`))
+  say(`  CPU profiles, one for each daemon: ${folder}\n`)
+  return folder
 }
 
 function print({ rows, verdicts }: Outcome): void {
   say(`\n${table(rows)}\n\n`)
   for (const verdict of verdicts) {
-    const { figure, value, atMost, atLeast } = verdict
-    const wanted = atMost === undefined ? `at least ${show(atLeast)}` : `at most ${show(atMost)}`
-    say(`${figure}: ${show(value)}, wanted ${wanted}: ${isMet(verdict) ? 'met' : 'MISSED'}\n`)
-  }
-}
-
-/** One file for each case: the newest figures, and where they were measured. */
-function keep({ name, about }: Benchmark, outcome: Outcome, load: number): void {
-  const machine = {
-    processors: `${cpus().length} × ${cpus()[0]?.model.trim()}`,
-    memoryGiB: Math.round(totalmem() / 2 ** 30),
-    node: process.version,
-    loadBefore: load,
-  }
-  const measured = { at: new Date().toISOString(), commit: commit(), machine }
-  mkdirSync(results, { recursive: true })
-  const text = JSON.stringify({ name, about, measured, ...outcome }, undefined, 2)
-  writeFileSync(join(results, `${name}.json`), `${text}\n`)
-}
-
-function commit(): string {
-  try {
-    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
-      cwd: root,
-      encoding: 'utf8',
-    }).trim()
-  } catch {
-    return 'unknown'
+    const met = isMet(verdict) ? 'met' : 'MISSED'
+    say(`${verdict.figure}: ${show(verdict.value)}, wanted ${wanted(verdict)}: ${met}\n`)
   }
 }
 

@@ -3,11 +3,11 @@ import { once } from 'node:events'
 import { cp } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { BackfillTotals } from '../backfill-client.ts'
-import { median, type Benchmark, type Context, type Outcome } from '../benchmark.ts'
-import { benchmarkDaemon } from '../daemon.ts'
-import { fill, load, type Measured, type Server } from '../load/load-driver.ts'
+import type { Benchmark, Cell, Context, Outcome, Verdict } from '../benchmark.ts'
+import { benchmarkDaemon, vbucketCount } from '../daemon.ts'
+import { fill, load, type Measured } from '../load/load-driver.ts'
+import { ratio, spreadOf } from '../spread.ts'
 
-const vbucketCount = 1024
 const valueBytes = 256
 const getsPerSecond = 2_000
 const connections = 16
@@ -27,6 +27,7 @@ type Round = Readonly<Record<Situation, Window>>
 export const benchmark: Benchmark = {
   name: 'backfill-latency',
   about: 'Latency of GETs while a client streams the whole bucket from disk, against without',
+  needs: ['cc', 'chrt'],
   run,
 }
 
@@ -35,18 +36,17 @@ async function run(context: Context): Promise<Outcome> {
   const seconds = context.quick ? 2 : 10
   const rounds = context.quick ? 3 : 7
   context.progress(`storing ${documents} documents of ${valueBytes} bytes`)
-  const first = await benchmarkDaemon(context, [])
-  await fill(serverOf(first.port), { keys: documents, valueBytes })
+  const first = await benchmarkDaemon(context)
+  await fill(first, { keys: documents, valueBytes })
   await first.stop()
   const copy = join(context.folder, 'neighbour')
   await cp(first.data, copy, { recursive: true })
 
   // Started anew, so that nothing of them is in memory.
-  const flags = ['--log-level', 'warn']
-  const daemon = await benchmarkDaemon(context, flags, first.data)
-  const neighbour = await benchmarkDaemon(context, flags, copy)
+  const daemon = await benchmarkDaemon(context, { data: first.data })
+  const neighbour = await benchmarkDaemon(context, { data: copy })
   const gets = (seconds: number) =>
-    load(serverOf(daemon.port), {
+    load(daemon, {
       keys: documents,
       valueBytes,
       connections,
@@ -93,10 +93,6 @@ async function measure(
   return { gets: measured, documentsPerSecond: totals.documents / elapsed }
 }
 
-function serverOf(port: number): Server {
-  return { port, protocol: 'memcached', vbuckets: vbucketCount }
-}
-
 function microseconds({ gets }: Window, percentile: number): number {
   return gets.latencies.getValueAtPercentile(percentile) / 1000
 }
@@ -119,31 +115,24 @@ async function startBackfillClient(context: Context, port: number): Promise<Chil
 
 const percentiles = { 'p50 µs': 50, 'p95 µs': 95, 'p99 µs': 99, 'p99.9 µs': 99.9 }
 
-/** For each percentile the medians over the rounds, and of the ratios within each round. */
-function summarize(rounds: readonly Round[]): Pick<Outcome, 'rows' | 'verdicts'> {
+function summarize(rounds: readonly Round[]): Pick<Outcome, 'rows' | 'plot' | 'verdicts'> {
+  const ofAll = (situation: Situation, percentile: number) =>
+    rounds.map(round => microseconds(round[situation], percentile))
   const rows = situations.map(situation => {
-    const row: Record<string, string | number> = { GETs: situation }
+    const row: Record<string, Cell> = { GETs: situation }
     for (const [name, percentile] of Object.entries(percentiles)) {
-      row[name] = median(rounds.map(round => microseconds(round[situation], percentile)))
+      row[name] = spreadOf(ofAll(situation, percentile))
     }
-    const speed = median(rounds.map(round => round[situation].documentsPerSecond))
-    return speed === 0 ? row : { ...row, 'documents/s': speed }
+    const speed = spreadOf(rounds.map(round => round[situation].documentsPerSecond))
+    return speed.high === 0 ? row : { ...row, 'documents/s': speed }
   })
+  const p99Ratio = (situation: Situation, other: Situation): Verdict =>
+    ratio(`p99 ${situation} / ${other}`, ofAll(situation, 99), ofAll(other, 99), { atMost: 2 })
   const verdicts = [
-    ratioOf('beside a backfill', 'alone'),
-    ratioOf('beside a backfill', 'beside a neighbour'),
+    p99Ratio('beside a backfill', 'alone'),
+    p99Ratio('beside a backfill', 'beside a neighbour'),
   ]
-  return { rows, verdicts }
-
-  function ratioOf(situation: Situation, other: Situation) {
-    const value = median(
-      rounds.map(round => {
-        const p99 = (one: Situation) => microseconds(round[one], 99)
-        return p99(situation) / p99(other)
-      }),
-    )
-    return { figure: `p99 ${situation} / ${other}`, value, atMost: 2 }
-  }
+  return { rows, plot: 'p99 µs', verdicts }
 }
 
 function describe(window: Window): string {

@@ -102,6 +102,7 @@ static void count_answer(struct connection *of, uint64_t now) {
   if (of->newest == of->oldest) die("an answer that nobody asked for");
   uint64_t due = of->due[of->oldest++ % WAITING_MAX];
   totals.failures += of->answer.failed;
+  totals.answered_in_all++;
   if (!counting) return;
   totals.misses += of->answer.missed;
   totals.answered++;

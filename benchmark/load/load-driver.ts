@@ -2,16 +2,10 @@
  * The load driver: compiles it once and runs it as a process of its own. It is written in C, as
  * it has to be quicker than the servers that it measures; what it saw comes back as histograms.
  */
-import { execFile } from 'node:child_process'
-import { readdirSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import { promisify } from 'node:util'
 import { build, type Histogram } from 'hdr-histogram-js'
+import { cProgram, runForJson } from '../c-program.ts'
 
-const run = promisify(execFile)
-const sources = resolve(import.meta.dirname, '../../../benchmark/load')
-const program = join(import.meta.dirname, 'load')
-const outputBytesMax = 64 * 2 ** 20
+const files = ['connections', 'histogram', 'keys', 'load', 'protocol'].map(name => `load/${name}.c`)
 
 export interface Server {
   readonly port: number
@@ -44,6 +38,8 @@ export interface Load extends Documents {
 
 export interface Measured {
   readonly operations: number
+  /** Those of the warm-up too. */
+  readonly operationsInAll: number
   readonly perSecond: number
   readonly misses: number
   /** The share of a processor that the driver itself took; near 1 it is what was measured. */
@@ -54,14 +50,13 @@ export interface Measured {
 
 interface Printed {
   readonly operations: number
+  readonly operationsInAll: number
   readonly misses: number
   readonly failures: number
   readonly seconds: number
   readonly processorShare: number
   readonly latenciesNs: readonly (readonly [number, number])[]
 }
-
-let compiled: Promise<unknown> | undefined
 
 /** Stores every key once. */
 export async function fill(server: Server, { keys, valueBytes }: Documents): Promise<Measured> {
@@ -72,18 +67,22 @@ export async function load(server: Server, { warmupSeconds, ...plan }: Load): Pr
   return await drive(server, { ...plan, warmup: warmupSeconds ?? 0.5 }, [])
 }
 
-async function drive(server: Server, settings: object, flags: string[]): Promise<Measured> {
-  await (compiled ??= compile())
-  const args = Object.entries({ ...server, ...settings }).flatMap(([name, value]) =>
+async function drive(
+  { port, protocol, vbuckets }: Server,
+  settings: object,
+  flags: string[],
+): Promise<Measured> {
+  const program = await cProgram('load', files, ['m'])
+  const args = Object.entries({ port, protocol, vbuckets, ...settings }).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${dashed(name)}`, String(value)],
   )
-  const { stdout } = await run(program, [...args, ...flags], { maxBuffer: outputBytesMax })
-  const printed = JSON.parse(stdout) as Printed
+  const printed = (await runForJson(program, [...args, ...flags])) as Printed
   if (printed.failures > 0) throw new Error(`${printed.failures} operations were refused`)
   const latencies = emptyHistogram()
   for (const [ns, count] of printed.latenciesNs) latencies.recordValueWithCount(ns, count)
   return {
     operations: printed.operations,
+    operationsInAll: printed.operationsInAll,
     perSecond: printed.operations / printed.seconds,
     misses: printed.misses,
     driverShare: printed.processorShare,
@@ -98,12 +97,6 @@ export function emptyHistogram(): Histogram {
     numberOfSignificantValueDigits: 3,
     bitBucketSize: 64,
   })
-}
-
-async function compile(): Promise<void> {
-  const files = readdirSync(sources).filter(file => file.endsWith('.c'))
-  const paths = files.map(file => join(sources, file))
-  await run('cc', ['-std=c11', '-O2', '-Wall', '-Wextra', '-o', program, ...paths, '-lm'])
 }
 
 function dashed(name: string): string {

@@ -87,10 +87,10 @@ int main(int argc, char **argv) {
   connections_run();
   double elapsed = 1e-9 * (double)(now_ns() - begin);
   double share = (processor_seconds() - processor) / elapsed;
-  printf("{\"operations\":%" PRIu64 ",\"gets\":%" PRIu64 ",\"sets\":%" PRIu64
+  printf("{\"operations\":%" PRIu64 ",\"operationsInAll\":%" PRIu64 ",\"gets\":%" PRIu64 ",\"sets\":%" PRIu64
          ",\"misses\":%" PRIu64 ",\"failures\":%" PRIu64 ",\"seconds\":%.6f"
          ",\"processorShare\":%.6f,\"latenciesNs\":",
-         totals.answered, totals.gets, totals.sets, totals.misses, totals.failures,
+         totals.answered, totals.answered_in_all, totals.gets, totals.sets, totals.misses, totals.failures,
          plan.fill ? elapsed : plan.seconds, share);
   histogram_print();
   puts("}");

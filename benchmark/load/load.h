@@ -83,7 +83,7 @@ struct totals {
   /* Sent and answered after the warm-up. */
   uint64_t gets, sets, answered, misses;
   /* At any time. */
-  uint64_t failures;
+  uint64_t answered_in_all, failures;
 };
 
 extern struct totals totals;

@@ -1,0 +1,56 @@
+/** What a process has used so far, as Linux tells it. */
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Linux shows processor time in these on every architecture that Node.js runs on. */
+const ticksPerSecond = 100
+
+/** Of all its threads, user and system, also of those that have ended. */
+export function processorSeconds(pid: number): number {
+  return secondsIn(`/proc/${pid}/stat`)
+}
+
+/** Of its first thread: with Node.js the one that serves clients. */
+export function mainThreadSeconds(pid: number): number {
+  return secondsIn(`/proc/${pid}/task/${pid}/stat`)
+}
+
+function secondsIn(path: string): number {
+  // The name of the program is in parentheses and may contain anything, spaces too.
+  const fields = readFileSync(path, 'latin1').split(') ').at(-1)!.split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+}
+
+export interface Resident {
+  readonly all: number
+  /** What only this process has, and only swap could take away. */
+  readonly anonymous: number
+  /** Pages of files that are mapped: the kernel takes them back whenever it wants them. */
+  readonly file: number
+}
+
+export function residentBytes(pid: number): Resident {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1')
+  const bytes = (name: string) =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) * 1024
+  const shared = bytes('RssShmem')
+  return { all: bytes('VmRSS'), anonymous: bytes('RssAnon') + shared, file: bytes('RssFile') }
+}
+
+const quietShare = 0.03
+const lookMs = 250
+
+/**
+ * Waits until a process is done with what it does behind its answers, such as commits: what is
+ * measured next would share the machine with it. Gives up after a while.
+ */
+export async function untilQuiet(pid: number, secondsMax = 30): Promise<void> {
+  const end = performance.now() + secondsMax * 1000
+  let before = processorSeconds(pid)
+  while (performance.now() < end) {
+    await sleep(lookMs)
+    const after = processorSeconds(pid)
+    if (after - before <= (quietShare * lookMs) / 1000) return
+    before = after
+  }
+}
