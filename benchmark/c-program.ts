@@ -8,22 +8,27 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
-const sources = resolve(import.meta.dirname, '../../benchmark')
+const folder = resolve(import.meta.dirname, '../../benchmark')
 const programs = join(import.meta.dirname, 'programs')
 const outputBytesMax = 64 * 2 ** 20
 
+export interface CProgram {
+  readonly name: string
+  /** Relative to `benchmark/`, or absolute. */
+  readonly sources: readonly string[]
+  readonly libraries?: readonly string[]
+  /** Behind our own, which they override. */
+  readonly flags?: readonly string[]
+}
+
 const compiled = new Map<string, Promise<string>>()
 
-/** The path of the program made of these sources, whose paths are relative to `benchmark/`. */
-export function cProgram(
-  name: string,
-  files: readonly string[],
-  libraries: readonly string[] = [],
-) {
-  const known = compiled.get(name)
+/** The path of the program made of these sources. */
+export function cProgram(program: CProgram): Promise<string> {
+  const known = compiled.get(program.name)
   if (known !== undefined) return known
-  const made = compile(name, files, libraries)
-  compiled.set(name, made)
+  const made = compile(program)
+  compiled.set(program.name, made)
   return made
 }
 
@@ -33,11 +38,11 @@ export async function runForJson(program: string, args: readonly string[]): Prom
   return JSON.parse(stdout)
 }
 
-async function compile(name: string, files: readonly string[], libraries: readonly string[]) {
+async function compile({ name, sources, libraries = [], flags = [] }: CProgram): Promise<string> {
   mkdirSync(programs, { recursive: true })
   const program = join(programs, name)
-  const paths = files.map(file => join(sources, file))
-  const flags = ['-std=c11', '-O2', '-Wall', '-Wextra']
-  await run('cc', [...flags, '-o', program, ...paths, ...libraries.map(library => `-l${library}`)])
+  const paths = sources.map(source => resolve(folder, source))
+  const strict = ['-std=c11', '-O2', '-Wall', '-Wextra', ...flags]
+  await run('cc', [...strict, '-o', program, ...paths, ...libraries.map(library => `-l${library}`)])
   return program
 }

@@ -5,20 +5,28 @@ import { setTimeout as sleep } from 'node:timers/promises'
 /** Linux shows processor time in these on every architecture that Node.js runs on. */
 const ticksPerSecond = 100
 
-/** Of all its threads, user and system, also of those that have ended. */
+/**
+ * Of all its threads, user and system, also of those that have ended, and of child processes that
+ * have: some peers do their work in those.
+ */
 export function processorSeconds(pid: number): number {
-  return secondsIn(`/proc/${pid}/stat`)
+  const { user, system, childrenUser, childrenSystem } = timesIn(`/proc/${pid}/stat`)
+  return user + system + childrenUser + childrenSystem
 }
 
 /** Of its first thread: with Node.js the one that serves clients. */
 export function mainThreadSeconds(pid: number): number {
-  return secondsIn(`/proc/${pid}/task/${pid}/stat`)
+  const { user, system } = timesIn(`/proc/${pid}/task/${pid}/stat`)
+  return user + system
 }
 
-function secondsIn(path: string): number {
+function timesIn(path: string) {
   // The name of the program is in parentheses and may contain anything, spaces too.
   const fields = readFileSync(path, 'latin1').split(') ').at(-1)!.split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+  const [user, system, childrenUser, childrenSystem] = fields
+    .slice(11, 15)
+    .map(ticks => Number(ticks) / ticksPerSecond) as [number, number, number, number]
+  return { user, system, childrenUser, childrenSystem }
 }
 
 export interface Resident {

@@ -1,5 +1,4 @@
 /** What cases need that npm does not bring: named with its Debian package when it is missing. */
-import { execFileSync } from 'node:child_process'
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
@@ -21,7 +20,6 @@ const requirements = {
     debianPackage: 'postgresql',
     isThere: () => postgresqlPrograms() !== undefined,
   },
-  'lmdb.h': { debianPackage: 'liblmdb-dev', isThere: () => hasHeader('lmdb.h') },
 } as const satisfies Record<string, Requirement>
 
 export type Need = keyof typeof requirements
@@ -56,16 +54,6 @@ function find(program: string): string | undefined {
 function isProgram(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function hasHeader(name: string): boolean {
-  try {
-    const input = `#include <${name}>\n`
-    execFileSync('cc', ['-E', '-x', 'c', '-'], { input, stdio: ['pipe', 'ignore', 'ignore'] })
     return true
   } catch {
     return false

@@ -5,7 +5,8 @@
 import { build, type Histogram } from 'hdr-histogram-js'
 import { cProgram, runForJson } from '../c-program.ts'
 
-const files = ['connections', 'histogram', 'keys', 'load', 'protocol'].map(name => `load/${name}.c`)
+const files = ['connections', 'histogram', 'keys', 'load', 'protocol']
+const driver = { name: 'load', sources: files.map(name => `load/${name}.c`), libraries: ['m'] }
 
 export interface Server {
   readonly port: number
@@ -72,7 +73,7 @@ async function drive(
   settings: object,
   flags: string[],
 ): Promise<Measured> {
-  const program = await cProgram('load', files, ['m'])
+  const program = await cProgram(driver)
   const args = Object.entries({ port, protocol, vbuckets, ...settings }).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${dashed(name)}`, String(value)],
   )

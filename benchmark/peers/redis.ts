@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { Context } from '../benchmark.ts'
 import type { Server } from '../load/load-driver.ts'
@@ -26,6 +28,8 @@ export async function startRedis(
     'auto-aof-rewrite-percentage': '0',
     'repl-diskless-sync': 'yes',
     'repl-diskless-sync-delay': '0',
+    // With a delay, as many as are waited for at most.
+    'repl-diskless-sync-max-replicas': '4',
     rdbcompression: 'no',
     'client-output-buffer-limit': 'replica 0 0 0',
   }
@@ -35,4 +39,17 @@ export async function startRedis(
     ready: port,
   })
   return { ...child, port, protocol: 'resp', vbuckets: 0 }
+}
+
+/** One command as a person would type it; fails if it is refused. */
+export async function redisCommand(port: number, command: string): Promise<string> {
+  const socket = connect({ port, host: '127.0.0.1' }).setEncoding('utf8')
+  try {
+    socket.write(`${command}\r\n`)
+    const [answer] = (await once(socket, 'data')) as [string]
+    if (answer.startsWith('-')) throw new Error(`redis, ${command}: ${answer}`)
+    return answer
+  } finally {
+    socket.destroy()
+  }
 }

@@ -1,0 +1,59 @@
+/*
+ * scan TABLE DIRECTORY...: walks over one table of LMDB environments with a cursor, and reads the
+ * first bytes of each value. What a backfill cannot be quicker than, as it does that and more.
+ */
+#define _GNU_SOURCE
+#include <inttypes.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static void check(int code, const char *what) {
+  if (code == MDB_SUCCESS) return;
+  fprintf(stderr, "scan: %s: %s\n", what, mdb_strerror(code));
+  exit(1);
+}
+
+static uint64_t now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t values, bytes;
+static volatile unsigned char seen;
+
+static void scan(const char *table, const char *directory) {
+  MDB_env *environment;
+  MDB_txn *transaction;
+  MDB_dbi opened;
+  MDB_cursor *cursor;
+  MDB_val key, value;
+  check(mdb_env_create(&environment), "create");
+  check(mdb_env_set_maxdbs(environment, 16), "maxdbs");
+  /* No lock: the daemon has these files open, and writes nothing meanwhile. */
+  check(mdb_env_open(environment, directory, MDB_RDONLY | MDB_NOLOCK, 0), directory);
+  check(mdb_txn_begin(environment, NULL, MDB_RDONLY, &transaction), "begin");
+  check(mdb_dbi_open(transaction, table, 0, &opened), table);
+  check(mdb_cursor_open(transaction, opened, &cursor), "cursor");
+  int code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
+  while (code == MDB_SUCCESS) {
+    values++;
+    bytes += value.mv_size;
+    seen = *(const unsigned char *)value.mv_data;
+    code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+  }
+  if (code != MDB_NOTFOUND) check(code, "next");
+  mdb_cursor_close(cursor);
+  mdb_txn_abort(transaction);
+  mdb_env_close(environment);
+}
+
+int main(int argc, char **argv) {
+  uint64_t begin = now_ns();
+  for (int index = 2; index < argc; index++) scan(argv[1], argv[index]);
+  printf("{\"operations\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"seconds\":%.6f}\n", values, bytes,
+         1e-9 * (double)(now_ns() - begin));
+  return 0;
+}
