@@ -3,25 +3,13 @@
  * from the message `begin` to the message `end`, and tells what it got. In a process of its own,
  * which the case starts so that it takes no processor from the daemon.
  */
-import { Connection } from '../src/client/index.ts'
-import {
-  bufferAcknowledgementLength,
-  DcpControlKey,
-  dcpControlLength,
-  dcpOpenLength,
-  DcpOpenFlag,
-  encodeBufferAcknowledgement,
-  encodeDcpControl,
-  encodeDcpOpen,
-  encodeStreamRequest,
-  StreamRequestFlag,
-  streamRequestLength,
-} from '../protocol/dcp/index.ts'
-import { seqnoInfinity } from '../protocol/bytes.ts'
+import { StreamRequestFlag } from '../protocol/dcp/index.ts'
 import type { Frame } from '../protocol/frame.ts'
 import { headerLength } from '../protocol/header.ts'
 import { Opcode } from '../protocol/opcode.ts'
-import { Status } from '../protocol/status.ts'
+import { Connection } from '../src/client/index.ts'
+import { expectSuccess, windowRequest } from './dcp-client.ts'
+import { acknowledgement, openRequest, streamRequest } from './dcp-requests.ts'
 
 const [port, vbucketCount] = process.argv.slice(2).map(Number) as [number, number]
 const windowBytes = 20 * 2 ** 20
@@ -76,57 +64,14 @@ async function pass(number: number): Promise<void> {
     if (isOver) finish()
   }
   const connection = await Connection.open({ port }, { onRequest: take })
-  await expectSuccess(connection.request(openRequest(`backfill-${number}`)))
-  await expectSuccess(connection.request(windowRequest()))
+  await expectSuccess(connection, openRequest(`backfill-${number}`))
+  await expectSuccess(connection, windowRequest(windowBytes))
+  const flags = StreamRequestFlag.diskOnly | StreamRequestFlag.toLatest
   for (let vbid = 0; vbid < vbucketCount; vbid++) {
-    void expectSuccess(connection.request(streamRequest(vbid), { timeoutMs: 60_000 })).catch(
-      (error: unknown) => {
-        if (!isOver) throw error
-      },
-    )
+    void expectSuccess(connection, streamRequest(vbid, flags)).catch((error: unknown) => {
+      if (!isOver) throw error
+    })
   }
   await finished
   connection.destroy()
-}
-
-async function expectSuccess(answer: Promise<Frame>): Promise<void> {
-  const { opcode, status } = await answer
-  if (status !== Status.success) throw new Error(`opcode ${opcode}: status ${status}`)
-}
-
-function openRequest(name: string): Buffer {
-  const fields = { opaque: 0, flags: DcpOpenFlag.producer, name, value: '' }
-  const request = Buffer.alloc(dcpOpenLength(fields))
-  encodeDcpOpen(request, 0, fields)
-  return request
-}
-
-function windowRequest(): Buffer {
-  const fields = { opaque: 0, key: DcpControlKey.connectionBufferSize, value: String(windowBytes) }
-  const request = Buffer.alloc(dcpControlLength(fields))
-  encodeDcpControl(request, 0, fields)
-  return request
-}
-
-function streamRequest(vbid: number): Buffer {
-  const fields = {
-    opaque: 0,
-    vbid,
-    flags: StreamRequestFlag.diskOnly | StreamRequestFlag.toLatest,
-    startSeqno: 0,
-    endSeqno: seqnoInfinity,
-    vbuuid: 0n,
-    snapshotStartSeqno: 0,
-    snapshotEndSeqno: 0,
-    value: '',
-  }
-  const request = Buffer.alloc(streamRequestLength(fields))
-  encodeStreamRequest(request, 0, fields)
-  return request
-}
-
-function acknowledgement(count: number): Buffer {
-  const message = Buffer.alloc(bufferAcknowledgementLength)
-  encodeBufferAcknowledgement(message, 0, { opaque: 0, vbid: 0, bytes: count })
-  return message
 }

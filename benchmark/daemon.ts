@@ -7,10 +7,11 @@ import { startServerProcess, type ServerProcess } from './server-process.ts'
 export const vbucketCount = 1024
 
 const program = resolve(import.meta.dirname, '../bin/holdfastd.js')
-const readyLine = /^holdfastd ready on .+:(\d+), http on /m
+const readyLine = /^holdfastd ready on .+:(\d+), http on .+:(\d+), data/m
 
 export interface Daemon extends Server, ServerProcess {
   readonly data: string
+  readonly httpPort: number
   /** From the start of the process to its being ready. */
   readonly readySeconds: number
 }
@@ -39,12 +40,28 @@ export async function benchmarkDaemon(
     ready: readyLine,
   })
   const readySeconds = (performance.now() - started) / 1000
-  const port = Number(child.ready[1])
-  return { ...child, port, protocol: 'memcached', vbuckets: vbucketCount, data, readySeconds }
+  return {
+    ...child,
+    port: Number(child.ready[1]),
+    httpPort: Number(child.ready[2]),
+    protocol: 'memcached',
+    vbuckets: vbucketCount,
+    data,
+    readySeconds,
+  }
 }
 
 function environmentWithoutSettings(): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDFAST_')),
   )
+}
+
+/** A metric of the daemon, summed over its labels. */
+export async function metric({ httpPort }: Daemon, name: string): Promise<number> {
+  const answer = await fetch(`http://127.0.0.1:${httpPort}/metrics`)
+  const lines = (await answer.text()).split('\n')
+  const values = lines.filter(line => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+  if (values.length === 0) throw new Error(`there is no metric ${name}`)
+  return values.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
 }
