@@ -70,6 +70,7 @@ function observe(session: Session, frame: Frame): Outcome {
     let state: ObserveState = ObserveState.notFound
     if (record !== undefined) {
       const isPersisted = record.seqno <= vbucket.persistedSeqno
+      if (!isPersisted) session.bucket!.commitSoon()
       if (hasExpired(session, record)) state = ObserveState.deleted
       else if (!record.isDeletion)
         state = isPersisted ? ObserveState.persisted : ObserveState.inMemory

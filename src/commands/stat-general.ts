@@ -100,6 +100,7 @@ function addBucket(session: Session, add: AddStatistic): void {
   add('ep_purged', figures.purged)
   add('ep_unflushed_bytes', figures.unflushedBytes)
   add('ep_change_log_bytes', figures.changeLogBytes)
+  add('ep_document_cache_bytes', figures.documentCacheBytes)
   add('ep_pressure', bucket.pressure)
 }
 

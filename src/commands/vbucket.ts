@@ -81,6 +81,7 @@ function observeSeqno(session: Session, frame: Frame, vbucket: Vbucket): Outcome
     session.errorContext = 'the value is a vbucket uuid'
     return Status.invalidArguments
   }
+  if (vbucket.persistedSeqno < vbucket.highSeqno) session.bucket!.commitSoon()
   const { entries, vbuuid } = vbucket.failoverLog
   const place = entries.findIndex(entry => entry.vbuuid === asked)
   if (place < 0) return Status.keyNotFound

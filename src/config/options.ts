@@ -91,6 +91,19 @@ const storage = {
     default: 64 * MiB,
     meaning: 'Committed changes of a bucket kept in memory, for streams that are nearly up to date',
   },
+  documentCacheBytes: {
+    flag: 'document-cache',
+    kind: is.bytes({ max: 1024 * GiB }),
+    default: 256 * MiB,
+    meaning: 'Documents of a bucket kept in memory for reads, written or read last; 0 keeps none',
+  },
+  commitIntervalSeconds: {
+    flag: 'commit-interval',
+    kind: is.duration({ max: minute }),
+    default: 0.1,
+    meaning:
+      'How long changes that no client waits for are gathered for one commit; 0 commits without pause',
+  },
   unflushedSoftBytes: {
     flag: 'unflushed-soft',
     kind: is.bytes({ min: MiB, max: 64 * GiB }),

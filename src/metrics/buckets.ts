@@ -8,6 +8,7 @@ const gauges: readonly Figure[] = [
   ['tombstones', 'Deletions that are not purged yet.', of => of.tombstones],
   ['unflushed_bytes', 'Bytes of changes that are not committed yet.', of => of.unflushedBytes],
   ['change_log_bytes', 'Memory that the change log takes.', of => of.changeLogBytes],
+  ['document_cache_bytes', 'Memory that the document cache takes.', of => of.documentCacheBytes],
   [
     'last_commit_seconds',
     'Duration of the last commit, its fsync included.',

@@ -13,9 +13,11 @@ const nothing = Buffer.alloc(0)
 
 export class Applier {
   readonly #environment: Environment
-  readonly #touched = new Map<number, VbucketRecord>()
+  /** Vbuckets as the transaction has them. They are kept for the next one: nobody else writes. */
+  readonly #vbuckets = new Map<number, VbucketRecord>()
   /** Of these, the ones that differ from what is stored. */
   readonly #changed = new Set<number>()
+  #isCommitted = true
   readonly #entry = new DocumentEntry()
   readonly #entryBytes = Buffer.alloc(documentEntryLength)
   readonly #timeBytes = Buffer.alloc(4)
@@ -31,28 +33,34 @@ export class Applier {
 
   /** Call at the start of a transaction: what an aborted one left here is forgotten. */
   begin(): void {
-    this.#touched.clear()
+    if (!this.#isCommitted) this.#vbuckets.clear()
+    this.#isCommitted = false
     this.#changed.clear()
+  }
+
+  /** Call when the transaction is on disk. */
+  committed(): void {
+    this.#isCommitted = true
   }
 
   /** The vbucket's record as this transaction has it; undefined when there is none. */
   vbucket(vbid: number): VbucketRecord | undefined {
-    const touched = this.#touched.get(vbid)
-    if (touched) return touched
+    const known = this.#vbuckets.get(vbid)
+    if (known) return known
     const stored = this.#environment.vbuckets.getBinary(vbid)
     if (stored === undefined) return undefined
     const record = decodeVbucketRecord(stored)
-    this.#touched.set(vbid, record)
+    this.#vbuckets.set(vbid, record)
     return record
   }
 
   setVbucket(vbid: number, record: VbucketRecord): void {
-    this.#touched.set(vbid, record)
+    this.#vbuckets.set(vbid, record)
     this.#changed.add(vbid)
   }
 
   forgetVbucket(vbid: number): void {
-    this.#touched.delete(vbid)
+    this.#vbuckets.delete(vbid)
     this.#changed.delete(vbid)
     this.#environment.vbuckets.removeSync(vbid)
   }
@@ -104,14 +112,14 @@ export class Applier {
   /** Writes the vbuckets' records; the last thing in the transaction. */
   finish(): void {
     for (const vbid of this.#changed) {
-      const record = this.#touched.get(vbid)!
+      const record = this.#vbuckets.get(vbid)!
       this.#environment.vbuckets.putSync(vbid, encodeVbucketRecord(record))
     }
   }
 
   /** What the transaction, once committed, has on disk. */
   *persisted(): Generator<{ vbid: number; highSeqno: number }> {
-    for (const [vbid, { highSeqno }] of this.#touched) yield { vbid, highSeqno }
+    for (const vbid of this.#changed) yield { vbid, highSeqno: this.#vbuckets.get(vbid)!.highSeqno }
   }
 
   #removeOld(vbid: number, old: DocumentEntry, vbucket: VbucketRecord): void {

@@ -1,6 +1,8 @@
 /**
- * The main thread's side of the flusher: gathers steps while a batch is being written and sends
- * them as the next one as soon as it is done, so that the slower the disk, the larger the batch.
+ * The main thread's side of the flusher: gathers what is to be written and sends it as one batch.
+ * When somebody waits for it, the next batch follows as soon as the last one is done, so that the
+ * slower the disk, the larger the batch. When nobody does, it is given `gatherMs` to grow: a commit
+ * costs the same for one document as for a thousand.
  *
  * A batch that fails (disk or map full) is kept and sent again every `retryMs` until it succeeds:
  * nothing that was queued is lost while the process lives. Until then `failure` says why. What of
@@ -26,6 +28,8 @@ export interface FlusherOptions extends FlusherStart {
   clock: Clock
   log: Log
   retryMs: number
+  /** How long changes that nobody waits for are gathered. */
+  gatherMs: number
   /** Bytes that pinned snapshots keep from reuse now, by environment. */
   heldBytes: () => number[]
   /** Position up to which the log has been written by the main thread. */
@@ -58,6 +62,9 @@ export class Flusher {
   #inFlightUpTo = 0
   #appliedUpTo: number
   #scheduled = false
+  #gathering: Timer | undefined
+  /** Somebody waits for what the batch under way does not bring. */
+  #isHurried = false
   #retry: Timer | undefined
   #closed = false
   #nextId = 1
@@ -87,10 +94,24 @@ export class Flusher {
     this.#send({ kind: 'release', number })
   }
 
-  /** The log has grown: write it as soon as the batch under way is done. */
+  /** The log has grown: write it in a while. */
   touch(): void {
+    if (this.#gathering !== undefined || this.#scheduled || this.#inFlight !== undefined) return
+    const { clock, gatherMs } = this.#options
+    if (gatherMs === 0) return this.hurry()
+    this.#gathering = clock.after(gatherMs, () => {
+      this.#gathering = undefined
+      this.#next()
+    })
+  }
+
+  /** Somebody waits: write what there is as soon as the batch under way is done. */
+  hurry(): void {
+    this.#isHurried = true
     if (this.#scheduled || this.#inFlight !== undefined) return
+    this.#stopGathering()
     this.#scheduled = true
+    // What others append in this turn of the event loop comes along.
     setImmediate(() => {
       this.#scheduled = false
       this.#next()
@@ -102,7 +123,7 @@ export class Flusher {
     this.#pushApply()
     this.#pending.push(step)
     this.#stepsQueued++
-    this.touch()
+    this.hurry()
   }
 
   /** Calls `onPurged` before anybody sees what the purge has left. */
@@ -120,7 +141,7 @@ export class Flusher {
     const position = this.#options.logEnd()
     if (this.#isDone(position, this.#stepsQueued)) return Promise.resolve()
     if (this.#closed) return Promise.reject(closed())
-    this.touch()
+    this.hurry()
     return new Promise((done, fail) => {
       this.#waiters.push({ position, steps: this.#stepsQueued, done, fail })
     })
@@ -142,6 +163,7 @@ export class Flusher {
     if (this.#closed) return
     this.#closed = true
     this.#retry?.cancel()
+    this.#stopGathering()
     await ended(this.#worker, { kind: 'close' } satisfies ToFlusher)
     for (const { fail } of [...this.#waiters, ...this.#purges.values()]) fail(closed())
     this.#waiters.length = 0
@@ -163,8 +185,14 @@ export class Flusher {
     else this.#pending.push({ kind: 'apply', upTo })
   }
 
+  #stopGathering(): void {
+    this.#gathering?.cancel()
+    this.#gathering = undefined
+  }
+
   #next(): void {
     if (this.#inFlight !== undefined || this.#closed) return
+    this.#isHurried = false
     const upTo = this.#options.logEnd()
     if (upTo === this.#appliedUpTo && this.#pending.length === 0) return
     this.#pushApply()
@@ -203,7 +231,8 @@ export class Flusher {
       this.#waiters.shift()
       waiter.done()
     }
-    this.#next()
+    if (this.#isHurried || this.#pending.length > 0) this.#next()
+    else if (this.#options.logEnd() > this.#appliedUpTo) this.touch()
   }
 
   #failed(message: { code: string; message: string; hint: string }): void {

@@ -9,6 +9,7 @@ import {
   entryLength,
   logSegment,
   offsetIn,
+  positionOf,
   recordLengthAt,
   segmentOf,
   segmentSpan,
@@ -80,7 +81,7 @@ export class LogReader {
         high.seqno = seqno
         if (cas > high.cas) high.cas = cas
       }
-      seen.push(segment.number * segmentSpan + offset)
+      seen.push(positionOf(segment.number, offset))
     })
     for (const position of seen) {
       const segment = this.#segments.get(segmentOf(position))!
@@ -100,12 +101,17 @@ export class LogReader {
 
   /** By vbucket, then by seqno: neighbours in the records table are written together. */
   #sort(positions: number[]): void {
-    const keyed = positions.map(position => {
-      const record = this.recordAt(position)
-      return { position, vbid: record.vbid }
-    })
-    keyed.sort((a, b) => a.vbid - b.vbid || a.position - b.position)
-    keyed.forEach(({ position }, index) => (positions[index] = position))
+    const byVbucket = new Map<number, number[]>()
+    for (const position of positions) {
+      const { vbid } = this.recordAt(position)
+      const own = byVbucket.get(vbid)
+      if (own === undefined) byVbucket.set(vbid, [position])
+      else own.push(position)
+    }
+    let next = 0
+    for (const vbid of [...byVbucket.keys()].sort((one, other) => one - other)) {
+      for (const position of byVbucket.get(vbid)!) positions[next++] = position
+    }
   }
 
   /** The record at a position; the view is valid until the next call. */

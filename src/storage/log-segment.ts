@@ -8,7 +8,8 @@
  * key changed again: it is the only word that is written after the entry was published, and being
  * one aligned word it is read whole by the other thread.
  *
- * A position names an entry for good: segment number × 2^32 + offset in it.
+ * A position names an entry for good: segment number × 2^26 + its offset in units of 8 bytes. So a
+ * segment may take up to 512 MiB, and the numbers last for 2^27 segments: decades.
  */
 export const entryHeaderLength = 16
 
@@ -27,14 +28,19 @@ export function entryLength(recordBytes: number): number {
   return (entryHeaderLength + recordBytes + 7) & ~7
 }
 
-export const segmentSpan = 2 ** 32
+export const segmentSpan = 2 ** 26
+const alignment = 8
+
+export function positionOf(number: number, offset: number): number {
+  return number * segmentSpan + offset / alignment
+}
 
 export function segmentOf(position: number): number {
   return Math.floor(position / segmentSpan)
 }
 
 export function offsetIn(position: number): number {
-  return position >>> 0
+  return (position % segmentSpan) * alignment
 }
 
 export function recordLengthAt(segment: LogSegment, offset: number): number {

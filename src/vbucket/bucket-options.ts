@@ -10,6 +10,8 @@ export type BucketSettings = Pick<
   | 'mapSizeBytes'
   | 'readerSlotsMax'
   | 'changeLogBytes'
+  | 'documentCacheBytes'
+  | 'commitIntervalSeconds'
   | 'unflushedSoftBytes'
   | 'unflushedHardBytes'
   | 'valueBytesMax'
@@ -25,7 +27,7 @@ export interface BucketOptions {
   clock: Clock
   random: Random
   log: Log
-  /** Size of one piece of the change log. */
+  /** Size of one piece of the change log and of the document cache. */
   segmentBytes?: number
 }
 

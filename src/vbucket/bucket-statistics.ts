@@ -8,6 +8,7 @@ export interface BucketStatistics extends CommitFigures {
   tombstones: number
   unflushedBytes: number
   changeLogBytes: number
+  documentCacheBytes: number
   expired: number
   purged: number
   purgePasses: number
@@ -23,23 +24,26 @@ export interface CommitFigures {
 }
 
 /** Adds up what the flusher reports. */
-export class CommitCounter implements CommitFigures {
-  commits = 0
-  records = 0
-  commitMsTotal = 0
-  lastCommitMs = 0
-  environments: readonly EnvironmentFigures[]
+export class CommitCounter {
+  #figures: CommitFigures
 
   constructor(environments: readonly EnvironmentFigures[]) {
-    this.environments = environments
+    this.#figures = { commits: 0, records: 0, commitMsTotal: 0, lastCommitMs: 0, environments }
   }
 
-  add(batch: CommittedBatch): void {
-    this.commits++
-    this.records += batch.records
-    this.commitMsTotal += batch.commitMs
-    this.lastCommitMs = batch.commitMs
-    this.environments = batch.environments
+  figures(): CommitFigures {
+    return this.#figures
+  }
+
+  add({ records, commitMs, environments }: CommittedBatch): void {
+    const before = this.#figures
+    this.#figures = {
+      commits: before.commits + 1,
+      records: before.records + records,
+      commitMsTotal: before.commitMsTotal + commitMs,
+      lastCommitMs: commitMs,
+      environments,
+    }
   }
 }
 

@@ -77,6 +77,7 @@ export class Bucket {
     const changes = new ChangeLog({
       segmentBytes: options.segmentBytes ?? defaultSegmentBytes,
       retainBytes: settings.changeLogBytes,
+      cacheBytes: settings.documentCacheBytes,
       onSegment: (number, memory) => this.#flusher.addSegment(number, memory),
       onRelease: number => this.#flusher.releaseSegment(number),
     })
@@ -177,6 +178,12 @@ export class Bucket {
   /** Calls `done` once everything written so far is on disk. */
   afterCommit(done: () => void): void {
     this.#waiters.afterAppended(done)
+    this.#flusher.hurry()
+  }
+
+  /** Commits what was written without gathering more: somebody has asked whether it is on disk. */
+  commitSoon(): void {
+    this.#flusher.hurry()
   }
 
   /**
@@ -185,7 +192,9 @@ export class Bucket {
    */
   whenPersisted(vbid: number, seqno: number, signal?: AbortSignal): Promise<void> {
     const vbucket = this.vbucket(vbid)
-    return vbucket ? this.#waiters.reached(vbucket, seqno, signal) : Promise.reject(notMine(vbid))
+    if (vbucket === undefined) return Promise.reject(notMine(vbid))
+    if (vbucket.persistedSeqno < seqno) this.#flusher.hurry()
+    return this.#waiters.reached(vbucket, seqno, signal)
   }
 
   /** A live document chosen at random, or undefined when there is none. */
@@ -197,16 +206,12 @@ export class Bucket {
   }
 
   statistics(): BucketStatistics {
-    const { commits, records, commitMsTotal, lastCommitMs, environments } = this.#commits
     return {
       ...countDocuments(this.#vbuckets),
+      ...this.#commits.figures(),
       unflushedBytes: this.changes.unflushedBytes,
       changeLogBytes: this.changes.retainedBytes,
-      commits,
-      records,
-      commitMsTotal,
-      lastCommitMs,
-      environments,
+      documentCacheBytes: this.changes.cachedBytes,
       expired: this.#expired,
       purged: this.#purger.purged,
       purgePasses: this.#purger.passes,
@@ -257,12 +262,13 @@ export class Bucket {
   }
 
   #makeFlusher(): Flusher {
-    const { clock, log } = this.#options
+    const { clock, log, settings } = this.#options
     return new Flusher({
       ...this.#files(),
       clock,
       log,
       retryMs: flushRetryMs,
+      gatherMs: settings.commitIntervalSeconds * 1000,
       heldBytes: () => this.snapshots.heldBytes(),
       logEnd: () => this.changes.end,
       onCommitted: (batch, upTo) => this.#committed(batch, upTo),
@@ -274,7 +280,7 @@ export class Bucket {
     return new SnapshotService({
       ...this.#files(),
       clock: this.#options.clock,
-      figures: [...this.#commits.environments],
+      figures: [...this.#commits.figures().environments],
       whenShown: vbid => this.#vbuckets.whenShown(vbid),
     })
   }
@@ -321,8 +327,12 @@ export class Bucket {
   }
 
   #appended(): void {
-    this.#gauge.update(this.changes.unflushedBytes)
-    this.#flusher.touch()
+    const { unflushedBytes } = this.changes
+    this.#gauge.update(unflushedBytes)
+    // Writers are made to wait when twice as much has gathered.
+    const isMuch = unflushedBytes > this.#options.settings.unflushedSoftBytes / 2
+    if (isMuch || this.#waiters.isAwaited) this.#flusher.hurry()
+    else this.#flusher.touch()
   }
 
   #committed(batch: CommittedBatch, upTo: number): void {

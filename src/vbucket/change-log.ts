@@ -3,7 +3,7 @@
  * It is three things at once: what a read sees before LMDB has it, the flusher's input, and what
  * streams in their in-memory phase are fed from.
  *
- * A segment is given up when all of it is on disk and more than `retainBytes` are held; so what
+ * A segment is retired when all of it is on disk and more than `retainBytes` are held; so what
  * is not in the log is on disk. For each vbucket the log holds a gapless run of seqnos up to the
  * newest, and `lowestSeqno` tells where it begins.
  */
@@ -11,57 +11,43 @@ import { invariant } from '../errors.ts'
 import {
   entryHeaderLength,
   entryLength,
-  keyHashAt,
-  logSegment,
   offsetIn,
+  positionOf,
   recordLengthAt,
   segmentOf,
   segmentSpan,
-  type LogSegment,
 } from '../storage/log-segment.ts'
 import { recordLength, writeRecordHead, type RecordHead, RecordView } from '../storage/record.ts'
-import { ChangeIndex, hashKey } from './change-index.ts'
-import { SegmentMemory } from './segment-memory.ts'
+import { RecordMemory, type Segment } from './record-memory.ts'
 import { SeqnoRun } from './seqno-run.ts'
 
 export interface ChangeLogOptions {
   segmentBytes: number
   /** How much of what is already on disk is kept for streams. */
   retainBytes: number
+  /** How much is kept for reads alone. */
+  cacheBytes: number
   /** A segment has come into being, or is not needed any more: the flusher is told. */
   onSegment(number: number, memory: SharedArrayBuffer): void
   onRelease(number: number): void
 }
 
-interface OwnedSegment extends LogSegment {
-  memory: SharedArrayBuffer
-  /** Its memory may be larger: then it was that of a larger one. */
-  capacity: number
-  /** Bytes written so far. */
-  used: number
-}
-
 export class ChangeLog {
   readonly #options: ChangeLogOptions
-  readonly #segments = new Map<number, OwnedSegment>()
+  /** Oldest first. */
+  readonly #segments = new Map<number, Segment>()
   readonly #runs: (SeqnoRun | undefined)[] = []
-  readonly #index: ChangeIndex
-  readonly #memory = new SegmentMemory()
+  readonly #memory: RecordMemory
   readonly #scratch = new RecordView()
-  #current: OwnedSegment | undefined
-  #oldest = 1
-  #next = 1
+  #current: Segment | undefined
   #appendedBytes = 0
   #committedBytes = 0
-  #releasedBytes = 0
+  #retiredBytes = 0
   #committed = segmentSpan
 
   constructor(options: ChangeLogOptions) {
     this.#options = options
-    this.#index = new ChangeIndex({
-      isKeyAt: (position, vbid, bytes, start, length) =>
-        this.#isKeyAt(position, vbid, bytes, start, length),
-    })
+    this.#memory = new RecordMemory(options)
   }
 
   /** Bytes of changes that are not on disk yet. */
@@ -69,15 +55,20 @@ export class ChangeLog {
     return this.#appendedBytes - this.#committedBytes
   }
 
-  /** Bytes of changes held in memory, on disk or not. */
+  /** Bytes of changes held for the flusher and for streams, on disk or not. */
   get retainedBytes(): number {
-    return this.#appendedBytes - this.#releasedBytes
+    return this.#appendedBytes - this.#retiredBytes
   }
 
-  /** Where the next entry will be; all before it has been appended. */
+  /** Memory held for reads alone. */
+  get cachedBytes(): number {
+    return this.#memory.cachedBytes
+  }
+
+  /** Where the next entry will be, or before that; all before it has been appended. */
   get end(): number {
     const segment = this.#current
-    return segment ? segment.number * segmentSpan + segment.used : this.#next * segmentSpan
+    return segment ? positionOf(segment.number, segment.used) : this.#memory.end
   }
 
   /** Everything before this position is on disk. */
@@ -100,31 +91,25 @@ export class ChangeLog {
     const segment = this.#room(entryLength(length))
     const offset = segment.used
     const start = offset + entryHeaderLength
-    const { bytes, words } = segment
+    const { bytes } = segment
     writeRecordHead(bytes, start, head, keyLength, valueLength)
     const target = start + length - valueLength - keyLength
     for (let i = 0; i < keyLength; i++) bytes[target + i] = key[keyStart + i]!
-    const hash = hashKey(head.vbid, bytes, target, keyLength)
-    const word = offset >>> 2
-    words[word] = length
-    words[word + 1] = 0
-    words[word + 2] = hash
-    segment.used += entryLength(length)
     this.#appendedBytes += entryLength(length)
-    const position = segment.number * segmentSpan + offset
-    this.#runOf(head.vbid).push(head.seqno, position)
-    const before = this.#index.put(hash, head.vbid, bytes, target, keyLength, position)
+    this.#runOf(head.vbid).push(head.seqno, positionOf(segment.number, offset))
+    const before = this.#memory.put(segment, target, keyLength, head.vbid, length)
     if (before >= 0) this.#supersede(before, head.seqno)
     return this.#scratch.at(bytes, start)
   }
 
-  /** Shows the newest change of a key that is in the log; false if there is none. */
+  /** Shows the newest version of a key; false if it is not in memory: then it is on disk. */
   find(vbid: number, key: Uint8Array, start: number, length: number, view: RecordView): boolean {
-    if (this.#index.size === 0) return false
-    const position = this.#index.find(hashKey(vbid, key, start, length), vbid, key, start, length)
-    if (position < 0) return false
-    this.#show(position, view)
-    return true
+    return this.#memory.find(vbid, key, start, length, view)
+  }
+
+  /** Keeps a copy of a record that a read had to get from disk. */
+  keep(record: RecordView): void {
+    this.#memory.keep(record)
   }
 
   /** All of [lowest, high] of the vbucket is in memory; high + 1 when nothing is. */
@@ -144,7 +129,7 @@ export class ChangeLog {
   at(vbid: number, seqno: number, view: RecordView): boolean {
     const position = this.positionOf(vbid, seqno)
     if (position < 0) return false
-    this.#show(position, view)
+    this.#memory.show(position, view)
     return true
   }
 
@@ -164,44 +149,22 @@ export class ChangeLog {
     invariant(position >= this.#committed, 'the flusher goes forward only')
     this.#committedBytes += this.#bytesBetween(this.#committed, position)
     this.#committed = position
-    this.#releaseOld()
+    this.#retireOld()
   }
 
   /** Forgets a vbucket's changes: it was deleted, or its contents were flushed. */
   forget(vbid: number): void {
-    const run = this.#runs[vbid]
-    if (run === undefined) return
-    for (let seqno = run.first; seqno < run.first + run.length; seqno++) {
-      this.#forgetAt(run.positionOf(seqno))
-    }
+    // What is appended from now on lies behind everything that is forgotten.
+    this.#current = undefined
+    this.#memory.forget(vbid)
     this.#runs[vbid] = undefined
   }
 
-  #isKeyAt(
-    position: number,
-    vbid: number,
-    bytes: Uint8Array,
-    start: number,
-    length: number,
-  ): boolean {
-    const record = this.#show(position, this.#scratch)
-    if (record.vbid !== vbid || record.keyLength !== length) return false
-    const own = record.bytes
-    const ownStart = record.keyStart
-    for (let i = 0; i < length; i++) {
-      if (own[ownStart + i] !== bytes[start + i]) return false
-    }
-    return true
-  }
-
-  #show(position: number, view: RecordView): RecordView {
-    const segment = this.#segments.get(segmentOf(position))
-    invariant(segment, 'a position that is indexed is in the log')
-    return view.at(segment.bytes, offsetIn(position) + entryHeaderLength)
-  }
-
+  /** Tells whoever meets the version at `position` that there is a newer one. */
   #supersede(position: number, seqno: number): void {
-    const segment = this.#segments.get(segmentOf(position))!
+    const segment = this.#segments.get(segmentOf(position))
+    // The streams are past it, and so is the flusher.
+    if (segment === undefined) return
     const offset = offsetIn(position)
     const old = this.#scratch.at(segment.bytes, offset + entryHeaderLength).seqno
     segment.words[(offset >>> 2) + 1] = Math.min(seqno - old, 0xffffffff)
@@ -211,26 +174,25 @@ export class ChangeLog {
     return (this.#runs[vbid] ??= new SeqnoRun())
   }
 
-  #room(bytes: number): OwnedSegment {
+  #room(bytes: number): Segment {
     const current = this.#current
     if (current !== undefined && current.used + bytes <= current.capacity) return current
-    return this.#open(Math.max(bytes, this.#options.segmentBytes))
+    return this.#open(bytes)
   }
 
-  #open(capacity: number): OwnedSegment {
-    const memory = this.#memory.take(capacity)
-    const number = this.#next++
-    const segment = { ...logSegment(number, memory), memory, capacity, used: 0 }
-    this.#segments.set(number, segment)
+  #open(bytes: number): Segment {
+    const segment = this.#memory.open(bytes)
+    this.#segments.set(segment.number, segment)
     this.#current = segment
-    this.#options.onSegment(number, memory)
+    this.#options.onSegment(segment.number, segment.memory)
     return segment
   }
 
   #bytesBetween(from: number, to: number): number {
     let bytes = 0
-    for (let number = segmentOf(from); number <= segmentOf(to); number++) {
-      const used = this.#segments.get(number)?.used ?? 0
+    for (const [number, { used }] of this.#segments) {
+      if (number < segmentOf(from)) continue
+      if (number > segmentOf(to)) break
       const first = number === segmentOf(from) ? offsetIn(from) : 0
       const last = number === segmentOf(to) ? offsetIn(to) : used
       bytes += last - first
@@ -238,32 +200,25 @@ export class ChangeLog {
     return bytes
   }
 
-  #releaseOld(): void {
-    while (
-      this.retainedBytes > this.#options.retainBytes &&
-      this.#oldest < segmentOf(this.#committed)
-    ) {
-      this.#release(this.#oldest++)
+  #retireOld(): void {
+    const { retainBytes } = this.#options
+    for (const segment of this.#segments.values()) {
+      const isOnDisk = segment.number < segmentOf(this.#committed)
+      if (!isOnDisk || this.retainedBytes <= retainBytes) break
+      this.#retire(segment)
     }
   }
 
-  #release(number: number): void {
-    const segment = this.#segments.get(number)!
-    for (let offset = 0; offset < segment.used;) {
-      const length = recordLengthAt(segment, offset)
+  #retire(segment: Segment): void {
+    const { number, used } = segment
+    for (let offset = 0; offset < used;) {
       const record = this.#scratch.at(segment.bytes, offset + entryHeaderLength)
-      this.#runs[record.vbid]?.dropThrough(record.seqno, number * segmentSpan + offset)
-      this.#index.remove(keyHashAt(segment, offset), number * segmentSpan + offset)
-      offset += entryLength(length)
+      this.#runs[record.vbid]?.dropThrough(record.seqno, positionOf(number, offset))
+      offset += entryLength(recordLengthAt(segment, offset))
     }
     this.#segments.delete(number)
-    this.#releasedBytes += segment.used
+    this.#retiredBytes += used
     this.#options.onRelease(number)
-    this.#memory.giveBack(segment.memory, segment.used)
-  }
-
-  #forgetAt(position: number): void {
-    const segment = this.#segments.get(segmentOf(position))!
-    this.#index.remove(keyHashAt(segment, offsetIn(position)), position)
+    this.#memory.retire(segment)
   }
 }

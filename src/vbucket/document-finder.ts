@@ -1,6 +1,6 @@
 /**
- * Finds a key's newest version: in the change log, which has everything that is not on disk yet,
- * and then on disk. What it shows is in reused objects, valid until the next search.
+ * Finds a key's newest version: in memory, where everything is that is not on disk yet and some
+ * that is, and then on disk. What it shows is in reused objects, valid until the next search.
  */
 import type { DiskReader } from '../storage/disk-reader.ts'
 import { RecordView } from '../storage/record.ts'
@@ -25,7 +25,7 @@ export class DocumentFinder {
   readonly #changes: ChangeLog
   readonly #disk: DiskReader
   readonly #view = new RecordView()
-  #isInLog = false
+  #isInMemory = false
 
   constructor(changes: ChangeLog, disk: DiskReader) {
     this.#changes = changes
@@ -36,9 +36,9 @@ export class DocumentFinder {
   find(vbucket: Vbucket, key: Uint8Array, start: number, length: number): boolean {
     const { current } = this
     const view = this.#view
-    this.#isInLog = this.#changes.find(vbucket.id, key, start, length, view)
-    if (this.#isInLog && isPurged(vbucket, view)) return false
-    const source = this.#isInLog ? view : this.#entry(vbucket, key, start, length)
+    this.#isInMemory = this.#changes.find(vbucket.id, key, start, length, view)
+    if (this.#isInMemory && isPurged(vbucket, view)) return false
+    const source = this.#isInMemory ? view : this.#entry(vbucket, key, start, length)
     if (source === undefined) return false
     current.isDeletion = source.isDeletion
     current.seqno = source.seqno
@@ -55,7 +55,7 @@ export class DocumentFinder {
   /** The whole record of what `find` found for this key. */
   record(vbucket: Vbucket, key: Uint8Array, start: number, length: number): RecordView {
     const view = this.#view
-    if (!this.#isInLog) {
+    if (!this.#isInMemory) {
       this.#disk.document(vbucket.id, this.current.seqno, key, start, length, view)
     }
     return view
@@ -70,6 +70,7 @@ export class DocumentFinder {
     const entry = this.#entry(vbucket, key, start, length)
     if (entry === undefined) return undefined
     this.#disk.document(vbucket.id, entry.seqno, key, start, length, view)
+    if (!view.isDeletion) this.#changes.keep(view)
     return view
   }
 

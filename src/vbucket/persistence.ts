@@ -66,6 +66,11 @@ export class PersistenceWaiters {
     })
   }
 
+  /** Whether somebody waits for a seqno, of a change that is made already or of one to come. */
+  get isAwaited(): boolean {
+    return this.#waits.size > 0
+  }
+
   /** Waits for a seqno that have not ended. */
   get waiting(): number {
     let count = 0

@@ -15,7 +15,7 @@ export interface RandomDocumentOptions {
 }
 
 const view = new RecordView()
-const newer = new RecordView()
+const newest = new RecordView()
 const attemptsMax = 16
 /** How far an attempt looks for a live document behind its place; the last one looks further. */
 const reach = 64
@@ -58,8 +58,8 @@ function showFrom(
   const lowest = changes.lowestSeqno(id, highSeqno)
   const isNewest = (record: RecordView) => {
     if (record.isDeletion) return false
-    const { bytes, keyStart, keyLength } = record
-    return !changes.find(id, bytes, keyStart, keyLength, newer)
+    const { bytes, keyStart, keyLength, seqno } = record
+    return !changes.find(id, bytes, keyStart, keyLength, newest) || newest.seqno === seqno
   }
   const isOnDisk = !diskHidden && place < lowest
   if (isOnDisk && disk.firstFrom(id, place, countMax, view, isNewest)) return true

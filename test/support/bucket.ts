@@ -15,6 +15,9 @@ export const smallSettings: BucketsOptions['settings'] = {
   mapSizeBytes: 2 ** 30,
   readerSlotsMax: 120,
   changeLogBytes: 2 ** 20,
+  // So that reads of what is on disk do read the disk.
+  documentCacheBytes: 0,
+  commitIntervalSeconds: 0,
   unflushedSoftBytes: 64 * 2 ** 20,
   unflushedHardBytes: 256 * 2 ** 20,
   valueBytesMax: 20 * 2 ** 20,

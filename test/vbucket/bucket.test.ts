@@ -24,6 +24,41 @@ t.test('what was written is read back from the log and from disk', async t => {
   t.equal(read(bucket, bucket.vbucket(5)!, 'a'), undefined, 'other vbuckets are apart')
 })
 
+t.test('changes are gathered for one commit while nobody waits for them', async t => {
+  const clock = new ManualClock()
+  const settings = { commitIntervalSeconds: 1, unflushedSoftBytes: 100_000 }
+  const { bucket } = await openBuckets(t, t.testdir(), { settings, clock })
+  const vbucket = bucket.vbucket(3)!
+  const turns = async () => {
+    for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
+  }
+  const { commits } = bucket.statistics()
+  const persisted = async (seqno: number) => {
+    while (vbucket.persistedSeqno < seqno) await new Promise(resolve => setTimeout(resolve, 1))
+  }
+  set(bucket, vbucket, 'a', '1')
+  await turns()
+  set(bucket, vbucket, 'b', '2')
+  await turns()
+  t.equal(vbucket.persistedSeqno, 0, 'it waits for more')
+  clock.advance(1000)
+  await persisted(2)
+  t.equal(bucket.statistics().commits, commits + 1, 'both in one')
+
+  set(bucket, vbucket, 'c', '3')
+  await bucket.whenPersisted(3, 3)
+  t.equal(vbucket.persistedSeqno, 3, 'who waits is not kept waiting')
+
+  const later = bucket.whenPersisted(3, 4)
+  set(bucket, vbucket, 'd', '4')
+  await later
+  t.equal(vbucket.persistedSeqno, 4, 'nor who waits for what is still to come')
+
+  set(bucket, vbucket, 'e', 'x'.repeat(60_000))
+  await persisted(5)
+  t.pass('nor what is so much that writers would have to wait soon')
+})
+
 t.test('a bucket that was closed opens with what it had', async t => {
   const directory = t.testdir()
   const first = await openBuckets(t, directory)

@@ -124,6 +124,7 @@ function scene(options: { segmentBytes?: number; retainBytes?: number } = {}): S
   const log = new ChangeLog({
     segmentBytes: options.segmentBytes ?? 4096,
     retainBytes: options.retainBytes ?? 16_384,
+    cacheBytes: 0,
     onSegment: (number, memory) => {
       opened.push(number)
       memories.add(memory)

@@ -181,6 +181,7 @@ function waitScene() {
   const log = new ChangeLog({
     segmentBytes: 4096,
     retainBytes: 1e6,
+    cacheBytes: 0,
     onSegment: () => undefined,
     onRelease: () => undefined,
   })
