@@ -38,10 +38,12 @@ export function decodeGetFailoverLog(frame: Frame): DcpMessage | undefined {
 }
 
 export function encodeFailoverLog(entries: readonly Readonly<FailoverEntry>[]): Buffer {
-  const value = Buffer.alloc(entries.length * failoverEntryLength)
-  for (const [index, { vbuuid, seqno }] of entries.entries()) {
-    writeUint64(value, index * failoverEntryLength, vbuuid)
-    writeSeqno(value, index * failoverEntryLength + 8, seqno)
+  const value = Buffer.allocUnsafe(entries.length * failoverEntryLength)
+  let at = 0
+  for (const { vbuuid, seqno } of entries) {
+    writeUint64(value, at, vbuuid)
+    writeSeqno(value, at + 8, seqno)
+    at += failoverEntryLength
   }
   return value
 }

@@ -60,11 +60,7 @@ const control = onProducer((producer, session, frame) => {
 const streamRequest = onProducer((producer, session, frame, command) => {
   const request = decodeStreamRequest(frame)
   if (request === undefined) return Status.invalidArguments
-  const answer = session.openPending(frame, command)
-  producer.streamRequest(request).then(
-    parts => answer.reply(parts),
-    (error: unknown) => answer.fail(error),
-  )
+  producer.streamRequest(request, session.openPending(frame, command))
   return pending
 })
 

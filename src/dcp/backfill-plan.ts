@@ -1,17 +1,20 @@
 /** Prepares backfills: pins a snapshot for them, or takes up one that was kept. */
 import { StreamEndReason } from '../../protocol/dcp/stream-end.ts'
 import { OperatorError } from '../errors.ts'
-import type { SnapshotReference } from '../storage/snapshot.ts'
+import type { PinRequest, SnapshotReference } from '../storage/snapshot.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import type { BackfillPlan, PinnedReference } from './backfill.ts'
 import type { HeldSnapshot } from './parking/held-snapshot.ts'
 import { SharedReference } from './parking/shared-reference.ts'
 import type { ProducerCore } from './producer-core.ts'
 import { bytesUpTo, placeIn, takeReference } from './resumption.ts'
+import type { Stream } from './stream.ts'
 
 export interface BackfillPosition {
   /** Everything up to here has been sent. */
   afterSeqno: number
+  /** The snapshot has to show as much. */
+  atLeastSeqno: number
   activeOnly: boolean
   toleratedPurgeSeqno: number
 }
@@ -21,21 +24,41 @@ const pinAttemptsMax = 3
 /** Why a snapshot does not serve: tombstones the client needs are gone from it. */
 export type PinRefusal = typeof StreamEndReason.rollback | typeof StreamEndReason.backfillFailed
 
-/** Pins a snapshot that shows at least `atLeastSeqno`. */
+/** A backfill in a snapshot that is pinned already, at once; undefined: there is none that serves. */
+export function shareBackfill(
+  producer: ProducerCore,
+  vbucket: Vbucket,
+  position: BackfillPosition,
+): BackfillPlan | PinRefusal | undefined {
+  if (vbucket.persistedSeqno < position.atLeastSeqno || vbucket.diskHidden) return undefined
+  const request = pinRequest(producer, position.atLeastSeqno)
+  const snapshot = producer.bucket.snapshots.share(vbucket.id, request)
+  return snapshot && planIn(snapshot, producer, vbucket, position)
+}
+
+/** A backfill in a snapshot that is pinned for it, unless one serves that is there by then. */
 export async function pinBackfill(
   producer: ProducerCore,
   vbucket: Vbucket,
   position: BackfillPosition,
-  atLeastSeqno: number,
 ): Promise<BackfillPlan | PinRefusal> {
-  const snapshot = await pin(producer, vbucket, atLeastSeqno)
+  const snapshot = await pin(producer, vbucket, position.atLeastSeqno)
   if (snapshot === undefined) return StreamEndReason.backfillFailed
   if (producer.bucket.vbucket(vbucket.id) !== vbucket) {
     // It was emptied or removed meanwhile: the snapshot may show what came after it.
     snapshot.release()
     return StreamEndReason.backfillFailed
   }
-  const { afterSeqno, toleratedPurgeSeqno } = position
+  return planIn(snapshot, producer, vbucket, position)
+}
+
+function planIn(
+  snapshot: SnapshotReference,
+  producer: ProducerCore,
+  vbucket: Vbucket,
+  position: BackfillPosition,
+): BackfillPlan | PinRefusal {
+  const { afterSeqno, atLeastSeqno, toleratedPurgeSeqno } = position
   const missesTombstones = snapshot.purgeSeqno > Math.max(afterSeqno, toleratedPurgeSeqno)
   if (missesTombstones && afterSeqno > 0) {
     snapshot.release()
@@ -64,6 +87,27 @@ export async function pinBackfill(
     knownSeqno: afterSeqno,
   })
   return { ...bounds, reference: reference.share(), afterSeqno, held }
+}
+
+/** The same for a stream that was too slow for the change log. */
+export async function pinForReturn(
+  producer: ProducerCore,
+  stream: Stream,
+  atLeastSeqno: number,
+): Promise<BackfillPlan | StreamEndReason> {
+  const { vbucket, cursor: afterSeqno } = stream
+  const { activeOnly, toleratedPurgeSeqno } = stream.options
+  const position = { afterSeqno, atLeastSeqno, activeOnly, toleratedPurgeSeqno }
+  const plan = await pinBackfill(producer, vbucket, position)
+  if (typeof plan === 'number') return plan
+  if (stream.hasEnded) {
+    plan.reference.release()
+    plan.held?.reference.release()
+    return StreamEndReason.disconnected
+  }
+  producer.log.debug({ vbid: vbucket.id, after: afterSeqno }, 'slow client: back to the disk')
+  if (plan.held !== undefined) producer.deliveries!.hold(plan.held)
+  return plan
 }
 
 /** Goes on in a snapshot that was kept. Its marker names the same bounds as before. */
@@ -103,13 +147,13 @@ async function pin(
 
 /** What is parked gives way to who is here: also when LMDB has fewer slots left than reckoned. */
 async function pinMakingRoom(
-  { bucket, reaper, holder, deliveries, connectionName }: ProducerCore,
+  producer: ProducerCore,
   vbid: number,
   atLeastSeqno: number,
 ): Promise<SnapshotReference> {
+  const { bucket, reaper } = producer
   reaper.makeRoom(bucket, vbid)
-  const reason = `backfill for ${connectionName}`
-  const request = { holder: deliveries?.client ?? holder, reason, atLeastSeqno }
+  const request = pinRequest(producer, atLeastSeqno)
   for (let attempt = 1; ; attempt++) {
     try {
       return await bucket.snapshots.pin(vbid, request)
@@ -118,6 +162,12 @@ async function pinMakingRoom(
       if (!isFull || attempt >= pinAttemptsMax || !reaper.readersFull(bucket, vbid)) throw error
     }
   }
+}
+
+function pinRequest(producer: ProducerCore, atLeastSeqno: number): PinRequest {
+  const { holder, deliveries, connectionName } = producer
+  const reason = `backfill for ${connectionName}`
+  return { holder: deliveries?.client ?? holder, reason, atLeastSeqno }
 }
 
 type HeldFields = Pick<

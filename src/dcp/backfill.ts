@@ -8,7 +8,8 @@ import { readSeqno } from '../../protocol/bytes.ts'
 import { encodeSeqnoAdvanced, seqnoAdvancedLength } from '../../protocol/dcp/seqno-advanced.ts'
 import { MarkerFlag } from '../../protocol/dcp/snapshot-marker.ts'
 import type { FrameForm } from '../storage/record-frame.ts'
-import type { Scan, ScanSlab, SnapshotReference } from '../storage/snapshot.ts'
+import type { Scan } from '../storage/pin.ts'
+import type { ScanSlab, SnapshotReference } from '../storage/snapshot.ts'
 import type { HeldSnapshot } from './parking/held-snapshot.ts'
 import { cutFrames, type Outbox } from './outbox.ts'
 
@@ -46,8 +47,8 @@ export class Backfill {
   readonly snapshotStart: number
   readonly snapshotEnd: number
   readonly held: HeldSnapshot | undefined
+  readonly scan: Scan
   readonly #options: BackfillOptions
-  readonly #scan: Scan
   #slab: ScanSlab | undefined
   #offset = 0
   #sentSeqno: number
@@ -63,7 +64,7 @@ export class Backfill {
     this.snapshotEnd = snapshotEnd
     this.held = held
     this.#sentSeqno = afterSeqno
-    this.#scan = reference.snapshot.scan({ afterSeqno, toSeqno: snapshotEnd, form })
+    this.scan = reference.snapshot.scan({ afterSeqno, toSeqno: snapshotEnd, form })
   }
 
   get snapshotId(): number {
@@ -78,10 +79,8 @@ export class Backfill {
     return this.#isClosed
   }
 
-  /** Asks the worker for the next slab, once the one before has been sent. */
-  async read(slabBytes: number): Promise<void> {
-    const slab = await this.#scan.next(slabBytes)
-    if (this.#isClosed) return
+  /** What was read of its scan, once what was read before has been sent. */
+  take(slab: ScanSlab): void {
     this.#slab = slab
     this.#offset = 0
   }
@@ -105,7 +104,7 @@ export class Backfill {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#slab = undefined
-    this.#scan.close()
+    this.scan.close()
     this.#options.reference.release()
   }
 

@@ -5,9 +5,11 @@ import type { Bucket } from '../vbucket/bucket.ts'
 import type { Negotiated } from './controls.ts'
 import type { DcpCounters } from './counters.ts'
 import type { Deliveries } from './deliveries.ts'
+import type { OpeningTurns } from './opening-turns.ts'
 import type { ParkingLot } from './parking/parking-lot.ts'
 import type { Reaper } from './parking/reaper.ts'
 import type { Stream, StreamHost } from './stream.ts'
+import type { StreamOpening } from './stream-opening.ts'
 
 /** What opening a stream needs of its producer. */
 export interface ProducerCore {
@@ -29,8 +31,11 @@ export interface ProducerCore {
   readonly deliveries: Deliveries | undefined
   readonly streams: Map<number, Stream>
   /** Vbuckets whose stream requests are being decided. */
-  readonly opening: Map<number, { isClosed: boolean }>
+  readonly opening: Map<number, StreamOpening>
+  readonly openingTurns: OpeningTurns
   readonly isClosed: boolean
   /** Snapshots resumed since the log was told. */
   resumed: number
+  /** A stream request has been decided: it is answered before the first frame of its stream. */
+  answered(opening: StreamOpening): void
 }

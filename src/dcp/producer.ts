@@ -4,7 +4,6 @@
  * deliveries account for what resumable streams have under way.
  */
 import { encodeFailoverLog } from '../../protocol/dcp/failover-log.ts'
-import { dcpNoopLength, encodeDcpNoop } from '../../protocol/dcp/noop.ts'
 import { MarkerVersion } from '../../protocol/dcp/snapshot-marker.ts'
 import { StreamEndReason } from '../../protocol/dcp/stream-end.ts'
 import type { StreamRequest } from '../../protocol/dcp/stream-request.ts'
@@ -12,7 +11,7 @@ import { Status } from '../../protocol/status.ts'
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
-import { pinBackfill } from './backfill-plan.ts'
+import { pinForReturn } from './backfill-plan.ts'
 import type { BackfillPlan } from './backfill.ts'
 import { control, type Controlled, type Negotiated } from './controls.ts'
 import type { DcpCounters } from './counters.ts'
@@ -22,6 +21,7 @@ import { FlowControl } from './flow-control.ts'
 import { LinkPositions } from './link-positions.ts'
 import { NoopTimer } from './noop.ts'
 import type { ConnectionForm } from './open-request.ts'
+import type { OpeningTurns } from './opening-turns.ts'
 import { Outbox } from './outbox.ts'
 import type { DcpOutput } from './output.ts'
 import { clientOf, resumeByDefault } from './parking/identity.ts'
@@ -35,7 +35,8 @@ import { ScanTurns } from './scan-turns.ts'
 import type { DcpSettings } from './settings.ts'
 import type { Progress, Stream, StreamHost } from './stream.ts'
 import { causeOf, endNow, logEnd } from './stream-end.ts'
-import { closeOpening, openStream, type StreamAnswer } from './stream-opening.ts'
+import { refusal, type StreamAnswer, type StreamAsker } from './stream-answer.ts'
+import { closeOpening, openStream, type StreamOpening } from './stream-opening.ts'
 
 /** Of what a client says, so many characters are logged. */
 const shownMax = 100
@@ -56,6 +57,7 @@ export interface ProducerOptions {
   counters: DcpCounters
   claims: Map<string, Delivery>
   reads: ReadSlots
+  openingTurns: OpeningTurns
   /** It is gone: nothing of it needs to be kept in mind. */
   onClosed: (producer: Producer) => void
 }
@@ -72,14 +74,14 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   readonly form: ConnectionForm
   readonly holder: string
   readonly streams = new Map<number, Stream>()
-  readonly opening = new Map<number, { isClosed: boolean }>()
+  readonly opening = new Map<number, StreamOpening>()
+  readonly openingTurns: OpeningTurns
   readonly negotiated: Negotiated
   readonly flow = new FlowControl()
   readonly noop: NoopTimer
   readonly outbox: Outbox
   readonly pump: Pump
   readonly turns: ScanTurns
-  readonly slabBytes: number
   readonly settings: DcpSettings
   readonly openedAtMs: number
   isClosed = false
@@ -88,6 +90,8 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   resumed = 0
   readonly #options: ProducerOptions
   #deliveries: Deliveries | undefined
+  /** Decided and not answered yet. */
+  #decided: StreamOpening[] = []
 
   constructor(options: ProducerOptions) {
     const { settings, clock, output } = options
@@ -103,6 +107,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     this.reaper = options.reaper
     this.form = options.form
     this.holder = options.holder
+    this.openingTurns = options.openingTurns
     this.negotiated = {
       markerVersion: MarkerVersion.v1,
       expiryOpcode: false,
@@ -111,13 +116,20 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     }
     this.noop = new NoopTimer(settings.noopIntervalSeconds * 1000)
     this.outbox = new Outbox(output, this.flow)
-    this.slabBytes = settings.backfillSlabBytes
-    const { outbox, flow, slabBytes } = this
-    const heldBytesMax = settings.dcpBufferBytes
-    const onRoom = () => this.turns.resume()
-    const pump = (this.pump = new Pump({ outbox, flow, slabBytes, heldBytesMax, onRoom }))
-    const hasRoomFor = (slabs: number) => pump.hasRoomFor(slabs)
-    this.turns = new ScanTurns({ reads: options.reads, hasRoomFor })
+    const slabBytes = settings.backfillSlabBytes
+    const pump = (this.pump = new Pump({
+      outbox: this.outbox,
+      flow: this.flow,
+      slabBytes,
+      heldBytesMax: settings.dcpBufferBytes,
+      onRoom: () => this.turns.resume(),
+      beforeSending: () => this.sendAnswers(),
+    }))
+    this.turns = new ScanTurns({
+      reads: options.reads,
+      hasRoomFor: slabs => pump.hasRoomFor(slabs),
+      read: scans => options.bucket.snapshots.read(scans, slabBytes),
+    })
     this.openedAtMs = clock.nowMs()
     output.onDrain = () => this.pump.schedule()
   }
@@ -144,14 +156,24 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     return status
   }
 
-  /** DCP_STREAM_REQ. The first frame of the stream comes in a later turn than the answer. */
-  streamRequest(request: StreamRequest): Promise<StreamAnswer> {
+  /** DCP_STREAM_REQ. The first frame of the stream comes behind the answer. */
+  streamRequest(request: StreamRequest, asker: StreamAsker): void {
     this.#heard()
-    if (this.isClosed) {
-      return Promise.resolve({ status: Status.temporaryFailure, value: Buffer.alloc(0) })
-    }
+    if (this.isClosed) return asker.reply(refusal(Status.temporaryFailure))
     if (!this.hasStreamed) this.#beginStreaming()
-    return openStream(this, request)
+    openStream(this, request, asker)
+  }
+
+  answered(opening: StreamOpening): void {
+    this.#decided.push(opening)
+    this.openingTurns.answered(this)
+  }
+
+  sendAnswers(): void {
+    if (this.#decided.length === 0) return
+    const decided = this.#decided
+    this.#decided = []
+    for (const opening of decided) opening.reply()
   }
 
   /** DCP_CLOSE_STREAM: nothing of the stream is kept. */
@@ -181,7 +203,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   failoverLog(vbid: number): StreamAnswer {
     this.#heard()
     const vbucket = this.bucket.vbucket(vbid)
-    if (vbucket === undefined) return { status: Status.notMyVbucket, value: Buffer.alloc(0) }
+    if (vbucket === undefined) return refusal(Status.notMyVbucket)
     return { status: Status.success, value: encodeFailoverLog(vbucket.failoverLog.entries) }
   }
 
@@ -193,6 +215,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   #leave(clean: boolean, isStopping: boolean): void {
     if (this.isClosed) return
     this.isClosed = true
+    this.sendAnswers()
     this.pump.close()
     const deliveries = this.#deliveries
     for (const stream of this.streams.values()) stream.end(StreamEndReason.disconnected)
@@ -245,7 +268,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
       this.#options.output.close('no answer to a no-op')
       return
     }
-    if (due === 'send') this.#sendNoop(nowMs)
+    if (due === 'send') this.pump.sendNoop(this.noop.sent(nowMs, this.flow.sentBytes))
     if (this.resumed > 0) this.log.info({ snapshots: this.resumed }, 'parked snapshots resumed')
     this.resumed = 0
     this.#deliveries?.confirm()
@@ -294,22 +317,8 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     if (isAnnounced) this.pump.announce(stream)
   }
 
-  async prepareBackfill(
-    stream: Stream,
-    atLeastSeqno: number,
-  ): Promise<BackfillPlan | StreamEndReason> {
-    const { activeOnly, toleratedPurgeSeqno } = stream.options
-    const position = { afterSeqno: stream.cursor, activeOnly, toleratedPurgeSeqno }
-    const plan = await pinBackfill(this, stream.vbucket, position, atLeastSeqno)
-    if (typeof plan === 'number') return plan
-    if (stream.hasEnded) {
-      plan.reference.release()
-      plan.held?.reference.release()
-      return StreamEndReason.disconnected
-    }
-    this.log.debug({ vbid: stream.vbid, after: stream.cursor }, 'slow client: back to the disk')
-    if (plan.held !== undefined) this.#deliveries!.hold(plan.held)
-    return plan
+  prepareBackfill(stream: Stream, atLeastSeqno: number): Promise<BackfillPlan | StreamEndReason> {
+    return pinForReturn(this, stream, atLeastSeqno)
   }
 
   #beginStreaming(): void {
@@ -333,15 +342,6 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
 
   #heard(): void {
     this.noop.heard(this.clock.monotonicMs())
-  }
-
-  #sendNoop(nowMs: number): void {
-    this.outbox.flush()
-    const opaque = this.noop.sent(nowMs, this.flow.sentBytes)
-    const offset = this.outbox.reserve(dcpNoopLength)
-    encodeDcpNoop(this.outbox.slab, offset, { opaque, vbid: 0 })
-    this.outbox.commitUncounted(dcpNoopLength)
-    this.outbox.flush()
   }
 
   #finish(stream: Stream, reason: StreamEndReason, cause?: ReleaseCause): void {

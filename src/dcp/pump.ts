@@ -8,9 +8,10 @@
  * served: hence a turn sends little, and no more is queued than the kernel may take in one go when
  * it can again. Turns follow each other, with everybody else's work in between.
  *
- * It always runs in a turn of its own: an answer to the request that opened a stream is on its way
- * before the first frame of the stream.
+ * It always runs in a turn of its own, and sends what is ready of answers to stream requests first:
+ * they and the frames leave in one write, and each answer before the first frame of its stream.
  */
+import { dcpNoopLength, encodeDcpNoop } from '../../protocol/dcp/noop.ts'
 import { encodeStreamEnd, streamEndLength } from '../../protocol/dcp/stream-end.ts'
 import type { FlowControl } from './flow-control.ts'
 import type { Outbox } from './outbox.ts'
@@ -33,6 +34,8 @@ export interface PumpOptions {
   heldBytesMax: number
   /** There may be room for more than there is. */
   onRoom: () => void
+  /** Sends the answers that have to be in front of frames. */
+  beforeSending: () => void
 }
 
 export class Pump {
@@ -94,8 +97,18 @@ export class Pump {
     if (this.#scheduled !== undefined) clearImmediate(this.#scheduled)
   }
 
+  /** At once, behind what has been encoded so far. */
+  sendNoop(opaque: number): void {
+    const { outbox } = this.#options
+    const offset = outbox.reserve(dcpNoopLength)
+    encodeDcpNoop(outbox.slab, offset, { opaque, vbid: 0 })
+    outbox.commitUncounted(dcpNoopLength)
+    outbox.flush()
+  }
+
   /** Sends the ends that are due at once; for a connection that is about to be closed. */
   flushEnds(): void {
+    this.#options.beforeSending()
     this.#writeEnds()
     this.#options.outbox.flush()
   }
@@ -109,7 +122,8 @@ export class Pump {
   }
 
   #turn(): void {
-    const { outbox, flow, slabBytes } = this.#options
+    const { outbox, flow, slabBytes, beforeSending } = this.#options
+    beforeSending()
     this.#writeEnds()
     const end = outbox.writtenBytes + bytesPerTurn[this.priority]
     for (let steps = 0; steps < stepsPerTurn && this.blockedBy === undefined; steps++) {

@@ -10,6 +10,7 @@ import type { Bucket } from '../vbucket/bucket.ts'
 import { DcpCounters } from './counters.ts'
 import type { Delivery } from './delivery.ts'
 import { readOpen } from './open-request.ts'
+import { OpeningTurns } from './opening-turns.ts'
 import type { DcpOutput } from './output.ts'
 import { ReleaseCause } from './parking/held-snapshot.ts'
 import { ParkingLot } from './parking/parking-lot.ts'
@@ -55,6 +56,7 @@ export class DcpService {
   readonly #reaper: Reaper
   readonly #producers = new Set<Producer>()
   readonly #reads = new ReadSlots(readsMax)
+  readonly #openingTurns = new OpeningTurns()
   readonly #claims = new Map<string, Delivery>()
   readonly #watched = new WeakSet<Bucket>()
   readonly #timers: Timer[]
@@ -105,6 +107,7 @@ export class DcpService {
       counters: this.counters,
       claims: this.#claims,
       reads: this.#reads,
+      openingTurns: this.#openingTurns,
       onClosed: closed => this.#producers.delete(closed),
     })
     this.#producers.add(producer)

@@ -3,66 +3,193 @@
  * it does, and answers. Everything a stream needs before its first frame happens here, so that a
  * client that cannot be served learns it from the answer.
  *
- * A purge must not overtake the decision: a hold is set first, a purge that is under way is waited
- * for, and only then the purge seqno is looked at.
+ * A purge must not overtake the decision: one that is under way is waited for, and only then the
+ * purge seqno is looked at; where more has to be waited for, a hold is set meanwhile.
  */
 import { encodeFailoverLog } from '../../protocol/dcp/failover-log.ts'
 import { StreamEndReason } from '../../protocol/dcp/stream-end.ts'
-import { encodeRollbackSeqno, type StreamRequest } from '../../protocol/dcp/stream-request.ts'
+import type { StreamRequest } from '../../protocol/dcp/stream-request.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import type { BackfillPlan } from './backfill.ts'
-import { pinBackfill, resumeBackfill, type PinRefusal } from './backfill-plan.ts'
-import type { HeldSnapshot } from './parking/held-snapshot.ts'
+import { pinBackfill, resumeBackfill, shareBackfill } from './backfill-plan.ts'
+import type { BackfillPosition, PinRefusal } from './backfill-plan.ts'
+import type { Opening } from './opening-turns.ts'
 import type { Match } from './parking/matching.ts'
 import type { ProducerCore } from './producer-core.ts'
-import { findHeld, letGoOthers, placeIn } from './resumption.ts'
-import { decideRollback, type RollbackDecision } from './rollback.ts'
+import { findHeld, letGoOthers } from './resumption.ts'
+import { decideRollback } from './rollback.ts'
 import { Stream } from './stream.ts'
+import { refusal, rollBack, type StreamAnswer, type StreamAsker } from './stream-answer.ts'
 import { mayRead, readStreamRequest, type WantedStream } from './stream-request.ts'
 
-export interface StreamAnswer {
-  status: Status
-  value: Buffer
-}
-
-export async function openStream(
+/** Answers at once what need not be decided, and everything else in a turn of its own. */
+export function openStream(
   producer: ProducerCore,
   request: StreamRequest,
-): Promise<StreamAnswer> {
+  asker: StreamAsker,
+): void {
   const { vbid } = request
   const vbucket = producer.bucket.vbucket(vbid)
-  if (vbucket === undefined) return answer(Status.notMyVbucket)
+  if (vbucket === undefined) return asker.reply(refusal(Status.notMyVbucket))
   const wanted = readStreamRequest(request, vbucket)
-  if (typeof wanted === 'number') return answer(wanted)
-  if (producer.streams.has(vbid) || producer.opening.has(vbid)) return answer(Status.keyExists)
+  if (typeof wanted === 'number') return asker.reply(refusal(wanted))
+  if (producer.streams.has(vbid) || producer.opening.has(vbid)) {
+    return asker.reply(refusal(Status.keyExists))
+  }
   const match = findHeld(producer, vbid, wanted)
   const isServed = match !== undefined && match.kind !== 'received'
   if (isServed && wanted.start < endOf(wanted, vbucket)) {
-    return resume(producer, vbucket, wanted, match)
+    return asker.reply(resume(producer, vbucket, wanted, match))
   }
-  const opening = { isClosed: false }
+  const opening = new StreamOpening(producer, vbucket, wanted, match, asker)
   producer.opening.set(vbid, opening)
-  // Whatever is decided, no purge passes the client meanwhile.
-  const guard = `${producer.holder} request`
-  producer.bucket.holds.set(vbid, guard, wanted.start, Infinity, false)
-  try {
-    const decided = await decide(producer, vbucket, wanted, match)
-    // Closed before it was opened: it was accepted, and ends before its first frame.
-    if (opening.isClosed) producer.streams.get(vbid)?.end(StreamEndReason.closed)
-    return decided
-  } finally {
-    producer.opening.delete(vbid)
-    producer.bucket.holds.release(vbid, guard)
-  }
+  producer.openingTurns.wait(opening)
 }
 
-/** Commands are worked on in order, but a stream request may still be waiting for the disk. */
+/** Commands are worked on in order, but a stream request may still wait for its turn or the disk. */
 export function closeOpening({ opening }: ProducerCore, vbid: number): Status {
   const request = opening.get(vbid)
   if (request === undefined || request.isClosed) return Status.keyNotFound
   request.isClosed = true
   return Status.success
+}
+
+/** A stream request that has not been answered. */
+export class StreamOpening implements Opening {
+  /** Closed before it was opened: if it is accepted, it ends before its first frame. */
+  isClosed = false
+  readonly #producer: ProducerCore
+  readonly #vbucket: Vbucket
+  readonly #wanted: WantedStream
+  readonly #match: Match | undefined
+  readonly #asker: StreamAsker
+  #answer: StreamAnswer | undefined
+  /** For a pin of others: once, or it might do so for ever. */
+  #hasWaited = false
+
+  constructor(
+    producer: ProducerCore,
+    vbucket: Vbucket,
+    wanted: WantedStream,
+    match: Match | undefined,
+    asker: StreamAsker,
+  ) {
+    this.#producer = producer
+    this.#vbucket = vbucket
+    this.#wanted = wanted
+    this.#match = match
+    this.#asker = asker
+  }
+
+  /** Most requests have nothing to wait for: those cost neither a promise nor a hold. */
+  decide(): void {
+    try {
+      const purge = this.#vbucket.purgeSettled()
+      const decided = purge === undefined ? this.#decide() : purge.then(() => this.#decide())
+      if (decided instanceof Promise) void this.#await(decided)
+      else if (decided !== undefined) this.#end(decided)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** Tells what was decided. */
+  reply(): void {
+    this.#asker.reply(this.#answer!)
+  }
+
+  /** Whatever is decided, no purge passes the client meanwhile. */
+  async #await(decided: Promise<StreamAnswer | undefined>): Promise<void> {
+    const { holder, bucket } = this.#producer
+    const { id: vbid } = this.#vbucket
+    const guard = `${holder} request`
+    bucket.holds.set(vbid, guard, this.#wanted.start, Infinity, false)
+    try {
+      const answer = await decided
+      if (answer !== undefined) this.#end(answer)
+    } catch (error) {
+      this.#fail(error)
+    } finally {
+      bucket.holds.release(vbid, guard)
+    }
+  }
+
+  #end(decided: StreamAnswer): void {
+    const { opening, streams } = this.#producer
+    const { id: vbid } = this.#vbucket
+    opening.delete(vbid)
+    if (this.isClosed) streams.get(vbid)?.end(StreamEndReason.closed)
+    this.#answer = decided
+    this.#producer.answered(this)
+  }
+
+  #fail(error: unknown): void {
+    this.#producer.opening.delete(this.#vbucket.id)
+    this.#asker.fail(error)
+  }
+
+  /** undefined: its turn comes again, when a snapshot is there that it may share. */
+  #decide(): StreamAnswer | Promise<StreamAnswer> | undefined {
+    const producer = this.#producer
+    const vbucket = this.#vbucket
+    const wanted = this.#wanted
+    const changed = this.#refusalNow()
+    if (changed !== undefined) return refusal(changed)
+    const decision = decideRollback(
+      { ...wanted, resumable: producer.deliveries !== undefined },
+      {
+        failoverLog: vbucket.failoverLog.entries,
+        highSeqno: vbucket.highSeqno,
+        purgeSeqno: vbucket.purgeSeqno,
+      },
+    )
+    if (decision.rollbackTo !== undefined) return rollBack(producer, vbucket.id, wanted, decision)
+    wanted.end = endOf(wanted, vbucket)
+    if (wanted.start > wanted.end) return refusal(Status.outOfRange)
+    const position = backfillPosition(producer, vbucket, wanted)
+    if (position === undefined) return this.#begin(undefined)
+    // What is on disk of an emptied vbucket belongs to its life before.
+    if (vbucket.diskHidden) return this.#begin(StreamEndReason.backfillFailed)
+    const shared = shareBackfill(producer, vbucket, position)
+    if (shared !== undefined) return this.#begin(shared)
+    const underWay = producer.bucket.snapshots.pinUnderWay(vbucket.id)
+    if (underWay !== undefined && !this.#hasWaited) {
+      this.#hasWaited = true
+      producer.openingTurns.waitFor(underWay, this)
+      return undefined
+    }
+    return pinBackfill(producer, vbucket, position).then(plan => this.#begin(plan))
+  }
+
+  #begin(plan: BackfillPlan | PinRefusal | undefined): StreamAnswer {
+    const producer = this.#producer
+    const vbucket = this.#vbucket
+    const wanted = this.#wanted
+    if (plan === StreamEndReason.backfillFailed) return refusal(Status.temporaryFailure)
+    if (plan === StreamEndReason.rollback) {
+      const reason = 'tombstones were purged while the request was decided'
+      return rollBack(producer, vbucket.id, wanted, { rollbackTo: 0, reason })
+    }
+    const late = this.#refusalNow()
+    if (late !== undefined) {
+      plan?.reference.release()
+      plan?.held?.reference.release()
+      return refusal(late)
+    }
+    letGoOthers(producer, vbucket.id, wanted.start, this.#match)
+    producer.deliveries?.open(vbucket.id, wanted.start)
+    if (plan?.held !== undefined) producer.deliveries!.hold(plan.held)
+    return accept(producer, vbucket, wanted, plan)
+  }
+
+  /** What may have changed while something was waited for. */
+  #refusalNow(): Status | undefined {
+    const { bucket, isClosed } = this.#producer
+    if (isClosed) return Status.temporaryFailure
+    if (bucket.vbucket(this.#vbucket.id) !== this.#vbucket) return Status.notMyVbucket
+    return mayRead(this.#vbucket, this.#wanted.activeOnly) ? undefined : Status.notMyVbucket
+  }
 }
 
 /** On a snapshot that was kept there is nothing to decide: it is complete as it is. */
@@ -88,68 +215,16 @@ function resume(
   return accept(producer, vbucket, wanted, plan)
 }
 
-async function decide(
+/** What is to be read from disk; undefined: what is wanted is in memory. */
+function backfillPosition(
   producer: ProducerCore,
   vbucket: Vbucket,
   wanted: WantedStream,
-  match: Match | undefined,
-): Promise<StreamAnswer> {
-  await vbucket.purgeSettled()
-  const changed = refusalNow(producer, vbucket, wanted)
-  if (changed !== undefined) return answer(changed)
-  const decision = decideRollback(
-    { ...wanted, resumable: producer.deliveries !== undefined },
-    {
-      failoverLog: vbucket.failoverLog.entries,
-      highSeqno: vbucket.highSeqno,
-      purgeSeqno: vbucket.purgeSeqno,
-    },
-  )
-  if (decision.rollbackTo !== undefined) return rollBack(producer, vbucket.id, wanted, decision)
-  wanted.end = endOf(wanted, vbucket)
-  if (wanted.start > wanted.end) return answer(Status.outOfRange)
-
-  const plan = await planBackfill(producer, vbucket, wanted)
-  if (plan === StreamEndReason.backfillFailed) return answer(Status.temporaryFailure)
-  if (plan === StreamEndReason.rollback) {
-    const reason = 'tombstones were purged while the request was decided'
-    return rollBack(producer, vbucket.id, wanted, { rollbackTo: 0, reason })
-  }
-  const late = refusalNow(producer, vbucket, wanted)
-  if (late !== undefined) {
-    plan?.reference.release()
-    plan?.held?.reference.release()
-    return answer(late)
-  }
-  letGoOthers(producer, vbucket.id, wanted.start, match)
-  producer.deliveries?.open(vbucket.id, wanted.start)
-  if (plan?.held !== undefined) producer.deliveries!.hold(plan.held)
-  return accept(producer, vbucket, wanted, plan)
-}
-
-/** What may have changed while something was waited for. */
-function refusalNow(
-  producer: ProducerCore,
-  vbucket: Vbucket,
-  wanted: WantedStream,
-): Status | undefined {
-  if (producer.isClosed) return Status.temporaryFailure
-  if (producer.bucket.vbucket(vbucket.id) !== vbucket) return Status.notMyVbucket
-  return mayRead(vbucket, wanted.activeOnly) ? undefined : Status.notMyVbucket
-}
-
-/** undefined: what is wanted is in memory. */
-async function planBackfill(
-  producer: ProducerCore,
-  vbucket: Vbucket,
-  wanted: WantedStream,
-): Promise<BackfillPlan | PinRefusal | undefined> {
+): BackfillPosition | undefined {
   const { start, end, diskOnly, activeOnly, toleratedPurgeSeqno } = wanted
   if (start === end) return undefined
   const lowest = producer.bucket.changes.lowestSeqno(vbucket.id, vbucket.highSeqno)
   if (!diskOnly && lowest <= start + 1) return undefined
-  // What is on disk of an emptied vbucket belongs to its life before.
-  if (vbucket.diskHidden) return StreamEndReason.backfillFailed
   // In the middle of a snapshot a client lacks what was superseded within it: the new one has to
   // reach as far.
   const isWithin = start > wanted.snapshotStart && start < wanted.snapshotEnd
@@ -159,8 +234,7 @@ async function planBackfill(
     isWithin ? wanted.snapshotEnd : 0,
     diskOnly ? end : 0,
   )
-  const position = { afterSeqno: start, activeOnly, toleratedPurgeSeqno }
-  return pinBackfill(producer, vbucket, position, atLeastSeqno)
+  return { afterSeqno: start, atLeastSeqno, activeOnly, toleratedPurgeSeqno }
 }
 
 function accept(
@@ -190,43 +264,7 @@ function accept(
   return { status: Status.success, value: encodeFailoverLog(entries) }
 }
 
-function rollBack(
-  producer: ProducerCore,
-  vbid: number,
-  wanted: WantedStream,
-  { rollbackTo, reason }: RollbackDecision,
-): StreamAnswer {
-  const { start, snapshotStart, snapshotEnd, uuid } = wanted
-  const place = placeIn(producer, vbid)
-  const presented = { start, snapshotStart, snapshotEnd, uuid: uuid.toString(16) }
-  const kept = place === undefined ? undefined : keptFor(producer, place)
-  producer.counters.rollbacks++
-  producer.log.info({ vbid, ...presented, rollbackTo, reason, kept }, 'client has to roll back')
-  return { status: Status.rollback, value: encodeRollbackSeqno(rollbackTo!) }
-}
-
-/** For the log: what was kept for a client that had to roll back all the same. */
-function keptFor(producer: ProducerCore, place: string): string {
-  const others = producer.lot.at(place)
-  if (others.length > 0) return `another snapshot: ${others.map(boundsOf).join(', ')}`
-  const epitaph = producer.lot.epitaph(place)
-  if (epitaph === undefined) return 'nothing'
-  const agoSeconds = Math.round((producer.clock.nowMs() - epitaph.atMs) / 1000)
-  return `nothing any more: ${boundsOf(epitaph)} went ${agoSeconds} s ago (${epitaph.cause})`
-}
-
-function boundsOf({
-  snapshotStart,
-  snapshotEnd,
-}: Pick<HeldSnapshot, 'snapshotStart' | 'snapshotEnd'>) {
-  return `${snapshotStart}..${snapshotEnd}`
-}
-
 function endOf(wanted: WantedStream, vbucket: Vbucket): number {
   if (wanted.diskOnly) return vbucket.persistedSeqno
   return wanted.toLatest ? vbucket.highSeqno : wanted.end
-}
-
-function answer(status: Status): StreamAnswer {
-  return { status, value: Buffer.alloc(0) }
 }

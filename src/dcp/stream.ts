@@ -16,7 +16,10 @@
 import { encodeSnapshotMarker, snapshotMarkerLength } from '../../protocol/dcp/snapshot-marker.ts'
 import { StreamEndReason, streamEndReasonName } from '../../protocol/dcp/stream-end.ts'
 import type { Clock } from '../clock.ts'
+import { invariant } from '../errors.ts'
+import type { Scan } from '../storage/pin.ts'
 import type { FrameForm } from '../storage/record-frame.ts'
+import type { ScanSlab } from '../storage/snapshot.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { Backfill, type BackfillPlan } from './backfill.ts'
@@ -32,7 +35,6 @@ export interface StreamHost {
   readonly clock: Clock
   readonly outbox: Outbox
   readonly turns: ScanTurns
-  readonly slabBytes: number
   readonly markerVersion: MarkerVersion
   /** The stream has something to send. */
   wake(stream: Stream): void
@@ -127,8 +129,11 @@ export class Stream implements TurnTaker {
 
   /** Begins with the backfill prepared, or in memory. Sends nothing before the next step. */
   begin(plan: BackfillPlan | undefined): void {
-    if (plan !== undefined) this.#startBackfill(plan)
-    else if (this.#cursor < this.options.endSeqno) this.#enterMemory()
+    if (plan !== undefined) {
+      this.#startBackfill(plan)
+      return
+    }
+    if (this.#cursor < this.options.endSeqno) this.#enterMemory()
     this.#host.wake(this)
   }
 
@@ -156,27 +161,24 @@ export class Stream implements TurnTaker {
     this.#host.ended(this)
   }
 
-  takeTurn(): void {
-    const backfill = this.#backfill
-    const { turns, slabBytes } = this.#host
-    if (backfill === undefined) {
-      turns.arrived()
-      return
-    }
-    const reading = backfill.read(slabBytes).finally(() => turns.arrived())
-    reading.then(
-      () => this.#host.wake(this),
-      (error: unknown) => this.#failed(error),
-    )
+  /** Of the backfill that takes turns. */
+  get scan(): Scan {
+    invariant(this.#backfill, 'who waits for a turn has a backfill')
+    return this.#backfill.scan
+  }
+
+  arrived(slab: ScanSlab): void {
+    this.#backfill!.take(slab)
+    this.#host.wake(this)
+  }
+
+  readFailed(error: unknown): void {
+    if (!this.hasEnded) this.failure = String(error)
+    this.end(StreamEndReason.backfillFailed)
   }
 
   describeEnd(): string {
     return this.endReason === undefined ? '' : streamEndReasonName(this.endReason)
-  }
-
-  #failed(error: unknown): void {
-    if (!this.hasEnded) this.failure = String(error)
-    this.end(StreamEndReason.backfillFailed)
   }
 
   #startBackfill(plan: BackfillPlan): void {
@@ -275,7 +277,7 @@ export class Stream implements TurnTaker {
         else if (this.hasEnded) plan.reference.release()
         else this.#startBackfill(plan)
       },
-      (error: unknown) => this.#failed(error),
+      (error: unknown) => this.readFailed(error),
     )
   }
 

@@ -13,7 +13,14 @@ import { openEnvironment, type Environment } from './environment.ts'
 import { storageError } from './storage-error.ts'
 import { frameLength, writeFrame } from './record-frame.ts'
 import { isIntact, RecordView } from './record.ts'
-import type { BackfillStart, FromBackfill, PinnedVbucket, ToBackfill } from './snapshot-messages.ts'
+import type {
+  BackfillStart,
+  FromBackfill,
+  PinnedVbucket,
+  ScannedPart,
+  ScanRange,
+  ToBackfill,
+} from './snapshot-messages.ts'
 import { decodeVbucketRecord } from './vbucket-record.ts'
 
 interface Pinned {
@@ -44,6 +51,7 @@ const spareMax = 8
 /** After so many records the thread looks whether others want the processor. */
 const recordsBetweenRests = 64
 const restMs = 0.1
+let recordsRead = 0
 let servedBefore = 0
 /** Slabs filled less than this are not worth their memory. */
 const copiedShare = 8
@@ -84,22 +92,47 @@ function pinnedOf(snapshotId: number): Pinned {
   return found
 }
 
-function read(message: Extract<ToBackfill, { kind: 'read' }>): FromBackfill {
-  const { environment, transaction } = pinnedOf(message.snapshotId)
-  const { vbid, form, toSeqno, bytesMax } = message
+type ReadMessage = Extract<ToBackfill, { kind: 'read' }>
+
+/** Fills one slab: from the first range as much as there is room for, and then from the next. */
+function read({ request, ranges, bytesMax, freed }: ReadMessage): FromBackfill {
   const slabBytes = Math.max(bytesMax, 4096)
-  for (const memory of message.freed) keep(memory, slabBytes)
-  let slab = Buffer.from(takeSpare(slabBytes))
-  let length = 0
-  let frames = 0
-  let lastSeqno = message.afterSeqno
-  let done = true
-  const range = environment.records.getRange({
-    start: { vbid, seqno: message.afterSeqno + 1 },
+  for (const memory of freed) keep(memory, slabBytes)
+  const slab = { bytes: Buffer.from(takeSpare(slabBytes)), length: 0 }
+  const parts: ScannedPart[] = []
+  for (const range of ranges) {
+    const begin = slab.length
+    try {
+      const part = readRange(slab, range, bytesMax)
+      if (parts.length > 0 && part.frames === 0 && !part.done) break
+      parts.push(part)
+    } catch (error) {
+      // Asked for again, it is the first, and fails alone.
+      if (parts.length === 0) throw error
+      slab.length = begin
+      break
+    }
+    if (slab.length >= bytesMax) break
+  }
+  const memory = handOver(slab.bytes.buffer as ArrayBuffer, slab.length)
+  return { kind: 'slab', request, slab: memory, parts }
+}
+
+function readRange(
+  slab: { bytes: Buffer; length: number },
+  range: ScanRange,
+  bytesMax: number,
+): ScannedPart {
+  const { environment, transaction } = pinnedOf(range.snapshotId)
+  const { vbid, afterSeqno, toSeqno, form } = range
+  const begin = slab.length
+  const part = { length: 0, frames: 0, lastSeqno: afterSeqno, done: true }
+  const records = environment.records.getRange({
+    start: { vbid, seqno: afterSeqno + 1 },
     end: { vbid, seqno: toSeqno + 1 },
     transaction,
   })
-  for (const { key, value } of range) {
+  for (const { key, value } of records) {
     const { seqno } = key
     if (!isIntact(value, 0, value.length, vbid, seqno)) {
       const cause = new Error(`corrupt record: vbucket ${vbid}, seqno ${seqno}`)
@@ -107,25 +140,26 @@ function read(message: Extract<ToBackfill, { kind: 'read' }>): FromBackfill {
     }
     const record = view.at(value, 0)
     const frameBytes = frameLength(record, form)
-    if (length + frameBytes > slab.length) {
-      if (length > 0) {
-        done = false
+    if (slab.length + frameBytes > slab.bytes.length) {
+      if (slab.length > 0) {
+        part.done = false
         break
       }
-      keep(slab.buffer as ArrayBuffer, slabBytes)
-      slab = Buffer.from(new ArrayBuffer(frameBytes))
+      const { bytes } = slab
+      slab.bytes = Buffer.from(new ArrayBuffer(frameBytes))
+      keep(bytes.buffer as ArrayBuffer, bytes.length)
     }
-    length += writeFrame(record, form, slab, length)
-    frames++
-    lastSeqno = seqno
-    if (frames % recordsBetweenRests === 0) rest()
-    if (length >= bytesMax) {
-      done = seqno >= toSeqno
+    slab.length += writeFrame(record, form, slab.bytes, slab.length)
+    part.frames++
+    part.lastSeqno = seqno
+    if (++recordsRead % recordsBetweenRests === 0) rest()
+    if (slab.length >= bytesMax) {
+      part.done = seqno >= toSeqno
       break
     }
   }
-  const memory = handOver(slab.buffer as ArrayBuffer, length)
-  return { kind: 'slab', request: message.request, slab: memory, length, frames, lastSeqno, done }
+  part.length = slab.length - begin
+  return part
 }
 
 /**

@@ -15,6 +15,23 @@ export interface PinnedVbucket {
   purgeSeqno: number
 }
 
+/** What is to be read of one vbucket. */
+export interface ScanRange {
+  snapshotId: number
+  vbid: number
+  afterSeqno: number
+  toSeqno: number
+  form: FrameForm
+}
+
+/** What a slab holds of one range, behind what it holds of those before. */
+export interface ScannedPart {
+  length: number
+  frames: number
+  lastSeqno: number
+  done: boolean
+}
+
 export type ToBackfill =
   /** Pin the newest commit of an environment as `snapshotId`. */
   | { kind: 'pin'; request: number; snapshotId: number; environment: number }
@@ -22,11 +39,7 @@ export type ToBackfill =
   | {
       kind: 'read'
       request: number
-      snapshotId: number
-      vbid: number
-      afterSeqno: number
-      toSeqno: number
-      form: FrameForm
+      ranges: ScanRange[]
       /** Stop at about so many bytes: the frame that passes the limit is the last. */
       bytesMax: number
       /** Slabs that have been sent: memory for others. */
@@ -38,14 +51,7 @@ export type FromBackfill =
   | { kind: 'ready' }
   /** What the snapshot shows of each vbucket: asked one by one, a client's streams would be slow. */
   | { kind: 'pinned'; request: number; vbuckets: [vbid: number, shown: PinnedVbucket][] }
-  | {
-      kind: 'slab'
-      request: number
-      slab: ArrayBuffer
-      length: number
-      frames: number
-      lastSeqno: number
-      done: boolean
-    }
+  /** One part for each of the first ranges, as many as the slab had room for. */
+  | { kind: 'slab'; request: number; slab: ArrayBuffer; parts: ScannedPart[] }
   | { kind: 'failed'; request: number; code: string; message: string; hint: string }
   | { kind: 'closed' }

@@ -1,4 +1,5 @@
 /** What others see of a pinned snapshot: one vbucket of it, and the scan that reads it. */
+import type { Scan } from './pin.ts'
 import type { FrameForm } from './record-frame.ts'
 
 export interface PinRequest {
@@ -16,7 +17,7 @@ export interface ScanRequest {
   form: FrameForm
 }
 
-/** Whole frames, ready for the socket. */
+/** What was read of one scan: whole frames, ready for the socket. */
 export interface ScanSlab {
   bytes: Buffer
   frames: number
@@ -25,18 +26,11 @@ export interface ScanSlab {
   /** Nothing is left up to `toSeqno`. */
   done: boolean
   /**
-   * Its bytes are used no more: another slab may be read into them. Not calling it costs memory
-   * and, as new memory makes the garbage collector run, time; never calling it too early costs
-   * more.
+   * Its bytes are used no more: another slab may be read into them. To be called once. Not calling
+   * it costs memory and, as new memory makes the garbage collector run, time; calling it too early
+   * costs more.
    */
   free(): void
-}
-
-export interface Scan {
-  /** About so many bytes of frames; may pass the limit by one frame. One call at a time. */
-  next(bytesMax: number): Promise<ScanSlab>
-  /** Ends the scan; a read under way is answered but its slab thrown away. */
-  close(): void
 }
 
 export interface SnapshotReference {

@@ -8,32 +8,15 @@
  * already pins two commits of the environment, its newest one. A shared snapshot must hold what
  * the stream needs; that it lacks the latest changes only means that they come afterwards.
  */
-import type { Worker } from 'node:worker_threads'
 import type { Clock } from '../clock.ts'
-import { OperatorError } from '../errors.ts'
+import { BackfillThread } from './backfill-thread.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
-import type { PinRequest, PinSummary, Scan, ScanRequest, SnapshotReference } from './snapshot.ts'
-import type { BackfillStart, FromBackfill, PinnedVbucket, ToBackfill } from './snapshot-messages.ts'
-import { ended, started, startThread } from './worker-life.ts'
+import { Pin, type Scan } from './pin.ts'
+import type { PinRequest, PinSummary, ScanSlab, SnapshotReference } from './snapshot.ts'
+import type { BackfillStart } from './snapshot-messages.ts'
 
 const shareWindowMs = 1000
 const pinsPerHolderMax = 2
-/** Slabs that wait to go back to the thread. */
-const freedMax = 8
-
-interface Pin {
-  id: number
-  environment: number
-  /** Commits of the environment when it was pinned. */
-  generation: number
-  pinnedAtMs: number
-  figures: EnvironmentFigures
-  vbuckets: ReadonlyMap<number, PinnedVbucket>
-  holders: Map<string, number>
-  references: number
-  /** Reads under way: the transaction must outlive them. */
-  busy: number
-}
 
 export interface SnapshotOptions extends Omit<BackfillStart, 'served'> {
   clock: Clock
@@ -44,43 +27,33 @@ export interface SnapshotOptions extends Omit<BackfillStart, 'served'> {
 
 export class SnapshotService {
   readonly #options: SnapshotOptions
-  readonly #worker: Worker
+  readonly #thread: BackfillThread
   readonly #pins = new Map<number, Pin>()
-  readonly #answers = new Map<number, (answer: FromBackfill) => void>()
   readonly #figures: EnvironmentFigures[]
   readonly #generations: number[]
-  readonly #served = new Int32Array(new SharedArrayBuffer(4))
-  #freed: ArrayBuffer[] = []
-  #nextRequest = 1
   #nextSnapshot = 1
   /** Snapshots with a lower number may show a vbucket that has been deleted or emptied since. */
   readonly #firstValid = new Map<number, number>()
   /** Pins are made one after the other, so that a burst finds the first one's. */
   #turn: Promise<unknown> = Promise.resolve()
-  #closed = false
-
-  /** Resolves when the thread has opened the store; fails when it cannot. */
-  readonly ready: Promise<void>
+  /** The last one, by environment. */
+  readonly #underWay = new Map<number, Promise<void>>()
 
   constructor(options: SnapshotOptions) {
     this.#options = options
     this.#figures = options.figures
     this.#generations = options.figures.map(() => 0)
-    const { directories, mapSizeBytes, readerSlotsMax } = options
-    const workerData: BackfillStart = {
-      served: this.#served,
-      directories,
-      mapSizeBytes,
-      readerSlotsMax,
-    }
-    this.#worker = startThread('./backfill-worker.js', workerData)
-    this.ready = started(this.#worker)
-    this.#worker.on('message', (message: FromBackfill) => this.#receive(message))
+    this.#thread = new BackfillThread(options)
+  }
+
+  /** Resolves when the thread has opened the store; fails when it cannot. */
+  get ready(): Promise<void> {
+    return this.#thread.ready
   }
 
   /** Somebody has been served who does not stream: the thread lets others have its processor. */
   othersServed(): void {
-    this.#served[0] = this.#served[0]! + 1
+    this.#thread.othersServed()
   }
 
   /** An environment has a new commit. */
@@ -99,7 +72,42 @@ export class SnapshotService {
     const pinned = this.#turn.then(() => this.#pin(vbid, request))
     // What a pin is for begins at once and takes time: between two of them others have their turn.
     this.#turn = pinned.then(nextTurn, nextTurn)
+    const environment = this.environmentOf(vbid)
+    const made = this.#turn.then(() => {
+      if (this.#underWay.get(environment) === made) this.#underWay.delete(environment)
+    })
+    this.#underWay.set(environment, made)
     return pinned
+  }
+
+  /** Resolves when a pin that the vbucket may share has been made, if one is under way. */
+  pinUnderWay(vbid: number): Promise<void> | undefined {
+    return this.#underWay.get(this.environmentOf(vbid))
+  }
+
+  /**
+   * The same at once, if a snapshot serves that is pinned already. Not for a vbucket of which the
+   * disk still shows an earlier life.
+   */
+  share(vbid: number, request: PinRequest): SnapshotReference | undefined {
+    if (this.#thread.isClosed) return undefined
+    return this.#shared(vbid, request)?.refer(vbid, request.holder)
+  }
+
+  /**
+   * Reads on in several scans, as far as one slab of about so many bytes holds it; a frame may pass
+   * the limit. Resolves to one part for each of the first of them: the others are to be read later.
+   * When it fails, it is the first scan that did. One call at a time for each scan.
+   */
+  async read(scans: readonly Scan[], bytesMax: number): Promise<ScanSlab[]> {
+    const ranges = scans.map(scan => scan.range())
+    for (const { pin } of scans) pin.beginRead()
+    try {
+      const parts = await this.#thread.read(ranges, bytesMax)
+      return parts.map((part, index) => takePart(scans[index]!, part))
+    } finally {
+      for (const { pin } of scans) pin.endRead()
+    }
   }
 
   /** The vbucket has been deleted or emptied: later pins must not show what it was. */
@@ -140,12 +148,7 @@ export class SnapshotService {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    await ended(this.#worker, { kind: 'close' } satisfies ToBackfill)
-    const closed: FromBackfill = { kind: 'closed' }
-    for (const answer of this.#answers.values()) answer(closed)
-    this.#answers.clear()
+    await this.#thread.close()
     this.#pins.clear()
   }
 
@@ -173,13 +176,8 @@ export class SnapshotService {
 
   async #pin(vbid: number, request: PinRequest): Promise<SnapshotReference> {
     await this.#options.whenShown(vbid)
-    const shared = this.#shared(vbid, request)
-    if (shared !== undefined) {
-      return this.#reference(shared, vbid, shared.vbuckets.get(vbid)!, request.holder)
-    }
-    const pin = await this.#makePin(vbid)
-    const none: PinnedVbucket = { highSeqno: 0, purgeSeqno: 0 }
-    return this.#reference(pin, vbid, pin.vbuckets.get(vbid) ?? none, request.holder)
+    const pin = this.#shared(vbid, request) ?? (await this.#makePin(this.environmentOf(vbid)))
+    return pin.refer(vbid, request.holder)
   }
 
   /** The newest pin that the vbucket may share, if it shows enough; a client asks a thousand times. */
@@ -206,136 +204,32 @@ export class SnapshotService {
     return shared ?? (own >= pinsPerHolderMax ? newestOwn : undefined)
   }
 
-  async #makePin(vbid: number): Promise<Pin> {
-    const environment = this.environmentOf(vbid)
-    const pin: Pin = {
-      id: this.#nextSnapshot++,
-      environment,
-      generation: this.#generations[environment]!,
-      pinnedAtMs: this.#options.clock.nowMs(),
-      figures: this.#figures[environment]!,
-      vbuckets: new Map(),
-      holders: new Map(),
-      references: 0,
-      busy: 0,
-    }
-    const { id: snapshotId } = pin
-    const answer = await this.#ask(request => ({ kind: 'pin', request, snapshotId, environment }))
-    if (answer.kind !== 'pinned') throw stopping()
-    pin.vbuckets = new Map(answer.vbuckets)
-    this.#pins.set(pin.id, pin)
+  async #makePin(environment: number): Promise<Pin> {
+    const id = this.#nextSnapshot++
+    const generation = this.#generations[environment]!
+    const pinnedAtMs = this.#options.clock.nowMs()
+    const figures = this.#figures[environment]!
+    const vbuckets = await this.#thread.pin(id, environment)
+    const onUnused = (unused: Pin) => this.#release(unused)
+    const pin = new Pin({ id, environment, generation, pinnedAtMs, figures, vbuckets, onUnused })
+    this.#pins.set(id, pin)
     return pin
   }
 
-  #reference(pin: Pin, vbid: number, vbucket: PinnedVbucket, holder: string): SnapshotReference {
-    pin.references++
-    pin.holders.set(holder, (pin.holders.get(holder) ?? 0) + 1)
-    let held = true
-    return {
-      snapshotId: pin.id,
-      vbid,
-      persistedSeqno: vbucket.highSeqno,
-      purgeSeqno: vbucket.purgeSeqno,
-      pinnedAtMs: pin.pinnedAtMs,
-      scan: request => this.#scan(pin, vbid, request),
-      release: () => {
-        if (!held) return
-        held = false
-        pin.references--
-        const left = pin.holders.get(holder)! - 1
-        if (left === 0) pin.holders.delete(holder)
-        else pin.holders.set(holder, left)
-        this.#releaseIfUnused(pin)
-      },
-    }
-  }
-
-  #scan(pin: Pin, vbid: number, request: ScanRequest): Scan {
-    const { toSeqno, form } = request
-    let { afterSeqno } = request
-    let closed = false
-    return {
-      next: async bytesMax => {
-        const nothing = { bytes: Buffer.alloc(0), frames: 0, free: () => undefined }
-        const none = { ...nothing, lastSeqno: afterSeqno, done: true }
-        if (closed) return none
-        // An empty slab would pass for the whole of what was asked for.
-        if (this.#closed) throw stopping()
-        pin.busy++
-        const answer = await this.#ask(id => ({
-          kind: 'read',
-          request: id,
-          snapshotId: pin.id,
-          vbid,
-          afterSeqno,
-          toSeqno,
-          form,
-          bytesMax,
-          freed: this.#takeFreed(),
-        })).finally(() => this.#unbusy(pin))
-        if (closed && answer.kind === 'slab') this.#free(answer.slab)
-        if (closed) return none
-        if (answer.kind !== 'slab') throw stopping()
-        afterSeqno = answer.lastSeqno
-        const bytes = Buffer.from(answer.slab, 0, answer.length)
-        const { slab, frames, lastSeqno, done } = answer
-        return { bytes, frames, lastSeqno, done, free: () => this.#free(slab) }
-      },
-      close: () => {
-        closed = true
-      },
-    }
-  }
-
-  #free(slab: ArrayBuffer): void {
-    if (this.#pins.size > 0 && this.#freed.length < freedMax) this.#freed.push(slab)
-  }
-
-  #takeFreed(): ArrayBuffer[] {
-    const freed = this.#freed
-    this.#freed = []
-    return freed
-  }
-
-  #unbusy(pin: Pin): void {
-    pin.busy--
-    this.#releaseIfUnused(pin)
-  }
-
-  #releaseIfUnused(pin: Pin): void {
-    if (pin.references > 0 || pin.busy > 0 || !this.#pins.delete(pin.id)) return
-    if (this.#pins.size === 0) this.#freed = []
-    if (!this.#closed) this.#send({ kind: 'release', snapshotId: pin.id })
-  }
-
-  async #ask(message: (request: number) => ToBackfill): Promise<FromBackfill> {
-    const closed: FromBackfill = { kind: 'closed' }
-    if (this.#closed) return closed
-    const request = this.#nextRequest++
-    const answer = await new Promise<FromBackfill>(resolve => {
-      this.#answers.set(request, resolve)
-      this.#send(message(request))
-    })
-    if (answer.kind === 'failed') {
-      throw new OperatorError(answer.code, answer.message, answer.hint)
-    }
-    return answer
-  }
-
-  #send(message: ToBackfill): void {
-    this.#worker.postMessage(message, message.kind === 'read' ? message.freed : [])
-  }
-
-  #receive(message: FromBackfill): void {
-    if (!('request' in message)) return
-    const answer = this.#answers.get(message.request)
-    this.#answers.delete(message.request)
-    answer?.(message)
+  #release({ id }: Pin): void {
+    if (this.#pins.delete(id)) this.#thread.release(id)
   }
 }
 
-function stopping(): OperatorError {
-  return new OperatorError('stopping', 'the bucket is being closed', 'connect again later')
+/** An empty slab stands for what was read of a scan that has been closed meanwhile. */
+function takePart(scan: Scan, part: ScanSlab): ScanSlab {
+  if (!scan.isClosed) {
+    scan.seqno = part.lastSeqno
+    return part
+  }
+  part.free()
+  const bytes = Buffer.alloc(0)
+  return { bytes, frames: 0, lastSeqno: scan.seqno, done: true, free: () => undefined }
 }
 
 function nextTurn(): Promise<void> {

@@ -4,6 +4,7 @@ import { Opcode } from '../../protocol/opcode.ts'
 import { encodeRequest, encodeResponse } from '../../protocol/requests.ts'
 import { Status } from '../../protocol/status.ts'
 import type { DcpOutput } from '../../src/dcp/output.ts'
+import type { StreamAnswer, StreamAsker } from '../../src/dcp/stream-answer.ts'
 import { StatusError } from '../../src/errors.ts'
 import { eventually, serve, type Served } from '../server/harness.ts'
 
@@ -14,15 +15,10 @@ const open = {
 }
 const streamRequest = { opcode: Opcode.dcpStreamRequest, vbid: 3, extras: Buffer.alloc(48) }
 
-interface Answer {
-  status: number
-  value: Buffer
-}
-
 /** Stands in for the streams: notes what it is told, and answers what the test says. */
 function scriptProducer({ dcp }: Served) {
   const calls: unknown[][] = []
-  const answers: ((answer: Answer | Error) => void)[] = []
+  const answers: ((answer: StreamAnswer | Error) => void)[] = []
   const note =
     <Result>(name: string, result?: Result) =>
     (...args: unknown[]) => {
@@ -34,11 +30,9 @@ function scriptProducer({ dcp }: Served) {
       calls.push(['control', key, value])
       return key === 'known' ? Status.success : Status.invalidArguments
     },
-    streamRequest(request: object) {
+    streamRequest(request: object, asker: StreamAsker) {
       calls.push(['streamRequest', request])
-      return new Promise<Answer>((resolve, reject) => {
-        answers.push(answer => (answer instanceof Error ? reject(answer) : resolve(answer)))
-      })
+      answers.push(answer => (answer instanceof Error ? asker.fail(answer) : asker.reply(answer)))
     },
     closeStream: (vbid: number) => (vbid === 3 ? Status.success : Status.keyNotFound),
     bufferAcknowledge: note('bufferAcknowledge'),

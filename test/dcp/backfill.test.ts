@@ -4,6 +4,7 @@ import { Backfill } from '../../src/dcp/backfill.ts'
 import { FlowControl } from '../../src/dcp/flow-control.ts'
 import { Outbox } from '../../src/dcp/outbox.ts'
 import type { DcpOutput } from '../../src/dcp/output.ts'
+import type { Scan } from '../../src/storage/pin.ts'
 import type { ScanSlab } from '../../src/storage/snapshot.ts'
 import { encodeRequest } from '../../protocol/requests.ts'
 import { Opcode } from '../../protocol/opcode.ts'
@@ -11,7 +12,7 @@ import { Opcode } from '../../protocol/opcode.ts'
 const seqnoExtras = Buffer.alloc(31)
 
 /** A slab of frames of about `bytes` each, and a backfill that is about to send it. */
-async function backfillOf(frames: number, bytes: number) {
+function backfillOf(frames: number, bytes: number) {
   const written: { bytes: Uint8Array; taken: (() => void) | undefined }[] = []
   const output: DcpOutput = {
     write: (part, taken) => void written.push({ bytes: part, taken }),
@@ -50,18 +51,18 @@ async function backfillOf(frames: number, bytes: number) {
         persistedSeqno: 0,
         purgeSeqno: 0,
         pinnedAtMs: 0,
-        scan: () => ({ next: async () => slab, close: () => undefined }),
+        scan: () => ({ close: () => undefined }) as Scan,
         release: () => undefined,
       },
       release: () => undefined,
     },
   })
-  await backfill.read(64 * 1024)
+  backfill.take(slab)
   return { backfill, outbox, written, slab, state }
 }
 
 t.test('memory is not given back while a piece of it waits for the kernel', async t => {
-  const { backfill, outbox, written, slab, state } = await backfillOf(4, 1000)
+  const { backfill, outbox, written, slab, state } = backfillOf(4, 1000)
   t.equal(backfill.step(2500), 'more')
   t.equal(backfill.step(100_000), 'whole')
   outbox.flush()
@@ -72,7 +73,7 @@ t.test('memory is not given back while a piece of it waits for the kernel', asyn
 })
 
 t.test('a short slab is copied: many of them leave in one piece', async t => {
-  const { backfill, outbox, written, slab, state } = await backfillOf(2, 100)
+  const { backfill, outbox, written, slab, state } = backfillOf(2, 100)
   t.equal(backfill.step(100_000), 'whole')
   t.equal(state.freed, 1)
   t.same(written, [], 'it waits for what else there is to send')
@@ -81,7 +82,7 @@ t.test('a short slab is copied: many of them leave in one piece', async t => {
 })
 
 t.test('a long slab is handed over as it is', async t => {
-  const { backfill, written, slab, state } = await backfillOf(20, 1000)
+  const { backfill, written, slab, state } = backfillOf(20, 1000)
   t.equal(backfill.step(100_000), 'whole')
   t.equal(written.length, 1)
   t.equal(written[0]!.bytes.buffer, slab.bytes.buffer)

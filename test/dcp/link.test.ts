@@ -5,7 +5,9 @@ import { NoopTimer } from '../../src/dcp/noop.ts'
 import { Outbox, cutFrames } from '../../src/dcp/outbox.ts'
 import { Receipts } from '../../src/dcp/receipts.ts'
 import { ReadSlots } from '../../src/dcp/read-slots.ts'
-import { ScanTurns, type TurnTaker } from '../../src/dcp/scan-turns.ts'
+import { ScanTurns, type ScanTurnsOptions, type TurnTaker } from '../../src/dcp/scan-turns.ts'
+import type { Scan } from '../../src/storage/pin.ts'
+import type { ScanSlab } from '../../src/storage/snapshot.ts'
 import { encodeRequest } from '../../protocol/requests.ts'
 
 t.test('without a window there is always room', async t => {
@@ -119,70 +121,165 @@ t.test('samples of what the kernel took stay few', async t => {
 })
 
 class Taker implements TurnTaker {
-  turns = 0
-  takeTurn(): void {
-    this.turns++
+  readonly scan: Scan
+  slabs = 0
+  error: unknown
+
+  constructor(vbid: number) {
+    this.scan = { vbid } as Scan
+  }
+  arrived(): void {
+    this.slabs++
+  }
+  readFailed(error: unknown): void {
+    this.error = error
   }
 }
 
-const roomy = { reads: new ReadSlots(100), hasRoomFor: () => true }
+const takersOf = (count: number) => Array.from({ length: count }, (_, vbid) => new Taker(vbid))
+
+interface Read {
+  vbids: number[]
+  resolve: (slabs: ScanSlab[]) => void
+  reject: (error: unknown) => void
+}
+
+/** Turns at a disk that answers what the test says; `reads` are those under way. */
+function turnsOf(options: Partial<ScanTurnsOptions> = {}) {
+  const reads: Read[] = []
+  let freed = 0
+  const turns = new ScanTurns({
+    reads: new ReadSlots(100),
+    hasRoomFor: () => true,
+    read: scans =>
+      new Promise((resolve, reject) => {
+        reads.push({ vbids: scans.map(({ vbid }) => vbid), resolve, reject })
+      }),
+    ...options,
+  })
+  const part = (done: boolean): ScanSlab => ({
+    bytes: Buffer.alloc(1),
+    frames: 1,
+    lastSeqno: 1,
+    done,
+    free: () => void freed++,
+  })
+  const settle = () => new Promise(resolve => setImmediate(resolve))
+  return {
+    turns,
+    asked: () => reads.map(({ vbids }) => vbids),
+    freed: () => freed,
+    /** The oldest read brings so many parts, of vbuckets read whole or not. */
+    answer: async (parts: boolean[]) => {
+      reads.shift()!.resolve(parts.map(part))
+      await settle()
+    },
+    fail: async (error: Error) => {
+      reads.shift()!.reject(error)
+      await settle()
+    },
+  }
+}
 
 t.test('nothing is read ahead for a client that has no room for it', async t => {
   let room = 1
-  const turns = new ScanTurns({ reads: new ReadSlots(9), hasRoomFor: slabs => slabs <= room })
-  const takers = [new Taker(), new Taker(), new Taker()]
+  const { turns, asked, answer } = turnsOf({ hasRoomFor: slabs => slabs <= room })
+  const takers = takersOf(3)
   for (const taker of takers) turns.begin(taker)
-  t.equal(turns.reading, 1)
+  t.same(asked(), [[0]])
   room = 0
+  await answer([false])
   turns.again(takers[0]!)
-  t.equal(turns.reading, 0)
+  t.same(asked(), [])
   room = 2
   turns.resume()
-  t.equal(turns.reading, 2)
+  t.same(asked(), [[1, 2, 0]])
 })
 
 t.test('connections share the reads under way; what has arrived is no longer one', async t => {
   const reads = new ReadSlots(2)
-  const connections = [0, 1].map(() => new ScanTurns({ reads, hasRoomFor: () => true }))
-  for (const turns of connections) for (let i = 0; i < 2; i++) turns.begin(new Taker())
-  const reading = () => connections.map(turns => turns.reading)
-  t.same(reading(), [2, 0])
-  connections[0]!.arrived()
-  t.same(reading(), [2, 1], 'although nothing of it has been sent')
-  connections[0]!.arrived()
-  t.same(reading(), [2, 2])
+  const [one, other] = [turnsOf({ reads }), turnsOf({ reads })]
+  for (const { turns } of [one, other]) for (const taker of takersOf(2)) turns.begin(taker)
+  t.same([one.asked(), other.asked()], [[[0], [1]], []])
+  await one.answer([false])
+  t.same(other.asked(), [[0, 1]], 'although nothing of it has been sent')
 })
 
-t.test('backfills read in turn, a few at a time', async t => {
-  const turns = new ScanTurns(roomy)
-  const takers = Array.from({ length: 6 }, () => new Taker())
+t.test('backfills read in turn, a few slabs at a time', async t => {
+  const { turns, asked, answer } = turnsOf()
+  const takers = takersOf(6)
   for (const taker of takers) turns.begin(taker)
-  const counts = () => takers.map(taker => taker.turns)
-  t.same(counts(), [1, 1, 1, 1, 0, 0])
+  t.same(asked(), [[0], [1], [2], [3]])
+  await answer([false])
+  t.same(asked(), [[1], [2], [3]], 'the slab takes memory until it has been sent')
   turns.again(takers[0]!)
-  t.same(counts(), [1, 1, 1, 1, 1, 0], 'behind those who waited')
-  turns.again(takers[1]!)
+  t.same(asked(), [[1], [2], [3], [4, 5, 0]], 'behind those who waited')
   turns.end(takers[2]!)
-  t.same(counts(), [2, 1, 1, 1, 1, 1])
   turns.end(takers[2]!)
   turns.again(takers[2]!)
-  t.equal(turns.reading, 4, 'one that has ended takes no more turns')
-  t.equal(turns.waiting, 1)
+  t.same(asked().length, 4, 'one that has ended takes no more turns')
+  await answer([false])
+  turns.again(takers[1]!)
+  t.same(asked(), [[2], [3], [4, 5, 0], [1]])
+})
+
+t.test('small vbuckets share a slab, as many as it has room for', async t => {
+  let room = 0
+  const { turns, asked, answer, freed } = turnsOf({ hasRoomFor: slabs => slabs <= room })
+  const takers = takersOf(40)
+  for (const taker of takers) turns.begin(taker)
+  room = 1
+  turns.resume()
+  const vbids = takers.map(({ scan }) => scan.vbid)
+  t.same(asked(), [vbids.slice(0, 16)])
+  turns.end(takers[1]!)
+  await answer([true, true, false])
+  t.same(
+    takers.slice(0, 4).map(({ slabs }) => slabs),
+    [1, 0, 1, 0],
+  )
+  t.equal(freed(), 1, 'the part of one that has ended meanwhile')
+  t.same(asked(), [], 'what was not read waits until the slab has been sent')
+  turns.end(takers[0]!)
+  t.same(asked(), [])
+  turns.again(takers[2]!)
+  t.same(asked(), [[16, 17, 18]], 'no more than there was room for')
+  await answer([true, true, true])
+  for (const vbid of [16, 17, 18]) turns.end(takers[vbid]!)
+  t.same(asked(), [[19, 20, 21, 22, 23, 24]], 'and more again when they are small')
+  await answer([false])
+  turns.again(takers[19]!)
+  t.same(asked(), [[25]])
+})
+
+t.test('a read that fails is the fault of the first; the others are asked for again', async t => {
+  const { turns, asked, fail } = turnsOf({ reads: new ReadSlots(1) })
+  const takers = takersOf(4)
+  for (const taker of takers) turns.begin(taker)
+  await fail(new Error('one'))
+  t.match(takers[0]!.error, { message: 'one' })
+  t.same(asked(), [[1]], 'alone')
+  turns.end(takers[0]!)
+  await fail(new Error('other'))
+  t.match(takers[1]!.error, { message: 'other' })
+  t.equal(takers[2]!.error, undefined)
 })
 
 t.test('sequential backfills read one after the other', async t => {
-  const turns = new ScanTurns(roomy)
+  const { turns, asked, answer } = turnsOf()
   turns.order = 'sequential'
-  const takers = Array.from({ length: 3 }, () => new Taker())
+  const takers = takersOf(3)
   for (const taker of takers) turns.begin(taker)
-  const counts = () => takers.map(taker => taker.turns)
-  t.same(counts(), [1, 0, 0])
+  t.same(asked(), [[0]])
+  await answer([false])
   turns.again(takers[0]!)
-  t.same(counts(), [2, 0, 0])
+  t.same(asked(), [[0, 1, 2]], 'the next ones take what room it leaves')
+  await answer([false])
+  turns.again(takers[0]!)
+  t.same(asked(), [[0]])
+  await answer([true])
   turns.end(takers[0]!)
-  t.same(counts(), [2, 1, 0])
-  turns.end(takers[1]!)
-  t.same(counts(), [2, 1, 1])
+  t.same(asked(), [[1, 2]])
 })
 
 t.test('whole frames are cut so that one reaches beyond the room at most', async t => {

@@ -9,6 +9,7 @@ import {
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
+import type { StreamAnswer } from '../../src/dcp/stream-answer.ts'
 import { committed } from '../support/bucket.ts'
 import { openScene, quiet, until } from './support/scene.ts'
 
@@ -42,10 +43,15 @@ t.test('the answer to a request leaves before the first frame of its stream', as
   const scene = await openScene(t)
   scene.fill(0, 10)
   const link = scene.connect()
-  const answer = link.producer.streamRequest(link.consumer.request(0))
-  t.equal(link.output.writtenBytes, 0)
-  link.consumer.accepted(0, (await answer).value)
-  t.equal(link.output.writtenBytes, 0)
+  const { producer, consumer, output } = link
+  let isAnswered = false
+  const reply = ({ value }: StreamAnswer) => {
+    isAnswered = true
+    t.equal(output.writtenBytes, 0)
+    consumer.accepted(0, value)
+  }
+  producer.streamRequest(consumer.request(0), { reply, fail: error => t.fail(String(error)) })
+  t.notOk(isAnswered)
   await until('frames come', () => link.output.writtenBytes > 0)
 })
 
@@ -158,7 +164,7 @@ t.test('what cannot be streamed is refused with its status', async t => {
     Status.rollback,
   )
   const ahead = { startSeqno: 90, snapshotStartSeqno: 90, snapshotEndSeqno: 90, vbuuid }
-  const { status, value } = await link.producer.streamRequest(link.consumer.request(0, ahead))
+  const { status, value } = await scene.request(link, 0, ahead)
   t.equal(status, Status.rollback)
   t.equal(value.readBigUInt64BE(), 20n)
   t.equal(await ask(1, {}), Status.success, 'a replica serves who does not insist')
@@ -277,11 +283,12 @@ t.test('a stream closed right behind its request ends before its first frame', a
   const scene = await openScene(t)
   scene.fill(0, 200)
   await scene.toDisk()
-  const { producer, consumer } = scene.connect()
-  const answer = producer.streamRequest(consumer.request(0))
+  const link = scene.connect()
+  const { producer, consumer } = link
+  const answer = scene.stream(link, 0)
   t.equal(producer.closeStream(0), Status.success)
   t.equal(producer.closeStream(0), Status.keyNotFound, 'once')
-  t.equal((await answer).status, Status.success)
+  t.equal(await answer, Status.success)
   await quiet()
   t.equal(producer.streams.size, 0)
   t.equal(consumer.countedBytes, 0)

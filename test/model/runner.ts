@@ -329,7 +329,8 @@ async function scan(): Promise<void> {
   const reading = reference.scan({ afterSeqno, toSeqno: reference.persistedSeqno, form })
   const found: Change[] = []
   for (;;) {
-    const slab = await reading.next(1 + upTo(20_000))
+    const [slab] = await bucket.snapshots.read([reading], 1 + upTo(20_000))
+    assert.ok(slab)
     let offset = 0
     for (let i = 0; i < slab.frames; i++) {
       found.push(changeIn(view.at(slab.bytes, offset)))

@@ -102,7 +102,7 @@ t.test('a damaged document is refused with one log line, the others are read on'
   const scan = reference.scan({ afterSeqno: 0, toSeqno: reference.persistedSeqno, form })
   await assert.rejects(
     async () => {
-      while (!(await scan.next(2 ** 20)).done);
+      while (!(await bucket.snapshots.read([scan], 2 ** 20))[0]!.done);
     },
     { code: 'store-damaged' },
   )
@@ -110,9 +110,9 @@ t.test('a damaged document is refused with one log line, the others are read on'
   const whole = other.scan({ afterSeqno: 0, toSeqno: other.persistedSeqno, form })
   let frames = 0
   for (;;) {
-    const slab = await whole.next(2 ** 20)
-    frames += slab.frames
-    if (slab.done) break
+    const [slab] = await bucket.snapshots.read([whole], 2 ** 20)
+    frames += slab!.frames
+    if (slab!.done) break
   }
   t.equal(frames, 19)
   reference.release()

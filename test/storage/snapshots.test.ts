@@ -2,7 +2,8 @@ import { strict as assert } from 'node:assert'
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { SnapshotReference } from '../../src/storage/snapshot.ts'
+import type { Scan } from '../../src/storage/pin.ts'
+import type { ScanSlab, SnapshotReference } from '../../src/storage/snapshot.ts'
 import type { Bucket } from '../../src/vbucket/bucket.ts'
 import { ManualClock } from '../dcp/support/manual-clock.ts'
 import { committed, openBuckets, read, set } from '../support/bucket.ts'
@@ -19,11 +20,16 @@ function pin(bucket: Bucket, vbid: number, holder: string): Promise<SnapshotRefe
   return bucket.snapshots.pin(vbid, { holder, reason: 'test', atLeastSeqno: 0 })
 }
 
-async function seqnosIn(reference: SnapshotReference): Promise<number[]> {
+async function readOne(bucket: Bucket, scan: Scan, bytesMax: number): Promise<ScanSlab> {
+  const [slab] = await bucket.snapshots.read([scan], bytesMax)
+  return slab!
+}
+
+async function seqnosIn(bucket: Bucket, reference: SnapshotReference): Promise<number[]> {
   const scan = reference.scan({ afterSeqno: 0, toSeqno: reference.persistedSeqno, form })
   const seqnos: number[] = []
   for (;;) {
-    const { bytes, frames, done } = await scan.next(64 * 1024)
+    const { bytes, frames, done } = await readOne(bucket, scan, 64 * 1024)
     let offset = 0
     for (let i = 0; i < frames; i++) {
       seqnos.push(Number(bytes.readBigUInt64BE(offset + 24)))
@@ -135,7 +141,7 @@ t.test('without a free reader slot a pin fails; all else goes on', async t => {
   t.equal(read(bucket, vbucket, 'key-1'), 'v')
   for (const reference of references) {
     const expected = Array.from({ length: reference.persistedSeqno }, (_, i) => i + 1)
-    assert.deepEqual(await seqnosIn(reference), expected)
+    assert.deepEqual(await seqnosIn(bucket, reference), expected)
   }
   references.pop()!.release()
   const again = await pin(bucket, 1, 'late')
@@ -152,12 +158,12 @@ t.test('a scan that is ended, or whose snapshot is released under it, answers no
   const reference = await pin(bucket, 1, 'client')
   const request = { afterSeqno: 0, toSeqno: 2000, form: { ...form, noValue: false } }
   const closed = reference.scan(request)
-  const pending = closed.next(10_000)
+  const pending = readOne(bucket, closed, 10_000)
   closed.close()
   t.equal((await pending).frames, 0)
-  t.equal((await closed.next(10_000)).done, true)
+  await t.rejects(readOne(bucket, closed, 10_000))
   const scan = reference.scan(request)
-  const read = scan.next(10_000)
+  const read = readOne(bucket, scan, 10_000)
   reference.release()
   const slab = await read
   t.ok(slab.frames > 10, 'a read under way is answered')
@@ -174,13 +180,42 @@ t.test('one value larger than a slab comes whole', async t => {
   await committed(bucket)
   const reference = await pin(bucket, 1, 'client')
   const scan = reference.scan({ afterSeqno: 0, toSeqno: 3, form: { ...form, noValue: false } })
-  const first = await scan.next(100_000)
+  const first = await readOne(bucket, scan, 100_000)
   t.match(first, { frames: 1, lastSeqno: 1, done: false })
-  const second = await scan.next(100_000)
+  const second = await readOne(bucket, scan, 100_000)
   t.match(second, { frames: 1, lastSeqno: 2, done: false })
   t.ok(second.bytes.length > 3_000_000)
-  t.match(await scan.next(100_000), { frames: 1, lastSeqno: 3, done: true })
+  t.match(await readOne(bucket, scan, 100_000), { frames: 1, lastSeqno: 3, done: true })
   reference.release()
+})
+
+t.test('one slab takes what it has room for of several vbuckets', async t => {
+  const { bucket } = await openBuckets(t, t.testdir())
+  for (const vbid of [1, 2, 3, 4]) {
+    for (let i = 0; i < 10; i++) set(bucket, bucket.vbucket(vbid)!, `key-${i}`, 'x'.repeat(1000))
+  }
+  await committed(bucket)
+  const scans: Scan[] = []
+  const references: SnapshotReference[] = []
+  for (const vbid of [1, 2, 3, 4]) {
+    const reference = await pin(bucket, vbid, 'client')
+    references.push(reference)
+    scans.push(reference.scan({ afterSeqno: 0, toSeqno: 10, form: { ...form, noValue: false } }))
+  }
+  const first = await bucket.snapshots.read(scans, 25_000)
+  t.match(first, [
+    { frames: 10, lastSeqno: 10, done: true },
+    { frames: 10, lastSeqno: 10, done: true },
+    { lastSeqno: first[2]!.frames, done: false },
+  ])
+  t.equal(first.length, 3)
+  t.equal(first[0]!.bytes.buffer, first[2]!.bytes.buffer)
+  const rest = await bucket.snapshots.read(scans.slice(2), 25_000)
+  t.match(rest, [
+    { frames: 10 - first[2]!.frames, lastSeqno: 10, done: true },
+    { frames: 10, lastSeqno: 10, done: true },
+  ])
+  for (const reference of references) reference.release()
 })
 
 t.test('a slab that is not filled takes no more memory than it holds', async t => {
@@ -190,11 +225,11 @@ t.test('a slab that is not filled takes no more memory than it holds', async t =
   await committed(bucket)
   const reference = await pin(bucket, 1, 'client')
   const request = { afterSeqno: 0, toSeqno: 100, form: { ...form, noValue: false } }
-  const few = await reference.scan({ ...request, toSeqno: 3 }).next(80_000)
+  const few = await readOne(bucket, reference.scan({ ...request, toSeqno: 3 }), 80_000)
   t.equal(few.bytes.buffer.byteLength, few.bytes.length)
   const scan = reference.scan(request)
-  const full = await scan.next(80_000)
-  const rest = await scan.next(80_000)
+  const full = await readOne(bucket, scan, 80_000)
+  const rest = await readOne(bucket, scan, 80_000)
   t.match([full, rest], [{ done: false }, { frames: 100 - full.frames, lastSeqno: 100 }])
   t.equal(full.bytes.toString('latin1', 0, few.bytes.length), few.bytes.toString('latin1'))
   reference.release()
@@ -218,7 +253,7 @@ t.test(
     t.ok(reference.persistedSeqno <= 1)
     await committed(bucket)
     t.equal(vbucket.persistedSeqno, 1)
-    t.equal((await seqnosIn(old)).length, 50, 'the old snapshot still shows what it showed')
+    t.equal((await seqnosIn(bucket, old)).length, 50, 'the old snapshot still shows what it showed')
     old.release()
     reference.release()
   },
@@ -278,7 +313,7 @@ t.test('a closed bucket leaves no thread, timer or file behind', async t => {
     for (let i = 0; i < 100; i++) set(bucket, bucket.vbucket(i % 16)!, `key-${i}`, 'v')
     await committed(bucket)
     const reference = await pin(bucket, 1, 'client')
-    await reference.scan({ afterSeqno: 0, toSeqno: 1, form }).next(1000)
+    await readOne(bucket, reference.scan({ afterSeqno: 0, toSeqno: 1, form }), 1000)
     // One pin is left to the close.
     await pin(bucket, 2, 'client')
     reference.release()

@@ -73,10 +73,9 @@ export class FakeBucket {
       persistedSeqno,
       purgeSeqno: 0,
       pinnedAtMs: 0,
-      scan: () => ({
-        next: () => Promise.reject(new Error('nothing to read here')),
-        close: () => undefined,
-      }),
+      scan: () => {
+        throw new Error('nothing to read here')
+      },
       release: () => void this.pinned.delete(snapshotId),
     }
     return new SharedReference(snapshot)

@@ -5,6 +5,7 @@ import type { StreamRequest } from '../../../protocol/dcp/stream-request.ts'
 import type { Producer } from '../../../src/dcp/producer.ts'
 import { DcpService } from '../../../src/dcp/service.ts'
 import type { DcpSettings } from '../../../src/dcp/settings.ts'
+import type { StreamAnswer } from '../../../src/dcp/stream-answer.ts'
 import type { Log } from '../../../src/log.ts'
 import { systemRandom } from '../../../src/random.ts'
 import type { Bucket } from '../../../src/vbucket/bucket.ts'
@@ -143,10 +144,21 @@ export class Scene {
 
   /** Asks for a stream from where the consumer is, and returns the status. */
   async stream(link: Link, vbid: number, more: Partial<StreamRequest> = {}): Promise<Status> {
-    const { producer, consumer } = link
-    const { status, value } = await producer.streamRequest(consumer.request(vbid, more))
-    if (status === Status.success) consumer.accepted(vbid, value)
+    const { status } = await this.request(link, vbid, more)
     return status
+  }
+
+  /** The same, for who wants to see all of the answer. */
+  request(link: Link, vbid: number, more: Partial<StreamRequest> = {}): Promise<StreamAnswer> {
+    const { producer, consumer } = link
+    return new Promise((resolve, fail) => {
+      const reply = (answer: StreamAnswer) => {
+        // At once: frames may come right behind it.
+        if (answer.status === Status.success) consumer.accepted(vbid, answer.value)
+        resolve(answer)
+      }
+      producer.streamRequest(consumer.request(vbid, more), { reply, fail })
+    })
   }
 
   logged(message: string): Line[] {
