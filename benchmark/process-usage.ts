@@ -48,12 +48,15 @@ export function residentBytes(pid: number): Resident {
 const quietShare = 0.03
 const lookMs = 250
 
+/** How long to wait for quiet; shorter for processes that never are, as under a profiler. */
+export const patience = { quietSecondsMax: 30 }
+
 /**
  * Waits until a process is done with what it does behind its answers, such as commits: what is
  * measured next would share the machine with it. Gives up after a while.
  */
-export async function untilQuiet(pid: number, secondsMax = 30): Promise<void> {
-  const end = performance.now() + secondsMax * 1000
+export async function untilQuiet(pid: number): Promise<void> {
+  const end = performance.now() + patience.quietSecondsMax * 1000
   let before = processorSeconds(pid)
   while (performance.now() < end) {
     await sleep(lookMs)

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { isMet, wanted, type Benchmark, type Outcome } from './benchmark.ts'
 import { nodeBinary } from './node-binary.ts'
+import { patience } from './process-usage.ts'
 import { writeReport } from './report.ts'
 import { assertAllThere } from './requirements.ts'
 import { keepResult } from './results.ts'
@@ -24,6 +25,8 @@ const { values: flags } = parseArgs({
     folder: { type: 'string', default: tmpdir() },
   },
 })
+
+if (flags.profile) patience.quietSecondsMax = 2
 
 /** What has to end, whatever happens: the last one first. */
 const ends: (() => Promise<unknown> | void)[] = []
