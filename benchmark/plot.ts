@@ -43,7 +43,7 @@ function bar(row: Row, { column, y, scale, colour }: Place): string {
   const line = y + rowHeight / 2
   const parts = [
     `<text x="${labelWidth - 8}" y="${line + 4}" text-anchor="end" fill="#111111">` +
-      `${escaped(textsOf(row).join(', '))}</text>`,
+      `${escaped(labelOf(row))}</text>`,
     `<rect x="${labelWidth}" y="${y + 4}" width="${(middle * scale).toFixed(1)}" ` +
       `height="${rowHeight - 8}" fill="${colour}"/>`,
     `<text x="${Number(x(high)) + 6}" y="${line + 4}" fill="#111111">${show(middle)}</text>`,
@@ -65,6 +65,15 @@ function boundsOf(cell: Cell): { middle: number; low: number; high: number } {
 
 function textsOf(row: Row): string[] {
   return Object.values(row).filter(cell => typeof cell === 'string')
+}
+
+/** Numbers among the texts, such as how many writers there were, with what they count. */
+function labelOf(row: Row): string {
+  const parts = Object.entries(row).flatMap(([column, cell]) => {
+    if (typeof cell !== 'string') return []
+    return /^[\d,]+$/.test(cell) ? `${column} ${cell}` : cell
+  })
+  return parts.join(', ')
 }
 
 /** Rows whose last text is the same, mostly the name of a server, have the same colour. */
