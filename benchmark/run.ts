@@ -45,23 +45,21 @@ async function runCases(): Promise<void> {
   const chosen = await cases()
   assertAllThere(chosen.flatMap(({ needs }) => needs))
   const node = nodeBinary(flags.node)
+  // Also when a signal ends this.
+  process.once('exit', () => node.remove())
   say(`the daemon runs on Node.js ${node.version}\n`)
   let allMet = true
-  try {
-    for (const benchmark of chosen) {
-      say(`\n${benchmark.name}: ${benchmark.about}\n`)
-      const loadBefore = loadavg()[0]!
-      const outcome = await runCase(benchmark, node.path)
-      print(outcome)
-      allMet &&= outcome.verdicts.every(verdict => isMet(verdict))
-      // A profiler slows down what it looks at.
-      const isToKeep = !flags.quick && !flags.profile
-      if (isToKeep) await keepResult(benchmark, outcome, { node: node.version, loadBefore })
-    }
-    if (!flags.quick && !flags.profile) await writeReport()
-  } finally {
-    node.remove()
+  for (const benchmark of chosen) {
+    say(`\n${benchmark.name}: ${benchmark.about}\n`)
+    const loadBefore = loadavg()[0]!
+    const outcome = await runCase(benchmark, node.path)
+    print(outcome)
+    allMet &&= outcome.verdicts.every(verdict => isMet(verdict))
+    // A profiler slows down what it looks at.
+    const isToKeep = !flags.quick && !flags.profile
+    if (isToKeep) await keepResult(benchmark, outcome, { node: node.version, loadBefore })
   }
+  if (!flags.quick && !flags.profile) await writeReport()
   if (flags.check && !allMet) process.exitCode = 1
 }
 

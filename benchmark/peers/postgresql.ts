@@ -32,7 +32,8 @@ export async function startPostgreSql(context: Context): Promise<PostgreSql> {
     port: String(port),
     listen_addresses: '127.0.0.1',
     unix_socket_directories: folder,
-    shared_buffers: '2GB',
+    // Tables of more than a quarter of it are read past it.
+    shared_buffers: '4GB',
     max_wal_size: '8GB',
     autovacuum: 'off',
   }
