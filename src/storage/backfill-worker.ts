@@ -11,8 +11,8 @@ import type { Transaction } from 'lmdb'
 import { invariant, OperatorError } from '../errors.ts'
 import { openEnvironment, type Environment } from './environment.ts'
 import { storageError } from './storage-error.ts'
-import { frameLength, writeFrame } from './record-frame.ts'
-import { isIntact, RecordView } from './record.ts'
+import { frameLength, isSentWhole, writeFrame, writeWhole } from './record-frame.ts'
+import { isIntact, RecordView, tailOf } from './record.ts'
 import type {
   BackfillStart,
   FromBackfill,
@@ -127,29 +127,33 @@ function readRange(
   const { vbid, afterSeqno, toSeqno, form } = range
   const begin = slab.length
   const part = { length: 0, frames: 0, lastSeqno: afterSeqno, done: true }
-  const records = environment.records.getRange({
+  const records = environment.scan({
     start: { vbid, seqno: afterSeqno + 1 },
     end: { vbid, seqno: toSeqno + 1 },
     transaction,
   })
-  for (const { key, value } of records) {
-    const { seqno } = key
-    if (!isIntact(value, 0, value.length, vbid, seqno)) {
+  for (const { value } of records) {
+    const { bytes, length, seqno } = value
+    const tail = tailOf(bytes, 0, length)
+    if (!isIntact(bytes, 0, length, vbid, seqno, tail)) {
       const cause = new Error(`corrupt record: vbucket ${vbid}, seqno ${seqno}`)
       throw storageError(cause, environment.directory)
     }
-    const record = view.at(value, 0)
-    const frameBytes = frameLength(record, form)
+    const record = view.at(bytes, 0)
+    const isWhole = isSentWhole(record, form)
+    const frameBytes = isWhole ? length : frameLength(record, form)
     if (slab.length + frameBytes > slab.bytes.length) {
       if (slab.length > 0) {
         part.done = false
         break
       }
-      const { bytes } = slab
+      const before = slab.bytes
       slab.bytes = Buffer.from(new ArrayBuffer(frameBytes))
-      keep(bytes.buffer as ArrayBuffer, bytes.length)
+      keep(before.buffer as ArrayBuffer, before.length)
     }
-    slab.length += writeFrame(record, form, slab.bytes, slab.length)
+    slab.length += isWhole
+      ? writeWhole(record, tail, form, slab.bytes, slab.length)
+      : writeFrame(record, form, slab.bytes, slab.length)
     part.frames++
     part.lastSeqno = seqno
     if (++recordsRead % recordsBetweenRests === 0) rest()

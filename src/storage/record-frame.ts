@@ -2,10 +2,11 @@
  * Turns a record into the frame that one stream's client negotiated. Used by the backfill worker
  * and by the in-memory phase alike, so that a change looks the same whichever way it came.
  */
+import { writeUint32 } from '../../protocol/bytes.ts'
 import { headerLength } from '../../protocol/header.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Datatype } from '../../protocol/datatype.ts'
-import type { RecordView } from './record.ts'
+import { checksumOffset, tailOf, tailOffset, type RecordView } from './record.ts'
 
 /** What a stream's client asked its frames to be. Plain data: it is sent to the worker. */
 export interface FrameForm {
@@ -20,8 +21,6 @@ export interface FrameForm {
   /** Expirations under their own opcode instead of as deletions. */
   expiryOpcode: boolean
 }
-
-const checksumOffset = 12
 
 /** Bytes of the attributes in front of a value whose datatype says that it has some. */
 export function xattrLength(record: RecordView): number {
@@ -51,6 +50,27 @@ export function frameLength(record: RecordView, form: FrameForm): number {
   return headerLength + extrasLengthIn(record, form) + record.keyLength + valueLength
 }
 
+/** Whether a frame is its record as it lies there, but for the opaque. */
+export function isSentWhole(record: RecordView, form: FrameForm): boolean {
+  if (form.noValue || record.isDeletion) return false
+  return form.includeXattrs || (record.datatype & Datatype.xattr) === 0
+}
+
+/** Writes the frame of such a record, of which `tail` is a view; returns the bytes written. */
+export function writeWhole(
+  record: RecordView,
+  tail: Uint8Array,
+  form: FrameForm,
+  target: Buffer,
+  offset: number,
+): number {
+  const { bytes, start } = record
+  for (let at = 0; at < checksumOffset; at++) target[offset + at] = bytes[start + at]!
+  writeUint32(target, offset + checksumOffset, form.opaque)
+  target.set(tail, offset + tailOffset)
+  return tailOffset + tail.length
+}
+
 /** Writes the frame at `offset` and returns the bytes written. */
 export function writeFrame(
   record: RecordView,
@@ -62,11 +82,8 @@ export function writeFrame(
   const valueStart = valueStartIn(record, form)
   const valueEnd = valueEndIn(record, form, valueStart)
   const extrasLength = extrasLengthIn(record, form)
-  const isWhole = valueStart === record.valueStart && !form.noValue
-  if (isWhole && !record.isDeletion) {
-    bytes.copy(target, offset, start, valueEnd)
-    target.writeUInt32BE(form.opaque, offset + checksumOffset)
-    return valueEnd - start
+  if (isSentWhole(record, form)) {
+    return writeWhole(record, tailOf(bytes, start, record.length), form, target, offset)
   }
   bytes.copy(target, offset, start, start + headerLength + Math.min(extrasLength, 20))
   if (record.isDeletion) {

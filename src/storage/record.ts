@@ -38,6 +38,7 @@ export const RecordKind = {
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind]
 
 export const checksumOffset = 12
+export const tailOffset = checksumOffset + 4
 const seqnoOffset = headerLength
 const revnoOffset = headerLength + 8
 const flagsOffset = headerLength + 16
@@ -189,20 +190,36 @@ export function writeRecordHead(
   }
 }
 
-/** CRC-32 of a record as it lies at rest, its checksum field left out. */
-function checksumOf(bytes: Buffer, start: number, length: number): number {
-  const before = crc32(bytes.subarray(start, start + checksumOffset))
-  return crc32(bytes.subarray(start + checksumOffset + 4, start + length), before)
+/** All of a record that lies behind its checksum field; a view. */
+export function tailOf(bytes: Buffer, start: number, length: number): Uint8Array {
+  return bytes.subarray(start + tailOffset, start + length)
 }
+
+/** CRC-32 of a record as it lies at rest, its checksum field left out. */
+function checksumOf(bytes: Buffer, start: number, tail: Uint8Array): number {
+  // The few bytes in front are quicker summed here than by another call.
+  let sum = 0xffffffff
+  for (let at = start; at < start + checksumOffset; at++) {
+    sum = crcTable[(sum ^ bytes[at]!) & 0xff]! ^ (sum >>> 8)
+  }
+  return crc32(tail, (sum ^ 0xffffffff) >>> 0)
+}
+
+/** What a byte does to a CRC-32 (ISO 3309, the polynomial reflected). */
+const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let sum = byte
+  for (let bit = 0; bit < 8; bit++) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0)
+  return sum
+})
 
 /** Writes the checksum into a record that is about to go to disk. */
 export function sealRecord(bytes: Buffer, start: number, length: number): void {
-  writeUint32(bytes, start + checksumOffset, checksumOf(bytes, start, length))
+  writeUint32(bytes, start + checksumOffset, checksumOf(bytes, start, tailOf(bytes, start, length)))
 }
 
 /**
  * Whether the bytes read from disk are the record that was written as (vbid, seqno): its shape,
- * its place and its checksum. False means a damaged page.
+ * its place and its checksum. False means a damaged page. `tail` is what `tailOf` makes of them.
  */
 export function isIntact(
   bytes: Buffer,
@@ -210,6 +227,7 @@ export function isIntact(
   length: number,
   vbid: number,
   seqno: number,
+  tail = tailOf(bytes, start, length),
 ): boolean {
   return (
     length >= headerLength + 20 &&
@@ -217,7 +235,7 @@ export function isIntact(
     headerLength + readUint32(bytes, start + 8) === length &&
     readUint16(bytes, start + 6) === vbid &&
     readSeqno(bytes, start + seqnoOffset) === seqno &&
-    readUint32(bytes, start + checksumOffset) === checksumOf(bytes, start, length)
+    readUint32(bytes, start + checksumOffset) === checksumOf(bytes, start, tail)
   )
 }
 
