@@ -225,12 +225,16 @@ function backfillPosition(
   if (start === end) return undefined
   const lowest = producer.bucket.changes.lowestSeqno(vbucket.id, vbucket.highSeqno)
   if (!diskOnly && lowest <= start + 1) return undefined
+  // A snapshot that ends before the purge seqno would be followed by a gap: tombstones behind its end
+  // are gone. One that others have pinned may be that old, as nothing held the purger back then.
+  //
   // In the middle of a snapshot a client lacks what was superseded within it: the new one has to
   // reach as far.
   const isWithin = start > wanted.snapshotStart && start < wanted.snapshotEnd
   const atLeastSeqno = Math.max(
     start + 1,
     Math.min(lowest - 1, vbucket.highSeqno),
+    vbucket.purgeSeqno,
     isWithin ? wanted.snapshotEnd : 0,
     diskOnly ? end : 0,
   )

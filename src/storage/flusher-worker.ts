@@ -2,7 +2,6 @@
  * The flusher thread: the only writer of the store while the daemon runs. It takes batches of
  * steps, makes one transaction per environment of each, and answers when all are on disk.
  */
-import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import { invariant } from '../errors.ts'
 import { Applier } from './apply.ts'
@@ -23,10 +22,6 @@ import { purge } from './purge.ts'
 import type { VbucketRecord } from './vbucket-record.ts'
 
 const dropBatch = 5000
-
-// Whoever waits for an answer goes first; when too much is left to write, writers are made to wait.
-// On Linux this is about this thread, elsewhere it would be about all of the process.
-if (process.platform === 'linux') setPriority(10)
 
 type BatchMessage = Extract<ToFlusher, { kind: 'batch' }>
 

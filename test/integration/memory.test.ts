@@ -66,7 +66,8 @@ t.test('replies too large to be held for all cost some their connection', async 
 })
 
 t.test('writers that are faster than the disk are slowed down', async t => {
-  const flags = ['--unflushed-soft', '4MiB', '--unflushed-hard', '32MiB', '--change-log', '8MiB']
+  const bounds = ['--unflushed-soft', '4MiB', '--unflushed-hard', '32MiB', '--change-log', '8MiB']
+  const flags = [...bounds, '--document-cache', '0']
   const daemon = await startDaemon(t, { flags })
   const client = await connectKv(t, daemon)
   const beforeMiB = ownMemoryMiB(daemon.pid)

@@ -36,6 +36,8 @@ export class WireScene {
   static async make(t: Test, options: WireSceneOptions): Promise<WireScene> {
     const data = join(t.testdir(), 'data')
     const flags = ['--vbuckets', String(options.vbuckets), '--change-log', '1MiB']
+    // What a test has written is soon out of memory, so that streams read it from disk.
+    flags.push('--commit-interval', '0')
     flags.push(...(options.flags ?? []))
     const first = await startDaemon(t, { data, flags })
     const { documents = 400, valueBytes = 1000 } = options
