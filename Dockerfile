@@ -1,7 +1,7 @@
 # Every step is a plain copy or command: test/deploy/deploy.test.ts carries them out in an
 # empty folder, without Docker, and runs the daemon that results.
 
-FROM node:22-slim AS build
+FROM node:26-slim AS build
 WORKDIR /holdfast
 COPY package.json package-lock.json ./
 RUN npm ci
@@ -11,12 +11,12 @@ COPY protocol ./protocol
 COPY src ./src
 RUN npm run build
 
-FROM node:22-slim AS dependencies
+FROM node:26-slim AS dependencies
 WORKDIR /holdfast
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev
 
-FROM node:22-slim
+FROM node:26-slim
 ENV NODE_ENV=production
 WORKDIR /holdfast
 COPY --from=dependencies /holdfast/node_modules ./node_modules
