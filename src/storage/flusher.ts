@@ -71,8 +71,6 @@ export class Flusher {
   #stepsQueued = 0
   #stepsDone = 0
   #stepsInFlight = 0
-  /** How many steps had been queued with the last one that makes, changes or ends a vbucket. */
-  #vbucketStepsUpTo = 0
   readonly #waiters: Waiter[] = []
   failure: OperatorError | undefined
   /** Resolves when the thread has opened the store; fails when it cannot. */
@@ -125,13 +123,7 @@ export class Flusher {
     this.#pushApply()
     this.#pending.push(step)
     this.#stepsQueued++
-    if (step.kind !== 'hold' && step.kind !== 'purge') this.#vbucketStepsUpTo = this.#stepsQueued
     this.hurry()
-  }
-
-  /** Whether something is on its way to disk that makes, changes or ends a vbucket. */
-  get changesVbuckets(): boolean {
-    return this.#stepsDone < this.#vbucketStepsUpTo
   }
 
   /** Calls `onPurged` before anybody sees what the purge has left. */

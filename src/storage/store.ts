@@ -5,7 +5,6 @@
  *
  *   BUCKET/bucket.json            format, name, uuid, number of vbuckets and environments
  *   BUCKET/environment-N/data.mdb vbuckets with vbid modulo environments = N
- *   BUCKET/journal-N              changes that LMDB may not have yet: see journal.ts
  *
  * The format number grows with every change of layout that an older version would misread.
  */
@@ -25,9 +24,7 @@ import { checkEnvironment } from './check.ts'
 import { dataFileOf, inspectDataFile, resizeDataFile } from './data-file.ts'
 import { openEnvironment, type Environment } from './environment.ts'
 import type { PurgeHold } from './holds.ts'
-import { replayJournal } from './journal-replay.ts'
 import { storageError, storeDamaged } from './storage-error.ts'
-import { syncDirectory } from './sync-directory.ts'
 import { decodeVbucketRecord, encodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 
 export const storeFormat = 1
@@ -54,8 +51,6 @@ export interface OpenStore {
   holds: PurgeHold[]
   /** The daemon that had it open last did not close it. */
   wasUnclean: boolean
-  /** Changes that were in the journal only. */
-  replayed: number
 }
 
 /** Makes a bucket's directory and files, with the vbuckets that it begins with. */
@@ -88,9 +83,7 @@ export async function createStore(
 }
 
 /** Opens a bucket and marks it as in use: until `markClean`, the next open counts as unclean. */
-export async function openStore(
-  options: StoreOptions & { nowSeconds: number },
-): Promise<OpenStore> {
+export async function openStore(options: StoreOptions): Promise<OpenStore> {
   const description = readDescription(options.directory)
   const directories = environmentDirectories(options.directory, description.environments)
   const environments: Environment[] = []
@@ -98,9 +91,7 @@ export async function openStore(
     for (const directory of directories) {
       environments.push(await openWhole({ ...options, directory }))
     }
-    const replayed = replayJournal(options.directory, environments, options.nowSeconds)
-    const contents = readAll(environments, description)
-    return { description, directories, environments, ...contents, replayed }
+    return { description, directories, environments, ...readAll(environments, description) }
   } catch (error) {
     await closeStore({ environments })
     throw storageError(error, options.directory)
@@ -250,4 +241,11 @@ function writeDescription(directory: string, description: BucketDescription): vo
   closeSync(file)
   renameSync(`${path}.new`, path)
   syncDirectory(directory)
+}
+
+/** Makes the names in a directory survive a power failure. */
+export function syncDirectory(path: string): void {
+  const directory = openSync(path, 'r')
+  fsyncSync(directory)
+  closeSync(directory)
 }

@@ -21,9 +21,9 @@ import { ChangeLog } from './change-log.ts'
 import { DocumentFinder } from './document-finder.ts'
 import { DocumentWriter } from './document-writer.ts'
 import { Documents } from './documents.ts'
-import { Durability } from './durability.ts'
 import { expireDue } from './expiry-pager.ts'
 import { Passes } from './passes.ts'
+import { PersistenceWaiters } from './persistence.ts'
 import { PressureGauge, type Pressure } from './pressure.ts'
 import { Purger, type CompactRequest } from './purger.ts'
 import { randomDocument } from './random-document.ts'
@@ -55,7 +55,7 @@ export class Bucket {
   readonly #vbuckets: VbucketTable
   readonly #disk: DiskReader
   readonly #gauge: PressureGauge
-  readonly #durability: Durability
+  readonly #waiters: PersistenceWaiters
   readonly #flusher: Flusher
   readonly #purger: Purger
   readonly #passes: Passes
@@ -82,12 +82,7 @@ export class Bucket {
       onRelease: number => this.#flusher.releaseSegment(number),
     })
     this.changes = changes
-    const { waiters } = (this.#durability = new Durability({
-      ...options,
-      changes,
-      flusher: () => this.#flusher,
-      vbucket: vbid => this.vbucket(vbid),
-    }))
+    const waiters = (this.#waiters = new PersistenceWaiters(changes))
     this.#disk = new DiskReader(store.environments, (vbid, seqno, cause) => {
       log.error({ vbid, seqno, error: String(cause) }, 'a page of the store is damaged')
     })
@@ -117,8 +112,8 @@ export class Bucket {
   /** Opens a bucket's directory and starts its threads. Fails with an OperatorError. */
   static async open(options: BucketOptions): Promise<Bucket> {
     const { directory, settings, random, log } = options
-    const nowSeconds = Math.floor(options.clock.nowMs() / 1000)
-    const store = await openStore({ ...settings, directory, nowSeconds })
+    const { mapSizeBytes, readerSlotsMax } = settings
+    const store = await openStore({ directory, mapSizeBytes, readerSlotsMax })
     let bucket: Bucket | undefined
     try {
       recoverVbuckets(store, random, log)
@@ -180,9 +175,10 @@ export class Bucket {
     return this.#purger.compact(vbucket, request)
   }
 
-  /** Calls `done` once everything written so far would survive a crash. */
-  afterDurable(done: () => void): void {
-    this.#durability.afterAppended(done)
+  /** Calls `done` once everything written so far is on disk. */
+  afterCommit(done: () => void): void {
+    this.#waiters.afterAppended(done)
+    this.#flusher.hurry()
   }
 
   /** Commits what was written without gathering more: somebody has asked whether it is on disk. */
@@ -198,7 +194,7 @@ export class Bucket {
     const vbucket = this.vbucket(vbid)
     if (vbucket === undefined) return Promise.reject(notMine(vbid))
     if (vbucket.persistedSeqno < seqno) this.#flusher.hurry()
-    return this.#durability.waiters.reached(vbucket, seqno, signal)
+    return this.#waiters.reached(vbucket, seqno, signal)
   }
 
   /** A live document chosen at random, or undefined when there is none. */
@@ -242,7 +238,7 @@ export class Bucket {
       this.#options.log.error({ unflushedBytes }, 'stopping with changes that are not on disk')
     }
     await this.#flusher.close()
-    await this.#durability.close(isDrained, closing())
+    this.#waiters.close(closing())
     await this.#passes.ended()
     await this.snapshots.close()
     if (isDrained) this.#markClean()
@@ -266,10 +262,11 @@ export class Bucket {
   }
 
   #makeFlusher(): Flusher {
-    const { settings } = this.#options
+    const { clock, log, settings } = this.#options
     return new Flusher({
-      ...this.#options,
       ...this.#files(),
+      clock,
+      log,
       retryMs: flushRetryMs,
       gatherMs: settings.commitIntervalSeconds * 1000,
       heldBytes: () => this.snapshots.heldBytes(),
@@ -289,7 +286,8 @@ export class Bucket {
   }
 
   #files() {
-    return { ...this.#options.settings, directories: this.#store.directories }
+    const { mapSizeBytes, readerSlotsMax } = this.#options.settings
+    return { directories: this.#store.directories, mapSizeBytes, readerSlotsMax }
   }
 
   #connectDocuments(): { documents: Documents; metaWriter: MetaWriter } {
@@ -333,7 +331,7 @@ export class Bucket {
     this.#gauge.update(unflushedBytes)
     // Writers are made to wait when twice as much has gathered.
     const isMuch = unflushedBytes > this.#options.settings.unflushedSoftBytes / 2
-    if (isMuch || this.#durability.waiters.isAwaited) this.#flusher.hurry()
+    if (isMuch || this.#waiters.isAwaited) this.#flusher.hurry()
     else this.#flusher.touch()
   }
 
@@ -349,7 +347,7 @@ export class Bucket {
     }
     this.changes.markCommitted(upTo)
     this.#gauge.update(this.changes.unflushedBytes)
-    this.#durability.waiters.committed(upTo)
+    this.#waiters.committed(upTo)
   }
 
   #nowSeconds(): number {

@@ -93,12 +93,6 @@ export class PersistenceWaiters {
 
   /** Everything before this position is on disk. */
   committed(position: number): void {
-    this.durable(position)
-    for (const [vbucket, waits] of this.#waits) this.#settle(vbucket, waits)
-  }
-
-  /** Everything before `position` would survive a crash, though it may not be in LMDB yet. */
-  durable(position: number): void {
     const waiters = this.#waiters
     let next = this.#first
     while (next < waiters.length && waiters[next]!.position <= position) waiters[next++]!.done()
@@ -107,6 +101,7 @@ export class PersistenceWaiters {
       this.#waiters = waiters.slice(next)
       this.#first = 0
     }
+    for (const [vbucket, waits] of this.#waits) this.#settle(vbucket, waits)
   }
 
   #settle(vbucket: Vbucket, waits: VbucketWaits): void {

@@ -69,7 +69,7 @@ function burst(): void {
     const each = vbucket?.isActive ? change(vbucket) : undefined
     if (each) written.push(each)
   }
-  bucket.afterDurable(() => {
+  bucket.afterCommit(() => {
     for (const each of written) say(...each)
   })
 }
@@ -130,5 +130,5 @@ void repeat(6000, flush)
 for (;;) {
   burst()
   await new Promise(resolve => setImmediate(resolve))
-  if (bucket.pressure !== 'none') await new Promise<void>(done => bucket.afterDurable(done))
+  if (bucket.pressure !== 'none') await new Promise<void>(done => bucket.afterCommit(done))
 }

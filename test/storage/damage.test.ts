@@ -36,11 +36,7 @@ async function makeStore(t: Test): Promise<string> {
 }
 
 async function codeOfOpening(directory: string): Promise<string> {
-  const error = await openStore({
-    ...smallSettings,
-    directory: bucketPath(directory),
-    nowSeconds: 0,
-  }).then(
+  const error = await openStore({ ...smallSettings, directory: bucketPath(directory) }).then(
     store => closeStore(store),
     (error: unknown) => error,
   )
@@ -193,11 +189,7 @@ function isRoot(at: number): boolean {
 }
 
 async function problemsOf(directory: string): Promise<string[]> {
-  const store = await openStore({
-    ...smallSettings,
-    directory: bucketPath(directory),
-    nowSeconds: 0,
-  })
+  const store = await openStore({ ...smallSettings, directory: bucketPath(directory) })
   const problems = store.environments.flatMap(environment => checkEnvironment(environment))
   await closeStore(store)
   return problems

@@ -28,7 +28,7 @@ async function fill(from: number): Promise<Status> {
   for (let i = from; ; i++) {
     const status = bucket.documents.store(vbucket, storing(`key-${i}`, `${i}:${value}`))
     if (status !== Status.success) return status
-    bucket.afterDurable(() => (persisted = i))
+    bucket.afterCommit(() => (persisted = i))
     if (i % 50 === 0) await Promise.race([committed(bucket), failing()])
   }
 }

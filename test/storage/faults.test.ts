@@ -27,7 +27,7 @@ async function fill(bucket: Bucket, vbid: number): Promise<{ persisted: number; 
   for (let i = 0; ; i++) {
     const status = bucket.documents.store(vbucket, storing(`key-${i}`, `${i}:${value}`))
     if (status !== Status.success) return { persisted, status }
-    bucket.afterDurable(() => (persisted = i + 1))
+    bucket.afterCommit(() => (persisted = i + 1))
     while (bucket.changes.unflushedBytes > 500_000 && !bucket.failure) {
       await new Promise(resolve => setTimeout(resolve, 5))
     }

@@ -24,7 +24,10 @@ const round = 4_000
 t.setTimeout(5 * 60_000)
 
 t.test('a client that was streaming 1,024 vbuckets, and is away', async t => {
-  const daemon = await startDaemon(t, { flags: ['--backfill-grace', '1s'] })
+  // Its memory is looked at, and the file at once after a write.
+  const quick = ['--document-cache', '0', '--commit-interval', '0']
+  const flags = ['--backfill-grace', '1s', ...quick]
+  const daemon = await startDaemon(t, { flags })
   const kv = await connectKv(t, daemon)
   const updates = new SteadyUpdates(kv, { documents, valueBytes })
   // Twice, as what is written anew is spread over the pages in another way.

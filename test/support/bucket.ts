@@ -83,8 +83,7 @@ export function remove(bucket: Bucket, vbucket: Vbucket, key: string): number {
   return bucket.documents.result.seqno
 }
 
-/** Resolves when everything written so far is in LMDB. */
-export async function committed(bucket: Bucket): Promise<void> {
-  const vbuckets = [...bucket.vbuckets()]
-  await Promise.all(vbuckets.map(({ id, highSeqno }) => bucket.whenPersisted(id, highSeqno)))
+/** Resolves when everything written so far is on disk. */
+export function committed(bucket: Bucket): Promise<void> {
+  return new Promise(done => bucket.afterCommit(done))
 }
