@@ -3,20 +3,26 @@
  * time, so that the file of a daemon that was killed is known to be stale.
  *
  * It is written beside and linked into place, so that it is whole from its first moment. A stale
- * one is renamed away, which only one of several that try succeeds in.
+ * one is removed by one process at a time, whose turn is a directory beside it.
  */
 import {
   linkSync,
   mkdirSync,
   readFileSync,
-  renameSync,
+  rmdirSync,
   rmSync,
+  statSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { OperatorError } from '../errors.ts'
 import { storageError } from './storage-error.ts'
+
+/** How often to look whether another process has removed a stale lock. */
+const turnPollMs = 10
+/** It takes no time: a turn this old is of a process that has died. */
+const turnMaxMs = 5000
 
 export interface DataLock {
   /** Idempotent. */
@@ -50,7 +56,7 @@ function take(directory: string, path: string): void {
     while (!tryLink(own, path)) {
       const holder = ownerOf(path)
       if (holder !== undefined && isAlive(holder)) throw inUse(directory, holder.pid)
-      removeStale(path, `${own}.stale`)
+      removeStale(path)
     }
   } finally {
     rmSync(own, { force: true })
@@ -75,13 +81,28 @@ function tryLink(own: string, path: string): boolean {
   return succeeds(() => linkSync(own, path), 'EEXIST')
 }
 
-function removeStale(path: string, aside: string): void {
-  // Somebody else may have removed it.
-  if (!succeeds(() => renameSync(path, aside), 'ENOENT')) return
-  const owner = ownerOf(aside)
-  // Or replaced it between our look and our grasp: then it goes back.
-  if (owner !== undefined && isAlive(owner)) tryLink(aside, path)
-  unlinkSync(aside)
+/**
+ * Removes the lock if nobody alive holds it. One process does so at a time: while a lock is there
+ * nobody else can put one in its place, so what was found stale is what is removed.
+ */
+function removeStale(path: string): void {
+  const turn = `${path}.reclaim`
+  if (!succeeds(() => mkdirSync(turn), 'EEXIST')) return awaitTurn(turn)
+  try {
+    const text = textOf(path)
+    if (text === undefined) return
+    const holder = parse(text)
+    if (holder === undefined || !isAlive(holder)) unlinkSync(path)
+  } finally {
+    rmdirSync(turn)
+  }
+}
+
+/** Another process is at it, or has died at it. */
+function awaitTurn(turn: string): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, turnPollMs)
+  const begun = statSync(turn, { throwIfNoEntry: false })?.mtimeMs ?? Infinity
+  if (Date.now() - begun > turnMaxMs) succeeds(() => rmdirSync(turn), 'ENOENT')
 }
 
 /** False when it failed for the reason given. */
@@ -96,10 +117,24 @@ function succeeds(change: () => void, unless: string): boolean {
 }
 
 function ownerOf(path: string): Owner | undefined {
+  const text = textOf(path)
+  // Just released, or damaged: either way nobody's.
+  return text === undefined ? undefined : parse(text)
+}
+
+function textOf(path: string): string | undefined {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Owner
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function parse(text: string): Owner | undefined {
+  try {
+    return JSON.parse(text) as Owner
   } catch {
-    // Just released, or damaged: either way nobody's.
     return undefined
   }
 }
