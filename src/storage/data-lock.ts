@@ -94,7 +94,7 @@ function removeStale(path: string): void {
     const holder = parse(text)
     if (holder === undefined || !isAlive(holder)) unlinkSync(path)
   } finally {
-    rmdirSync(turn)
+    endTurn(turn)
   }
 }
 
@@ -102,7 +102,12 @@ function removeStale(path: string): void {
 function awaitTurn(turn: string): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, turnPollMs)
   const begun = statSync(turn, { throwIfNoEntry: false })?.mtimeMs ?? Infinity
-  if (Date.now() - begun > turnMaxMs) succeeds(() => rmdirSync(turn), 'ENOENT')
+  if (Date.now() - begun > turnMaxMs) endTurn(turn)
+}
+
+/** Unless somebody has taken it for one of a dead process and ended it. */
+function endTurn(turn: string): void {
+  succeeds(() => rmdirSync(turn), 'ENOENT')
 }
 
 /** False when it failed for the reason given. */
