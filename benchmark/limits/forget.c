@@ -3,17 +3,13 @@
  * privilege for pages that are written and that nobody has mapped. Prints how many bytes stayed.
  */
 #define _GNU_SOURCE
+#include "die.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static void die(const char *what) {
-  perror(what);
-  exit(1);
-}
 
 static size_t resident_pages(int file, size_t bytes, size_t page) {
   if (bytes == 0) return 0;

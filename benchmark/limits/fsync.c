@@ -3,24 +3,14 @@
  * writer of durable writes cannot be quicker than on this disk.
  */
 #define _GNU_SOURCE
+#include "../clock.h"
+#include "die.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-static void die(const char *what) {
-  perror(what);
-  exit(1);
-}
-
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 int main(int argc, char **argv) {
   if (argc != 4) return 2;

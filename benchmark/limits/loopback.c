@@ -3,6 +3,8 @@
  * another over a TCP connection, 64 KiB at a time: what a backfill's sockets allow.
  */
 #define _GNU_SOURCE
+#include "../clock.h"
+#include "die.h"
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,21 +12,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PIECE_BYTES = 64 << 10, BUFFER_BYTES = 1 << 20 };
-
-static void die(const char *what) {
-  perror(what);
-  exit(1);
-}
-
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static void send_to(const struct sockaddr_in *address, uint64_t bytes) {
   static char piece[PIECE_BYTES];

@@ -3,22 +3,16 @@
  * first bytes of each value. What a backfill cannot be quicker than, as it does that and more.
  */
 #define _GNU_SOURCE
+#include "../clock.h"
 #include <inttypes.h>
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 static void check(int code, const char *what) {
   if (code == MDB_SUCCESS) return;
   fprintf(stderr, "scan: %s: %s\n", what, mdb_strerror(code));
   exit(1);
-}
-
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 static uint64_t values, bytes;

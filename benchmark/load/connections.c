@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "load.h"
+#include "../clock.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -12,7 +13,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Answers that a connection waits for at most, with a rate: behind by more, the run is void. */

@@ -1,6 +1,7 @@
 /* load: puts operations on a server and prints one line of JSON about it. */
 #define _GNU_SOURCE
 #include "load.h"
+#include "../clock.h"
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -8,17 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 void die(const char *what) {
   fprintf(stderr, "load: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
   exit(1);
-}
-
-uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 static const struct option options[] = {

@@ -37,7 +37,6 @@ struct plan {
 };
 
 void die(const char *what);
-uint64_t now_ns(void);
 
 /* --- keys.c: which key, which operation, which value --- */
 

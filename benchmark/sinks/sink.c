@@ -1,5 +1,6 @@
 /* sink KIND PORT [VBUCKETS]: connects, receives everything, prints one line of JSON. */
 #define _GNU_SOURCE
+#include "../clock.h"
 #include "sink.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -9,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BUFFER_BYTES = 1 << 20 };
@@ -19,12 +19,6 @@ struct totals totals;
 void die(const char *what) {
   fprintf(stderr, "sink: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
   exit(1);
-}
-
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 void send_all(int to, const void *bytes, size_t length) {

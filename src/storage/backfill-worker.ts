@@ -11,7 +11,7 @@ import type { Transaction } from 'lmdb'
 import { invariant, OperatorError } from '../errors.ts'
 import { openEnvironment, type Environment } from './environment.ts'
 import { storageError } from './storage-error.ts'
-import { frameLength, isSentWhole, writeFrame, writeWhole } from './record-frame.ts'
+import { frameLength, writeFrame } from './record-frame.ts'
 import { isIntact, RecordView, tailOf } from './record.ts'
 import type {
   BackfillStart,
@@ -140,8 +140,7 @@ function readRange(
       throw storageError(cause, environment.directory)
     }
     const record = view.at(bytes, 0)
-    const isWhole = isSentWhole(record, form)
-    const frameBytes = isWhole ? length : frameLength(record, form)
+    const frameBytes = frameLength(record, form)
     if (slab.length + frameBytes > slab.bytes.length) {
       if (slab.length > 0) {
         part.done = false
@@ -151,9 +150,7 @@ function readRange(
       slab.bytes = Buffer.from(new ArrayBuffer(frameBytes))
       keep(before.buffer as ArrayBuffer, before.length)
     }
-    slab.length += isWhole
-      ? writeWhole(record, tail, form, slab.bytes, slab.length)
-      : writeFrame(record, form, slab.bytes, slab.length)
+    slab.length += writeFrame(record, form, slab.bytes, slab.length, tail)
     part.frames++
     part.lastSeqno = seqno
     if (++recordsRead % recordsBetweenRests === 0) rest()

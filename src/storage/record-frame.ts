@@ -45,46 +45,50 @@ function extrasLengthIn(record: RecordView, form: FrameForm): number {
 
 /** Bytes that `writeFrame` will write. */
 export function frameLength(record: RecordView, form: FrameForm): number {
+  if (isSentWhole(record, form)) return record.length
   const valueStart = valueStartIn(record, form)
   const valueLength = valueEndIn(record, form, valueStart) - valueStart
   return headerLength + extrasLengthIn(record, form) + record.keyLength + valueLength
 }
 
 /** Whether a frame is its record as it lies there, but for the opaque. */
-export function isSentWhole(record: RecordView, form: FrameForm): boolean {
+function isSentWhole(record: RecordView, form: FrameForm): boolean {
   if (form.noValue || record.isDeletion) return false
   return form.includeXattrs || (record.datatype & Datatype.xattr) === 0
 }
 
-/** Writes the frame of such a record, of which `tail` is a view; returns the bytes written. */
-export function writeWhole(
-  record: RecordView,
+function writeWhole(
+  { bytes, start }: RecordView,
   tail: Uint8Array,
   form: FrameForm,
   target: Buffer,
   offset: number,
 ): number {
-  const { bytes, start } = record
   for (let at = 0; at < checksumOffset; at++) target[offset + at] = bytes[start + at]!
   writeUint32(target, offset + checksumOffset, form.opaque)
   target.set(tail, offset + tailOffset)
   return tailOffset + tail.length
 }
 
-/** Writes the frame at `offset` and returns the bytes written. */
+/**
+ * Writes the frame at `offset` and returns the bytes written. `tail` is what `tailOf` makes of the
+ * record, if the caller has it already.
+ */
 export function writeFrame(
   record: RecordView,
   form: FrameForm,
   target: Buffer,
   offset: number,
+  tail?: Uint8Array,
 ): number {
   const { bytes, start } = record
+  if (isSentWhole(record, form)) {
+    const rest = tail ?? tailOf(bytes, start, record.length)
+    return writeWhole(record, rest, form, target, offset)
+  }
   const valueStart = valueStartIn(record, form)
   const valueEnd = valueEndIn(record, form, valueStart)
   const extrasLength = extrasLengthIn(record, form)
-  if (isSentWhole(record, form)) {
-    return writeWhole(record, tailOf(bytes, start, record.length), form, target, offset)
-  }
   bytes.copy(target, offset, start, start + headerLength + Math.min(extrasLength, 20))
   if (record.isDeletion) {
     const asExpiration = extrasLength === 20

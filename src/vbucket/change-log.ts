@@ -219,6 +219,6 @@ export class ChangeLog {
     this.#segments.delete(number)
     this.#retiredBytes += used
     this.#options.onRelease(number)
-    this.#memory.retire(segment)
+    this.#memory.cache(segment)
   }
 }

@@ -121,7 +121,7 @@ export class RecordMemory {
     if (needed > segmentBytes * keptShareMax || cacheBytes < segmentBytes) return
     if (this.#filling === undefined || this.#filling.used + needed > this.#filling.capacity) {
       this.#filling = this.open(needed)
-      this.#cache(this.#filling)
+      this.cache(this.#filling)
     }
     const segment = this.#filling
     if (segment === undefined) return
@@ -130,9 +130,14 @@ export class RecordMemory {
     this.put(segment, at + record.keyStart - start, keyLength, vbid, length)
   }
 
-  /** The change log does not need the segment any more. */
-  retire(segment: Segment): void {
-    this.#cache(segment)
+  /** From now on the segment serves reads only. The oldest of these go when they are too much. */
+  cache(segment: Segment): void {
+    this.#cached.add(segment)
+    this.#cachedBytes += segment.memory.byteLength
+    for (const oldest of this.#cached) {
+      if (this.#cachedBytes <= this.#options.cacheBytes) break
+      this.#giveUp(oldest)
+    }
   }
 
   /** Nothing that is in memory of this vbucket is found again. */
@@ -140,15 +145,6 @@ export class RecordMemory {
     // What is added from now on has to lie behind the floor.
     this.#filling = undefined
     this.#floors[vbid] = this.end
-  }
-
-  #cache(segment: Segment): void {
-    this.#cached.add(segment)
-    this.#cachedBytes += segment.memory.byteLength
-    for (const oldest of this.#cached) {
-      if (this.#cachedBytes <= this.#options.cacheBytes) break
-      this.#giveUp(oldest)
-    }
   }
 
   #giveUp(segment: Segment): void {
