@@ -224,7 +224,7 @@ function readDescription(directory: string): BucketDescription {
     throw new OperatorError(
       'format-older',
       `${path} has format ${description.format}, this version knows ${storeFormat} only`,
-      'stream its documents from the version that wrote it into a new data folder',
+      'start the version of holdfastd that wrote it, and stream its documents into a new data folder',
     )
   }
   if (description.format > storeFormat) {
