@@ -148,6 +148,7 @@ export class Connection implements Session {
   settle(reason: string): Promise<void> {
     if (this.#closeReason === '') this.#closeReason = reason
     this.#intake.stop(Pause.settling)
+    this.#context.slab.flush()
     if (this.#writer.isInOrder) return Promise.resolve()
     return new Promise(resolve => (this.#onSettled = resolve))
   }
@@ -182,12 +183,14 @@ export class Connection implements Session {
     this.log.warn({ connection: this.id, remote: this.remote, ...error }, 'closing: no valid frame')
     if (error.kind === 'too-large') {
       const { opcode, opaque } = error
+      this.#context.slab.flush()
       this.#writer.deliver(encodeResponse({ opcode, opaque, status: Status.tooLarge }), true)
     }
     this.endAfterAnswers(`frame refused: ${error.kind}`)
   }
 
   #endIfAnswered(): void {
+    this.#context.slab.flush()
     if (!this.#writer.isInOrder || this.#socket.writableEnded) return
     // Streams would go on writing to a socket that takes nothing more.
     this.producer?.disconnected(this.#quitCleanly)

@@ -20,7 +20,7 @@ export class SocketDcpOutput implements DcpOutput {
   }
 
   write(bytes: Uint8Array, taken?: () => void): void {
-    if (this.#slab.target === this.#writer) this.#slab.flush()
+    this.#slab.flush()
     const buffer = Buffer.isBuffer(bytes)
       ? bytes
       : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)

@@ -1,6 +1,6 @@
 import type { Output } from '../commands/session.ts'
 
-/** Enough for a read batch of small answers; what is larger gets a buffer of its own. */
+/** Enough for a turn's batches of small answers; what is larger gets a buffer of its own. */
 export const slabBytes = 64 * 1024
 
 /** Takes what was encoded. */
@@ -14,14 +14,23 @@ export interface OutputTarget {
 
 /**
  * The one place where answers are encoded. It is opened for a connection when a batch of its
- * requests is run and closed after it, so that a batch leaves as one write. The slab is used again
- * if the kernel took it whole, which it does unless the client has stopped reading.
+ * requests is run and closed after it, so that a batch leaves as one write. What the batches of one
+ * turn of the event loop have brought is written at its end: a client that sleeps is woken up by
+ * the first write to it, which takes the kernel longer than all the rest, and finds the others
+ * there. The slab is used again if the kernel took it whole, which it does unless a client has
+ * stopped reading.
  */
 export class OutputSlab implements Output {
   buffer: Buffer = Buffer.allocUnsafeSlow(slabBytes)
   #slab = this.buffer
   #used = 0
   #target: OutputTarget | undefined
+  /** Where in the slab the batch begins that is open. */
+  #begin = 0
+  /** Batches that wait for the end of the turn, and where in the slab each of them ends. */
+  readonly #waiting: OutputTarget[] = []
+  readonly #ends: number[] = []
+  #scheduled: NodeJS.Immediate | undefined
 
   /** Whom the bytes encoded now will reach; undefined between batches. */
   get target(): OutputTarget | undefined {
@@ -33,7 +42,11 @@ export class OutputSlab implements Output {
   }
 
   close(): void {
-    this.flush()
+    if (this.buffer !== this.#slab) this.flush()
+    else if (this.#used > this.#begin) {
+      this.#wait(this.#target!)
+      this.#scheduled ??= setImmediate(() => this.#endTurn())
+    }
     this.#target = undefined
   }
 
@@ -44,21 +57,46 @@ export class OutputSlab implements Output {
     return at
   }
 
-  /** Hands over what has been encoded so far. */
+  /**
+   * Hands over what has been encoded so far, for whomever. Whoever writes to a connection past the
+   * slab, or ends it, does this first.
+   */
   flush(): void {
     const used = this.#used
     if (used === 0) return
-    this.#used = 0
     const { buffer } = this
     if (buffer !== this.#slab) {
+      this.#used = 0
       this.buffer = this.#slab
       this.#target!.deliver(buffer, true)
       return
     }
-    if (!this.#target!.deliver(buffer.subarray(0, used), false)) {
-      this.#slab = Buffer.allocUnsafeSlow(slabBytes)
-      this.buffer = this.#slab
+    if (used > this.#begin) this.#wait(this.#target!)
+    this.#used = 0
+    this.#begin = 0
+    let isFree = true
+    let begin = 0
+    for (let i = 0; i < this.#waiting.length; i++) {
+      const end = this.#ends[i]!
+      if (!this.#waiting[i]!.deliver(buffer.subarray(begin, end), false)) isFree = false
+      begin = end
     }
+    this.#waiting.length = 0
+    this.#ends.length = 0
+    if (isFree) return
+    this.#slab = Buffer.allocUnsafeSlow(slabBytes)
+    this.buffer = this.#slab
+  }
+
+  #endTurn(): void {
+    this.#scheduled = undefined
+    this.flush()
+  }
+
+  #wait(target: OutputTarget): void {
+    this.#waiting.push(target)
+    this.#ends.push(this.#used)
+    this.#begin = this.#used
   }
 
   #reserveAnew(length: number): number {

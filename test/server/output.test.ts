@@ -66,6 +66,8 @@ t.test('a slab that the client has not taken is not written to again', async t =
     slab.buffer.write(text, at)
     slab.close()
   }
+  t.equal(socket.writableLength, 0, 'it waits for the end of the turn')
+  slab.flush()
   t.not(slab.buffer, first)
   t.equal(slab.target, undefined)
   while (writer.chargedBytes > 0) {
@@ -74,6 +76,39 @@ t.test('a slab that the client has not taken is not written to again', async t =
   }
   t.equal(socket.taken.join(''), 'onetwothree')
   t.equal(socket.writableLength, 0)
+})
+
+t.test('the batches of a turn are written at its end, each to its connection', async t => {
+  const slab = new OutputSlab()
+  const delivered: string[] = []
+  const target = (name: string) => ({
+    deliver(bytes: Buffer) {
+      delivered.push(`${name}: ${bytes.toString()}`)
+      return true
+    },
+  })
+  const [first, second] = [target('first'), target('second')]
+  const batch = (to: typeof first, text: string) => {
+    slab.open(to)
+    for (const letter of text) slab.buffer.write(letter, slab.reserve(1))
+    slab.close()
+  }
+  batch(first, 'abc')
+  batch(second, '')
+  batch(second, 'def')
+  batch(first, 'g')
+  t.same(delivered, [])
+  await new Promise(resolve => setImmediate(resolve))
+  t.same(delivered, ['first: abc', 'second: def', 'first: g'])
+  batch(second, 'h')
+  slab.open(first)
+  slab.buffer.write('i', slab.reserve(1))
+  slab.flush()
+  t.same(delivered.slice(3), ['second: h', 'first: i'], 'in the middle of a batch too')
+  slab.buffer.write('j', slab.reserve(1))
+  slab.close()
+  await new Promise(resolve => setImmediate(resolve))
+  t.same(delivered.slice(5), ['first: j'])
 })
 
 t.test('a thousand clients that take nothing hold no more than the budget says', async t => {
@@ -90,6 +125,7 @@ t.test('a thousand clients that take nothing hold no more than the budget says',
       slab.reserve(16)
       slab.close()
     }
+    slab.flush()
   }
   t.equal(budget.debtors, 1000)
   t.ok(budget.totalBytes < budget.softBytes + MiB, `${budget.totalBytes} bytes are charged`)
@@ -140,6 +176,7 @@ t.test('answers larger than the slab get a buffer of their own', t => {
   t.equal(slab.reserve(24), 0)
   t.equal(slab.buffer.length, slabBytes)
   slab.close()
+  slab.flush()
   t.same(delivered, [
     [100, false],
     [slabBytes, false],
