@@ -53,8 +53,11 @@ const spareMax = 8
 /** After so many blocks the thread looks whether others want the processor. */
 const blocksBetweenRests = 16
 const restMs = 0.1
+/** So long after somebody was served others are expected. */
+const restAfterServedMs = 20
 let blocksRead = 0
 let servedBefore = 0
+let restUntil = 0
 /** Slabs filled less than this are not worth their memory. */
 const copiedShare = 8
 
@@ -139,14 +142,18 @@ function readRange(slab: Slab, range: ScanRange, bytesMax: number): ScannedPart 
 }
 
 /**
- * Lets those run who wait for a processor. A lower priority alone does not: the kernel lets a thread
- * that computes finish its turn of milliseconds before one that serves a document gets its own.
+ * Lets those run who wait for a processor, while there are some now and then. A lower priority
+ * alone does not: the kernel lets a thread that computes finish its turn of milliseconds before
+ * one that serves a document gets its own, and the document that waits is not counted yet.
  */
 function rest(): void {
   const { served } = start
-  if (served[0] === servedBefore) return
-  servedBefore = served[0]!
-  Atomics.wait(served, 0, servedBefore, restMs)
+  const now = performance.now()
+  if (served[0] !== servedBefore) {
+    servedBefore = served[0]!
+    restUntil = now + restAfterServedMs
+  }
+  if (now < restUntil) Atomics.wait(served, 0, servedBefore, restMs)
 }
 
 /** A few bytes go in memory of their own: they may be waited for for long. */
