@@ -114,7 +114,7 @@ export function replyWhenPersisted(
   }
   const { durabilityTimeoutMs } = session.requirements
   if (durabilityTimeoutMs > 0) withinTimeout(session, durabilityTimeoutMs, answer, done)
-  else session.bucket!.afterCommit(done)
+  else session.bucket!.afterDurable(done)
   return pending
 }
 
@@ -130,7 +130,7 @@ function withinTimeout(
     isOver = true
     answer.fail(new StatusError(Status.syncWriteAmbiguous, 'not durable within the timeout'))
   })
-  session.bucket!.afterCommit(() => {
+  session.bucket!.afterDurable(() => {
     if (isOver) return
     timer.cancel()
     done()

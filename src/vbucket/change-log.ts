@@ -144,6 +144,23 @@ export class ChangeLog {
     return delta === 0 ? 0 : view.seqno + delta
   }
 
+  /** What has been appended behind `position`, in pieces, and the vbuckets that it is of. */
+  stretchFrom(position: number): { entries: Buffer[]; vbids: Set<number> } {
+    const entries: Buffer[] = []
+    const vbids = new Set<number>()
+    for (const segment of this.#segments.values()) {
+      if (segment.number < segmentOf(position)) continue
+      const first = segment.number === segmentOf(position) ? offsetIn(position) : 0
+      if (first === segment.used) continue
+      entries.push(segment.bytes.subarray(first, segment.used))
+      for (let offset = first; offset < segment.used;) {
+        vbids.add(this.#scratch.at(segment.bytes, offset + entryHeaderLength).vbid)
+        offset += entryLength(recordLengthAt(segment, offset))
+      }
+    }
+    return { entries, vbids }
+  }
+
   /** The flusher has everything before `position` on disk. */
   markCommitted(position: number): void {
     invariant(position >= this.#committed, 'the flusher goes forward only')

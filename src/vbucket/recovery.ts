@@ -28,6 +28,9 @@ export function recoverVbuckets(store: OpenStore, random: Random, log: Log): voi
   }
   writeVbuckets(store.environments, store.vbuckets)
   const bucket = store.description.name
+  if (store.replayed > 0) {
+    log.info({ bucket, changes: store.replayed }, 'changes were in the journal only: they are back')
+  }
   log.warn({ bucket }, 'the last stop was not clean: active vbuckets begin a new history')
 }
 

@@ -69,7 +69,7 @@ function burst(): void {
     const each = vbucket?.isActive ? change(vbucket) : undefined
     if (each) written.push(each)
   }
-  bucket.afterCommit(() => {
+  bucket.afterDurable(() => {
     for (const each of written) say(...each)
   })
 }
@@ -138,5 +138,5 @@ void repeat(6000, flush)
 for (;;) {
   burst()
   await new Promise(resolve => setImmediate(resolve))
-  if (bucket.pressure !== 'none') await new Promise<void>(done => bucket.afterCommit(done))
+  if (bucket.pressure !== 'none') await new Promise<void>(done => bucket.afterDurable(done))
 }
