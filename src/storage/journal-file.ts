@@ -56,7 +56,7 @@ export class JournalFile {
   }
 
   /** One at a time. `done` is called once the block is on disk. */
-  append(block: Buffer, upTo: number, done: (error: unknown) => void): void {
+  append(block: Buffer, upTo: number, done: (error: Error | null) => void): void {
     const { fd } = this.#handle
     const at = this.#used
     this.#used += block.length
@@ -66,7 +66,7 @@ export class JournalFile {
       else if (written !== block.length) {
         done(new Error(`${written} of ${block.length} bytes were written`))
       } else if (syncedWrites === 0) fdatasync(fd, done)
-      else done(undefined)
+      else done(null)
     })
   }
 

@@ -163,9 +163,9 @@ export class Journal {
     if (!isHalfFull && file.isHalfFull) this.#options.onFilling()
   }
 
-  #wrote(error: unknown, upTo: number): void {
+  #wrote(error: Error | null, upTo: number): void {
     this.#isWriting = false
-    if (error == null) this.#options.onDurable(upTo)
+    if (error === null) this.#options.onDurable(upTo)
     else {
       this.#fail(error)
       this.#options.onRefused()

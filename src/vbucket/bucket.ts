@@ -14,7 +14,7 @@ import { type HoldOptions, PurgeHolds } from '../storage/holds.ts'
 import type { RecordView } from '../storage/record.ts'
 import { SnapshotService } from '../storage/snapshots.ts'
 import { storageError } from '../storage/storage-error.ts'
-import { closeStore, markClean, openStore, type OpenStore } from '../storage/store.ts'
+import { closeStore, openStore, type OpenStore } from '../storage/store.ts'
 import type { BucketEvents, BucketOptions } from './bucket-options.ts'
 import { CommitCounter, countDocuments, type BucketStatistics } from './bucket-statistics.ts'
 import { ChangeLog } from './change-log.ts'
@@ -27,8 +27,7 @@ import { Passes } from './passes.ts'
 import { PressureGauge, type Pressure } from './pressure.ts'
 import { Purger, type CompactRequest } from './purger.ts'
 import { randomDocument } from './random-document.ts'
-import { recoverVbuckets } from './recovery.ts'
-import { hasRoomForUnflushed } from './room.ts'
+import { noteCleanStop, recoverVbuckets } from './recovery.ts'
 import type { Vbucket } from './vbucket.ts'
 import { notMine, VbucketTable } from './vbucket-table.ts'
 import { MetaWriter } from './with-meta.ts'
@@ -88,7 +87,7 @@ export class Bucket {
       changes,
       flusher: () => this.#flusher,
       vbucket: vbid => this.vbucket(vbid),
-      hasRoom: () => this.#hasRoom(),
+      room: () => ({ ...this.#commits.figures(), heldBytes: this.snapshots.heldBytes() }),
     }))
     this.#disk = new DiskReader(store.environments, (vbid, seqno, cause) => {
       log.error({ vbid, seqno, error: String(cause) }, 'a page of the store is damaged')
@@ -252,7 +251,7 @@ export class Bucket {
     await this.#durability.close(isDrained, closing())
     await this.#passes.ended()
     await this.snapshots.close()
-    if (isDrained) this.#markClean()
+    if (isDrained) noteCleanStop(this.#store, this.#options)
     await closeStore(this.#store)
   }
 
@@ -261,15 +260,6 @@ export class Bucket {
     this.#passes.stop()
     this.holds.close()
     await Promise.all([this.#flusher.close(), this.snapshots.close()])
-  }
-
-  #markClean(): void {
-    try {
-      markClean(this.#store.environments)
-    } catch (error) {
-      const { code, hint, message } = storageError(error, this.#options.directory)
-      this.#options.log.error({ code, hint }, `cannot note that the stop was clean: ${message}`)
-    }
   }
 
   #makeFlusher(): Flusher {
@@ -358,15 +348,6 @@ export class Bucket {
     this.changes.markCommitted(upTo)
     this.#gauge.update(this.changes.unflushedBytes)
     this.#durability.committed(upTo)
-  }
-
-  #hasRoom(): boolean {
-    return hasRoomForUnflushed({
-      limitBytes: this.#options.settings.mapSizeBytes,
-      unflushedBytes: this.changes.unflushedBytes,
-      environments: this.#commits.figures().environments,
-      heldBytes: this.snapshots.heldBytes(),
-    })
   }
 
   #nowSeconds(): number {

@@ -13,6 +13,7 @@ import type { Log } from '../log.ts'
 import type { Random } from '../random.ts'
 import type { ChangeLog } from './change-log.ts'
 import { PersistenceWaiters } from './persistence.ts'
+import { hasRoomForUnflushed, type Room } from './room.ts'
 import type { Vbucket } from './vbucket.ts'
 
 /** How often in a row a commit is put off that nobody waits for. */
@@ -26,8 +27,9 @@ export interface DurabilityOptions {
   readonly changes: ChangeLog
   readonly flusher: () => Flusher
   readonly vbucket: (vbid: number) => Vbucket | undefined
-  /** Whether LMDB can be trusted to take all that it does not have yet. */
-  readonly hasRoom: () => boolean
+  readonly settings: { readonly mapSizeBytes: number }
+  /** What LMDB takes now. */
+  readonly room: () => Pick<Room, 'environments' | 'heldBytes'>
 }
 
 export class Durability {
@@ -97,10 +99,11 @@ export class Durability {
 
   /** Undefined while only a commit may acknowledge what there is. */
   #stretchFrom(position: number): Stretch | undefined {
-    const { changes, vbucket, hasRoom } = this.#options
+    const { changes, vbucket } = this.#options
     const flusher = this.#options.flusher()
     // Which history a change belongs to, LMDB has to know first.
-    if (flusher.changesVbuckets || flusher.failure !== undefined || !hasRoom()) return undefined
+    if (flusher.changesVbuckets || flusher.failure !== undefined || !this.#hasRoom())
+      return undefined
     const { entries, vbids } = changes.stretchFrom(position)
     const vbuuids = new Map<number, bigint>()
     for (const vbid of vbids) {
@@ -109,5 +112,12 @@ export class Durability {
       vbuuids.set(vbid, vbuuid)
     }
     return { entries, upTo: changes.end, vbuuids }
+  }
+
+  #hasRoom(): boolean {
+    const { changes, settings, room } = this.#options
+    const { mapSizeBytes: limitBytes } = settings
+    const { unflushedBytes } = changes
+    return hasRoomForUnflushed({ ...room(), limitBytes, unflushedBytes })
   }
 }
