@@ -15,6 +15,8 @@ export class JournalFile {
   readonly #handle: FileHandle
   #used = 0
   #upTo = 0
+  /** What its blocks tell of histories, by vbucket. */
+  readonly #told = new Map<number, bigint>()
 
   private constructor(handle: FileHandle) {
     this.#handle = handle
@@ -53,6 +55,17 @@ export class JournalFile {
 
   rewind(): void {
     this.#used = 0
+    this.#told.clear()
+  }
+
+  /** The histories that its next block has to tell, as none before it does. */
+  tell(vbids: readonly number[], vbuuids: readonly bigint[]): ReadonlyMap<number, bigint> {
+    const untold = new Map<number, bigint>()
+    for (const [index, vbid] of vbids.entries()) {
+      if (this.#told.get(vbid) !== vbuuids[index]) untold.set(vbid, vbuuids[index]!)
+    }
+    for (const [vbid, vbuuid] of untold) this.#told.set(vbid, vbuuid)
+    return untold
   }
 
   /** One at a time. `done` is called once the block is on disk. */

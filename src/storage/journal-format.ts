@@ -3,7 +3,7 @@
  * what it brings outlives a crash before LMDB has it:
  *
  *   | magic u32 | crc32 u32 | epoch u64 | sequence u64 | vbuckets u32 | entry bytes u32 |
- *   | for each vbucket that has changes here: vbid u16, zero u16, vbuuid u64 |
+ *   | for each vbucket whose history no block before it tells: vbid u16, zero u16, vbuuid u64 |
  *   | entries, as they lie in the change log |
  *
  * The checksum is of everything behind it. Numbers are big-endian but for those in the entries'
@@ -36,8 +36,9 @@ export interface Block extends BlockHead {
   readonly entries: Buffer
 }
 
-export function blockLength(vbuuids: BlockHead['vbuuids'], entries: readonly Uint8Array[]): number {
-  return headLength + vbuuids.size * vbucketLength + entries.reduce(addLength, 0)
+/** At most. */
+export function blockLength(vbuckets: number, entries: readonly Uint8Array[]): number {
+  return headLength + vbuckets * vbucketLength + entries.reduce(addLength, 0)
 }
 
 /** The entries are copied: in the change log some of their words go on changing. */

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { Applier } from './apply.ts'
 import type { Environment } from './environment.ts'
 import { journalFileNames, readBlocks, recordsIn, type Block } from './journal-format.ts'
+import type { RecordView } from './record.ts'
 import { syncDirectory } from './sync-directory.ts'
 
 /**
@@ -19,13 +20,15 @@ export function replayJournal(
   environments: readonly Environment[],
   nowSeconds: number,
 ): number {
-  const uses = journalFileNames.map(name => [...readBlocks(readIfThere(join(directory, name)))])
-  const blocks = uses.flat().sort((one, other) => one.sequence - other.sequence)
+  const uses = journalFileNames
+    .map(name => [...readBlocks(readIfThere(join(directory, name)))])
+    .filter(blocks => blocks.length > 0)
+    .sort(([one], [other]) => one!.sequence - other!.sequence)
   let count = 0
   for (const [index, environment] of environments.entries()) {
-    if (blocks.length === 0) break
+    if (uses.length === 0) break
     const isOwn = (vbid: number) => vbid % environments.length === index
-    count += replayInto(environment, blocks, isOwn, nowSeconds)
+    count += replayInto(environment, uses, isOwn, nowSeconds)
   }
   for (const name of journalFileNames) rmSync(join(directory, name), { force: true })
   syncDirectory(directory)
@@ -43,7 +46,7 @@ function readIfThere(path: string): Buffer {
 
 function replayInto(
   environment: Environment,
-  blocks: readonly Block[],
+  uses: readonly Block[][],
   isOwn: (vbid: number) => boolean,
   nowSeconds: number,
 ): number {
@@ -51,19 +54,31 @@ function replayInto(
   let count = 0
   environment.write(() => {
     applier.begin()
-    for (const { vbuuids, entries } of blocks) {
-      for (const record of recordsIn(entries)) {
-        const { vbid, seqno, cas } = record
-        const vbucket = isOwn(vbid) ? applier.vbucket(vbid) : undefined
-        if (vbucket === undefined || seqno !== vbucket.highSeqno + 1) continue
-        if (vbucket.failoverLog[0]?.vbuuid !== vbuuids.get(vbid)?.toString(16)) continue
-        applier.apply(record, nowSeconds)
-        applier.advance(vbid, seqno, cas)
-        count++
-      }
+    for (const { record, vbuuid } of recordsOf(uses)) {
+      const { vbid, seqno, cas } = record
+      const vbucket = isOwn(vbid) ? applier.vbucket(vbid) : undefined
+      if (vbucket === undefined || seqno !== vbucket.highSeqno + 1) continue
+      if (vbuuid === undefined) continue
+      if (vbucket.failoverLog[0]?.vbuuid !== vbuuid.toString(16)) continue
+      applier.apply(record, nowSeconds)
+      applier.advance(vbid, seqno, cas)
+      count++
     }
     applier.finish()
   })
   applier.committed()
   return count
+}
+
+/** Every record, in the order in which it was written, and the history that it belongs to. */
+function* recordsOf(
+  uses: readonly Block[][],
+): Generator<{ record: RecordView; vbuuid: bigint | undefined }> {
+  for (const blocks of uses) {
+    const histories = new Map<number, bigint>()
+    for (const { vbuuids, entries } of blocks) {
+      for (const [vbid, vbuuid] of vbuuids) histories.set(vbid, vbuuid)
+      for (const record of recordsIn(entries)) yield { record, vbuuid: histories.get(record.vbid) }
+    }
+  }
 }

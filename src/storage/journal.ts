@@ -28,8 +28,9 @@ export interface Stretch {
   readonly entries: readonly Uint8Array[]
   /** Where it ends in the log. */
   readonly upTo: number
-  /** The histories that its changes belong to. */
-  readonly vbuuids: ReadonlyMap<number, bigint>
+  /** The vbuckets that it changes, and the history that each of them is in. */
+  readonly vbids: readonly number[]
+  readonly vbuuids: readonly bigint[]
 }
 
 export interface JournalOptions {
@@ -147,11 +148,12 @@ export class Journal {
     const { stretchFrom, committed, onRefused, onDurable } = this.#options
     const stretch = stretchFrom(Math.max(this.#written, committed()))
     if (stretch === undefined) return onRefused()
-    const { entries, upTo, vbuuids } = stretch
+    const { entries, upTo, vbids, vbuuids } = stretch
     if (entries.length === 0) return onDurable(upTo)
-    const file = this.#fileFor(blockLength(vbuuids, entries))
+    const file = this.#fileFor(blockLength(vbids.length, entries))
     if (file === undefined) return onRefused()
-    const head = { epoch: this.#epoch, sequence: ++this.#sequence, vbuuids }
+    const untold = file.tell(vbids, vbuuids)
+    const head = { epoch: this.#epoch, sequence: ++this.#sequence, vbuuids: untold }
     this.#write(file, encodeBlock(head, entries), upTo)
   }
 
@@ -159,19 +161,22 @@ export class Journal {
     const isHalfFull = file.isHalfFull
     this.#isWriting = true
     this.#written = upTo
-    file.append(block, upTo, error => this.#wrote(error, upTo))
+    file.append(block, upTo, error => {
+      this.#wrote(error, upTo)
+      if (!this.#isWriting) this.#onIdle?.()
+    })
     if (!isHalfFull && file.isHalfFull) this.#options.onFilling()
   }
 
   #wrote(error: Error | null, upTo: number): void {
     this.#isWriting = false
-    if (error === null) this.#options.onDurable(upTo)
-    else {
+    if (error !== null) {
       this.#fail(error)
-      this.#options.onRefused()
+      return this.#options.onRefused()
     }
-    if (this.#state === 'closed') this.#onIdle?.()
-    else if (this.#isWanted) this.#schedule()
+    // First, so that the disk has work while those who waited are answered.
+    this.#next()
+    this.#options.onDurable(upTo)
   }
 
   /** Undefined if there is no room for a block of this length now. */

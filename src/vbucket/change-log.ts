@@ -39,6 +39,9 @@ export class ChangeLog {
   readonly #runs: (SeqnoRun | undefined)[] = []
   readonly #memory: RecordMemory
   readonly #scratch = new RecordView()
+  #stretches = 0
+  /** The newest stretch that a vbucket was in: they are asked for after every few changes. */
+  readonly #lastStretch: number[] = []
   #current: Segment | undefined
   #appendedBytes = 0
   #committedBytes = 0
@@ -145,16 +148,19 @@ export class ChangeLog {
   }
 
   /** What has been appended behind `position`, in pieces, and the vbuckets that it is of. */
-  stretchFrom(position: number): { entries: Buffer[]; vbids: Set<number> } {
+  stretchFrom(position: number): { entries: Buffer[]; vbids: number[] } {
     const entries: Buffer[] = []
-    const vbids = new Set<number>()
+    const vbids: number[] = []
+    const stretch = ++this.#stretches
     for (const segment of this.#segments.values()) {
       if (segment.number < segmentOf(position)) continue
       const first = segment.number === segmentOf(position) ? offsetIn(position) : 0
       if (first === segment.used) continue
       entries.push(segment.bytes.subarray(first, segment.used))
       for (let offset = first; offset < segment.used;) {
-        vbids.add(this.#scratch.at(segment.bytes, offset + entryHeaderLength).vbid)
+        const { vbid } = this.#scratch.at(segment.bytes, offset + entryHeaderLength)
+        if (this.#lastStretch[vbid] !== stretch) vbids.push(vbid)
+        this.#lastStretch[vbid] = stretch
         offset += entryLength(recordLengthAt(segment, offset))
       }
     }

@@ -105,13 +105,13 @@ export class Durability {
     if (flusher.changesVbuckets || flusher.failure !== undefined || !this.#hasRoom())
       return undefined
     const { entries, vbids } = changes.stretchFrom(position)
-    const vbuuids = new Map<number, bigint>()
+    const vbuuids: bigint[] = []
     for (const vbid of vbids) {
       const vbuuid = vbucket(vbid)?.failoverLog.vbuuid
       if (vbuuid === undefined) return undefined
-      vbuuids.set(vbid, vbuuid)
+      vbuuids.push(vbuuid)
     }
-    return { entries, upTo: changes.end, vbuuids }
+    return { entries, upTo: changes.end, vbids, vbuuids }
   }
 
   #hasRoom(): boolean {

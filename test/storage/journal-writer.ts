@@ -5,7 +5,7 @@
  *   ["open", {vbid: high seqno}]   served from now on
  *   ["code", code, hint]           it cannot be opened
  *   ["durable", vbid, key]         the value begins with the key
- *   ["refused", status, code]      and nothing more
+ *   ["refused", status, code]      it writes no more
  */
 import { openSync, writeSync } from 'node:fs'
 import { Status } from '../../protocol/status.ts'
