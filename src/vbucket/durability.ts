@@ -36,8 +36,8 @@ export class Durability {
   readonly waiters: PersistenceWaiters
   readonly #options: DurabilityOptions
   readonly #journal: Journal
-  /** It has made something durable since this was last asked. */
-  #hasServed = false
+  /** Somebody has waited since this was last asked. */
+  #isInUse = false
   #postponed = 0
 
   constructor(options: DurabilityOptions) {
@@ -49,7 +49,7 @@ export class Durability {
       ...options,
       stretchFrom: position => this.#stretchFrom(position),
       committed: () => changes.committed,
-      onDurable: position => this.#durable(position),
+      onDurable: position => this.waiters.durable(position),
       onRefused: hurry,
       onFilling: hurry,
     })
@@ -57,6 +57,7 @@ export class Durability {
 
   /** Calls `done` once everything appended so far would survive a crash. */
   afterDurable(done: () => void): void {
+    this.#isInUse = true
     this.waiters.afterDurable(done)
     this.#journal.request()
   }
@@ -78,8 +79,8 @@ export class Durability {
    * it makes durable what has gathered, for less.
    */
   postponesCommit(): boolean {
-    const postpones = this.#hasServed && this.#journal.isReady && this.#postponed < postponedMax
-    this.#hasServed = false
+    const postpones = this.#isInUse && this.#journal.isReady && this.#postponed < postponedMax
+    this.#isInUse = false
     if (!postpones) return false
     this.#postponed++
     this.#journal.request()
@@ -90,11 +91,6 @@ export class Durability {
   async close(isCommitted: boolean, error: Error): Promise<void> {
     await this.#journal.close(isCommitted)
     this.waiters.close(error)
-  }
-
-  #durable(position: number): void {
-    this.#hasServed = true
-    this.waiters.durable(position)
   }
 
   /** Undefined while only a commit may acknowledge what there is. */

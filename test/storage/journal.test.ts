@@ -4,10 +4,12 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
+import { systemClock, type Clock } from '../../src/clock.ts'
 import { openEnvironment } from '../../src/storage/environment.ts'
 import { encodeBlock, journalFileBytes, readBlocks } from '../../src/storage/journal-format.ts'
 import { replayJournal } from '../../src/storage/journal-replay.ts'
 import type { Bucket } from '../../src/vbucket/bucket.ts'
+import { ManualClock } from '../dcp/support/manual-clock.ts'
 import {
   durable,
   openBuckets,
@@ -22,9 +24,13 @@ import { checkStore } from '../support/check-store.ts'
 /** So long that within a test nothing gets to LMDB by itself. */
 const settings = { environments: 2, commitIntervalSeconds: 60 }
 
+function soon(): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, 5))
+}
+
 /** A bucket whose journal takes what is written from now on; the key `first` is in LMDB. */
-async function journalled(t: Test, directory: string): Promise<Bucket> {
-  const { bucket } = await openBuckets(t, directory, { settings })
+async function journalled(t: Test, directory: string, clock: Clock = systemClock): Promise<Bucket> {
+  const { bucket } = await openBuckets(t, directory, { settings, clock })
   set(bucket, bucket.vbucket(1)!, 'first', 'in LMDB')
   await bucket.whenPersisted(1, 1)
   const other = bucket.vbucket(9)!
@@ -32,7 +38,7 @@ async function journalled(t: Test, directory: string): Promise<Bucket> {
   do {
     set(bucket, other, 'warm', 'up')
     await durable(bucket)
-    await new Promise(resolve => setTimeout(resolve, 5))
+    await soon()
   } while (other.persistedSeqno === other.highSeqno)
   return bucket
 }
@@ -237,6 +243,29 @@ t.test('files that are used again bring what is newest, and LMDB follows in time
   await after.buckets.close()
   t.same(await checkStore(after.copy), [])
 })
+
+t.test(
+  'beside durable writes a commit is put off, and what gathered goes to the journal',
+  async t => {
+    const directory = t.testdir({ live: {} })
+    const live = join(directory, 'live')
+    const clock = new ManualClock()
+    const bucket = await journalled(t, live, clock)
+    const vbucket = bucket.vbucket(1)!
+    set(bucket, vbucket, 'second', 'somebody waits')
+    await durable(bucket)
+    set(bucket, vbucket, 'third', 'nobody waits')
+    clock.advance(60_000)
+    const journal = join(live, 'buckets', 'default', 'journal-0')
+    while (!readFileSync(journal).includes('nobody waits')) await soon()
+    t.equal(vbucket.persistedSeqno, 1)
+    const after = await afterCrash(t, live)
+    t.equal(read(after.bucket, after.bucket.vbucket(1)!, 'third'), 'nobody waits')
+    clock.advance(60_000)
+    while (vbucket.persistedSeqno < 3) await soon()
+    t.pass('once nobody waits any more, the next interval ends with a commit')
+  },
+)
 
 t.test('a clean stop leaves nothing in the journal', async t => {
   const directory = t.testdir()
