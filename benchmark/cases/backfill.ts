@@ -36,7 +36,7 @@ async function run(context: Context): Promise<Outcome> {
   const rounds = roundsOf(context)
   const { sendings, directories } = await filledSenders(context, documents)
   const measureOne = async (name: Measurement): Promise<Received> => {
-    if (name === 'limit: scan in C') return asReceived(await scanLimit('records', directories))
+    if (name === 'limit: scan in C') return asReceived(await scanLimit('blocks', directories))
     if (name === 'limit: loopback in C')
       return asReceived(await loopbackLimit(documents, messageBytes))
     return await receive(sendings[name], 1)
@@ -94,7 +94,7 @@ async function filledSenders(context: Context, documents: number) {
 
   const naive = await startServerProcess(context, {
     command: context.node,
-    args: [naiveProgram, ...directories],
+    args: [naiveProgram, join(context.folder, 'naive'), ...directories],
     ready: /listening on (\d+)/,
   })
   const sendings: Record<Sender, Sending> = {

@@ -9,7 +9,7 @@ export interface Limit {
   readonly seconds: number
 }
 
-/** A cursor over one table of these LMDB environments. */
+/** A cursor over the table of blocks in these LMDB environments, and over the records in each. */
 export async function scanLimit(table: string, directories: readonly string[]): Promise<Limit> {
   return await measure(scanProgram(), [table, ...directories])
 }

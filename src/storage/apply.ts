@@ -3,11 +3,15 @@
  * counts of the vbuckets it touches. Applying the same records again changes nothing, so a batch
  * that failed half-way is simply applied again from its beginning.
  */
+import { fitsIntoBlock } from './block.ts'
+import { BlockWriter } from './block-writer.ts'
 import { decodeVbucketRecord, encodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 import { documentEntryLength, DocumentEntry, writeDocumentEntry } from './document-entry.ts'
 import type { Environment } from './environment.ts'
 import type { DocumentKey, ExpiryKey, SeqnoKey } from './keys.ts'
-import { sealRecord, type RecordView } from './record.ts'
+import { recordLength, type RecordView } from './record.ts'
+import { SupersededRecords } from './superseded.ts'
+import { writeTombstoneEntry, tombstoneEntryLength } from './tombstone-entry.ts'
 
 const nothing = Buffer.alloc(0)
 
@@ -20,15 +24,17 @@ export class Applier {
   #isCommitted = true
   readonly #entry = new DocumentEntry()
   readonly #entryBytes = Buffer.alloc(documentEntryLength)
-  readonly #timeBytes = Buffer.alloc(4)
+  readonly #tombstoneBytes = Buffer.alloc(tombstoneEntryLength)
   readonly #documentKey: DocumentKey = { vbid: 0, bytes: nothing, start: 0, length: 0 }
   readonly #seqnoKey: SeqnoKey = { vbid: 0, seqno: 0 }
   readonly #expiryKey: ExpiryKey = { expiry: 0, vbid: 0, seqno: 0 }
-  /** lmdb cannot take a value out of shared memory. */
-  #recordBytes = Buffer.allocUnsafeSlow(64 * 1024)
+  readonly #blocks: BlockWriter
+  readonly #superseded: SupersededRecords
 
   constructor(environment: Environment) {
     this.#environment = environment
+    this.#blocks = new BlockWriter(environment)
+    this.#superseded = new SupersededRecords(environment)
   }
 
   /** Call at the start of a transaction: what an aborted one left here is forgotten. */
@@ -36,6 +42,8 @@ export class Applier {
     if (!this.#isCommitted) this.#vbuckets.clear()
     this.#isCommitted = false
     this.#changed.clear()
+    this.#blocks.begin()
+    this.#superseded.clear()
   }
 
   /** Call when the transaction is on disk. */
@@ -62,7 +70,23 @@ export class Applier {
   forgetVbucket(vbid: number): void {
     this.#vbuckets.delete(vbid)
     this.#changed.delete(vbid)
+    this.#superseded.forget(vbid)
     this.#environment.vbuckets.removeSync(vbid)
+  }
+
+  /** All vbuckets have been emptied. */
+  forgetRecords(): void {
+    this.#superseded.clear()
+  }
+
+  /** A record is not the newest of its key any more, or is purged. */
+  removeRecord(vbid: number, block: number, seqno: number): void {
+    this.#superseded.mark(vbid, block, seqno)
+  }
+
+  /** Stores what has been applied: call before anything else of the transaction reads blocks. */
+  flushBlocks(): void {
+    this.#blocks.flush()
   }
 
   /** Writes one record; `nowSeconds` is when its tombstone, if it is one, begins to age. */
@@ -72,7 +96,7 @@ export class Applier {
     // The vbucket was deleted after this change was made.
     if (vbucket === undefined) return
     this.#changed.add(vbid)
-    const { documents, records, tombstones } = this.#environment
+    const { documents, tombstones } = this.#environment
     const key = this.#documentKey
     key.vbid = vbid
     key.bytes = record.bytes
@@ -82,17 +106,18 @@ export class Applier {
     if (stored !== undefined) {
       const old = this.#entry.at(stored)
       if (old.seqno >= seqno) return
-      this.#removeOld(vbid, old, vbucket)
+      this.#removeOld(key, old, vbucket)
     }
-    writeDocumentEntry(record, this.#entryBytes)
+    const block = this.#blocks.append(record, vbucket.newestBlock ?? 0)
+    vbucket.newestBlock = block
+    writeDocumentEntry(record, block, this.#entryBytes)
     documents.putSync(key, this.#entryBytes)
-    const place = this.#seqnoKey
-    place.vbid = vbid
-    place.seqno = seqno
-    records.putSync(place, this.#sealed(record))
     if (record.isDeletion) {
-      this.#timeBytes.writeUInt32BE(nowSeconds)
-      tombstones.putSync(place, this.#timeBytes)
+      const place = this.#seqnoKey
+      place.vbid = vbid
+      place.seqno = seqno
+      writeTombstoneEntry({ nowSeconds, block, seqno }, this.#tombstoneBytes)
+      tombstones.putSync(place, this.#tombstoneBytes)
       vbucket.tombstones++
     } else {
       vbucket.items++
@@ -109,8 +134,10 @@ export class Applier {
     if (maxCas > BigInt(`0x${vbucket.maxCas}`)) vbucket.maxCas = maxCas.toString(16)
   }
 
-  /** Writes the vbuckets' records; the last thing in the transaction. */
+  /** Writes what has gathered; the last thing in the transaction. */
   finish(): void {
+    this.#blocks.flush()
+    this.#superseded.settle()
     for (const vbid of this.#changed) {
       const record = this.#vbuckets.get(vbid)!
       this.#environment.vbuckets.putSync(vbid, encodeVbucketRecord(record))
@@ -122,13 +149,16 @@ export class Applier {
     for (const vbid of this.#changed) yield { vbid, highSeqno: this.#vbuckets.get(vbid)!.highSeqno }
   }
 
-  #removeOld(vbid: number, old: DocumentEntry, vbucket: VbucketRecord): void {
-    const place = this.#seqnoKey
-    place.vbid = vbid
-    place.seqno = old.seqno
-    const { isDeletion, expiry, seqno } = old
-    this.#environment.records.removeSync(place)
+  #removeOld(key: DocumentKey, old: DocumentEntry, vbucket: VbucketRecord): void {
+    const { vbid } = key
+    const { isDeletion, expiry, seqno, block, kind, valueLength } = old
+    const isAlone = !fitsIntoBlock(recordLength(kind, key.length, valueLength))
+    if (isAlone) this.#superseded.markAll(vbid, block)
+    else this.#superseded.mark(vbid, block, seqno)
     if (isDeletion) {
+      const place = this.#seqnoKey
+      place.vbid = vbid
+      place.seqno = seqno
       this.#environment.tombstones.removeSync(place)
       vbucket.tombstones--
       return
@@ -148,13 +178,5 @@ export class Applier {
     due.vbid = vbid
     due.seqno = seqno
     this.#environment.expiries.putSync(due, nothing)
-  }
-
-  #sealed(record: RecordView): Buffer {
-    const { length, start, bytes } = record
-    if (this.#recordBytes.length < length) this.#recordBytes = Buffer.allocUnsafeSlow(length)
-    bytes.copy(this.#recordBytes, 0, start, start + length)
-    sealRecord(this.#recordBytes, 0, length)
-    return this.#recordBytes.subarray(0, length)
   }
 }

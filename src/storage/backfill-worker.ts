@@ -11,8 +11,9 @@ import type { Transaction } from 'lmdb'
 import { invariant, OperatorError } from '../errors.ts'
 import { openEnvironment, type Environment } from './environment.ts'
 import { storageError } from './storage-error.ts'
-import { frameLength, writeFrame } from './record-frame.ts'
-import { isIntact, RecordView, tailOf } from './record.ts'
+import { isBlockIntact } from './block.ts'
+import { writeFrames, type Slab } from './block-frames.ts'
+import { BlockScan } from './block-scan.ts'
 import type {
   BackfillStart,
   FromBackfill,
@@ -25,6 +26,7 @@ import { decodeVbucketRecord } from './vbucket-record.ts'
 
 interface Pinned {
   environment: Environment
+  scan: BlockScan
   transaction: Transaction
 }
 
@@ -40,18 +42,18 @@ const environments = start.directories.map(directory =>
     readerSlotsMax: start.readerSlotsMax,
   }),
 )
+const scans = environments.map(environment => new BlockScan(environment))
 const pinned = new Map<number, Pinned>()
-const view = new RecordView()
 /**
  * Memory for slabs, all of one size. Slabs come back when they have been sent: were each of them
  * new, both threads would stop for the garbage collector several times a second.
  */
 const spare: ArrayBuffer[] = []
 const spareMax = 8
-/** After so many records the thread looks whether others want the processor. */
-const recordsBetweenRests = 64
+/** After so many blocks the thread looks whether others want the processor. */
+const blocksBetweenRests = 16
 const restMs = 0.1
-let recordsRead = 0
+let blocksRead = 0
 let servedBefore = 0
 /** Slabs filled less than this are not worth their memory. */
 const copiedShare = 8
@@ -61,7 +63,7 @@ function pin(snapshotId: number, index: number): [number, PinnedVbucket][] {
   const transaction = environment.pin()
   try {
     const shown = [...shownVbuckets(environment, transaction)]
-    pinned.set(snapshotId, { environment, transaction })
+    pinned.set(snapshotId, { environment, scan: scans[index]!, transaction })
     return shown
   } catch (error) {
     transaction.done()
@@ -98,7 +100,7 @@ type ReadMessage = Extract<ToBackfill, { kind: 'read' }>
 function read({ request, ranges, bytesMax, freed }: ReadMessage): FromBackfill {
   const slabBytes = Math.max(bytesMax, 4096)
   for (const memory of freed) keep(memory, slabBytes)
-  const slab = { bytes: Buffer.from(takeSpare(slabBytes)), length: 0 }
+  const slab: Slab = { bytes: Buffer.from(takeSpare(slabBytes)), length: 0, outgrown }
   const parts: ScannedPart[] = []
   for (const range of ranges) {
     const begin = slab.length
@@ -118,46 +120,19 @@ function read({ request, ranges, bytesMax, freed }: ReadMessage): FromBackfill {
   return { kind: 'slab', request, slab: memory, parts }
 }
 
-function readRange(
-  slab: { bytes: Buffer; length: number },
-  range: ScanRange,
-  bytesMax: number,
-): ScannedPart {
-  const { environment, transaction } = pinnedOf(range.snapshotId)
+function readRange(slab: Slab, range: ScanRange, bytesMax: number): ScannedPart {
+  const { environment, scan, transaction } = pinnedOf(range.snapshotId)
   const { vbid, afterSeqno, toSeqno, form } = range
   const begin = slab.length
   const part = { length: 0, frames: 0, lastSeqno: afterSeqno, done: true }
-  const records = environment.scan({
-    start: { vbid, seqno: afterSeqno + 1 },
-    end: { vbid, seqno: toSeqno + 1 },
-    transaction,
-  })
-  for (const { value } of records) {
-    const { bytes, length, seqno } = value
-    const tail = tailOf(bytes, 0, length)
-    if (!isIntact(bytes, 0, length, vbid, seqno, tail)) {
-      const cause = new Error(`corrupt record: vbucket ${vbid}, seqno ${seqno}`)
+  for (const block of scan.blocks({ vbid, from: afterSeqno + 1, to: toSeqno, transaction })) {
+    if (!isBlockIntact(block.bytes, block.length)) {
+      const cause = new Error(`corrupt block: vbucket ${vbid}, seqno ${block.block}`)
       throw storageError(cause, environment.directory)
     }
-    const record = view.at(bytes, 0)
-    const frameBytes = frameLength(record, form)
-    if (slab.length + frameBytes > slab.bytes.length) {
-      if (slab.length > 0) {
-        part.done = false
-        break
-      }
-      const before = slab.bytes
-      slab.bytes = Buffer.from(new ArrayBuffer(frameBytes))
-      keep(before.buffer as ArrayBuffer, before.length)
-    }
-    slab.length += writeFrame(record, form, slab.bytes, slab.length, tail)
-    part.frames++
-    part.lastSeqno = seqno
-    if (++recordsRead % recordsBetweenRests === 0) rest()
-    if (slab.length >= bytesMax) {
-      part.done = seqno >= toSeqno
-      break
-    }
+    part.done = writeFrames(block, { toSeqno, form, bytesMax }, slab, part)
+    if (!part.done) break
+    if (++blocksRead % blocksBetweenRests === 0) rest()
   }
   part.length = slab.length - begin
   return part
@@ -186,6 +161,11 @@ function takeSpare(slabBytes: number): ArrayBuffer {
   if (memory?.byteLength === slabBytes) return memory
   spare.length = 0
   return new ArrayBuffer(slabBytes)
+}
+
+/** A slab was too small for a single frame. */
+function outgrown(memory: Buffer): void {
+  keep(memory.buffer as ArrayBuffer, memory.length)
 }
 
 function keep(memory: ArrayBuffer, slabBytes: number): void {

@@ -3,9 +3,12 @@
  * that has reason to doubt its files, and for tests.
  */
 import { documentEntryLength, DocumentEntry } from './document-entry.ts'
+import { isBlockIntact } from './block.ts'
+import { BlockScan, type ScannedBlock } from './block-scan.ts'
 import type { Environment } from './environment.ts'
-import type { DocumentKey, ExpiryKey, SeqnoKey } from './keys.ts'
+import type { DocumentKey, ExpiryKey } from './keys.ts'
 import { isIntact, RecordView } from './record.ts'
+import { blockOfTombstone } from './tombstone-entry.ts'
 import { decodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 
 /** What was counted of one vbucket. */
@@ -14,6 +17,7 @@ interface Count {
   items: number
   tombstones: number
   expiring: number
+  superseded: number
   lastSeqno: number
 }
 
@@ -36,9 +40,10 @@ class Check {
   }
 
   run(): string[] {
-    const { records, documents, tombstones, expiries, vbuckets } = this.#environment
+    const { documents, superseded, tombstones, expiries, vbuckets } = this.#environment
     const start = { vbid: 0, seqno: 0 }
-    for (const { key, value } of records.getRange({ start })) this.#checkRecord(key, value)
+    this.#checkBlocks()
+    this.#compare('superseded entries', superseded.getKeys({ start }), of => of.superseded)
     const firstKey: DocumentKey = { vbid: 0, bytes: Buffer.alloc(0), start: 0, length: 0 }
     this.#compare('documents', documents.getKeys({ start: firstKey }), of => of.records)
     this.#compare('tombstone entries', tombstones.getKeys({ start }), of => of.tombstones)
@@ -56,8 +61,42 @@ class Check {
     return this.#problems
   }
 
-  #checkRecord(place: SeqnoKey, value: Buffer): void {
-    const { vbid, seqno } = place
+  #checkBlocks(): void {
+    const scan = new BlockScan(this.#environment)
+    const vbids = new Set<number>()
+    for (const { vbid } of this.#environment.blocks.getKeys({ start: { vbid: 0, seqno: 0 } })) {
+      vbids.add(vbid)
+    }
+    for (const vbid of vbids) {
+      let last = 0
+      for (const shown of scan.blocks({ vbid, from: 0, to: Infinity })) {
+        last = this.#checkBlock(vbid, shown, last)
+      }
+    }
+  }
+
+  /** `last` is the last seqno of the block before; returns that of this one. */
+  #checkBlock(vbid: number, shown: ScannedBlock, last: number): number {
+    const { block, bytes, length } = shown
+    if (!isBlockIntact(bytes, length)) {
+      this.#problem(vbid, `block ${block} does not match its checksum`)
+    }
+    if (shown.superseded) this.#countOf(vbid).superseded++
+    if (block <= last) this.#problem(vbid, `block ${block} begins before the one in front ends`)
+    let before = block - 1
+    let lives = 0
+    for (const { at, length: recordBytes, seqno } of shown.live()) {
+      if (seqno <= before) this.#problem(vbid, `record ${seqno} lies behind ${before}`)
+      before = seqno
+      lives++
+      this.#checkRecord(vbid, seqno, block, bytes.subarray(at, at + recordBytes))
+    }
+    if (lives === 0) this.#problem(vbid, `nothing in block ${block} lives`)
+    return before
+  }
+
+  #checkRecord(vbid: number, seqno: number, block: number, value: Buffer): void {
+    const place = { vbid, seqno }
     const count = this.#countOf(vbid)
     count.records++
     count.lastSeqno = seqno
@@ -65,8 +104,7 @@ class Check {
       this.#problem(vbid, `record ${seqno} does not match its checksum`)
       return
     }
-    // Copied, as the look-ups below reuse lmdb's buffer.
-    const record = this.#record.at(Buffer.from(value), 0)
+    const record = this.#record.at(value, 0)
     const { isDeletion, expiry } = record
     const bytes = record.key()
     const key = { vbid, bytes, start: 0, length: bytes.length }
@@ -76,10 +114,15 @@ class Check {
       this.#problem(vbid, `record ${seqno} has no document`)
     } else if (this.#entry.at(found).seqno !== seqno) {
       this.#problem(vbid, `record ${seqno} is not the newest, ${this.#entry.seqno} is`)
+    } else if (this.#entry.block !== block) {
+      this.#problem(vbid, `record ${seqno} is in block ${block}, not ${this.#entry.block}`)
     }
     if (isDeletion) {
       count.tombstones++
-      if (!tombstones.getBinary(place)) this.#problem(vbid, `deletion ${seqno} has no tombstone`)
+      const tombstone = tombstones.getBinary(place)
+      if (!tombstone || blockOfTombstone(tombstone, seqno) !== block) {
+        this.#problem(vbid, `deletion ${seqno} has no tombstone`)
+      }
       return
     }
     count.items++
@@ -117,7 +160,7 @@ class Check {
   #countOf(vbid: number): Count {
     let count = this.#counts.get(vbid)
     if (count === undefined) {
-      count = { records: 0, items: 0, tombstones: 0, expiring: 0, lastSeqno: 0 }
+      count = { records: 0, items: 0, tombstones: 0, expiring: 0, superseded: 0, lastSeqno: 0 }
       this.#counts.set(vbid, count)
     }
     return count

@@ -4,10 +4,19 @@
  */
 import { StatusError } from '../errors.ts'
 import { Status } from '../../protocol/status.ts'
+import { findInBlock, recordLengthIn } from './block.ts'
+import { BlockScan, blockWith } from './block-scan.ts'
 import { DocumentEntry, documentEntryLength } from './document-entry.ts'
 import type { Environment } from './environment.ts'
 import type { DocumentKey, SeqnoKey } from './keys.ts'
 import { isIntact, RecordView } from './record.ts'
+
+/** Where a record is. */
+export interface Place {
+  readonly seqno: number
+  /** Name of its block. */
+  readonly block: number
+}
 
 export interface DueDocument {
   expiry: number
@@ -21,6 +30,7 @@ export class DiskReader {
   readonly #documentKey: DocumentKey = { vbid: 0, bytes: Buffer.alloc(0), start: 0, length: 0 }
   readonly #seqnoKey: SeqnoKey = { vbid: 0, seqno: 0 }
   readonly #record = new RecordView()
+  readonly #scans: BlockScan[]
   readonly #onDamage: (vbid: number, seqno: number, cause: unknown) => void
 
   constructor(
@@ -28,6 +38,7 @@ export class DiskReader {
     onDamage: (vbid: number, seqno: number, cause: unknown) => void,
   ) {
     this.#environments = environments
+    this.#scans = environments.map(environment => new BlockScan(environment))
     this.#onDamage = onDamage
   }
 
@@ -54,31 +65,38 @@ export class DiskReader {
   /** Shows the record that a key's `entry` names, which must be there and be of that key. */
   document(
     vbid: number,
-    seqno: number,
+    { seqno, block }: Place,
     bytes: Uint8Array,
     start: number,
     length: number,
     view: RecordView,
   ): void {
-    if (!this.record(vbid, seqno, view) || !hasKey(view, bytes, start, length)) {
+    if (!this.#inBlock(vbid, block, seqno, view) || !hasKey(view, bytes, start, length)) {
       this.#damaged(vbid, seqno, new Error('a document entry names a record that is not its own'))
     }
   }
 
-  /** Shows the record with this seqno; false if it has been superseded or purged. */
+  /** Shows the record with this seqno; false if it is not there. It may have been superseded. */
   record(vbid: number, seqno: number, view: RecordView): boolean {
+    const find = () => blockWith(this.#environmentOf(vbid), vbid, seqno)
+    return this.#inBlock(vbid, this.#guard(vbid, seqno, find), seqno, view)
+  }
+
+  #inBlock(vbid: number, block: number, seqno: number, view: RecordView): boolean {
     const key = this.#seqnoKey
     key.vbid = vbid
-    key.seqno = seqno
+    key.seqno = block
     const stored = this.#guard(vbid, seqno, () =>
-      this.#environmentOf(vbid).records.getBinaryFast(key),
+      this.#environmentOf(vbid).blocks.getBinaryFast(key),
     )
     if (stored === undefined) return false
     const found = asBuffer(stored)
-    if (!isIntact(found, 0, found.length, vbid, seqno)) {
+    const at = findInBlock(found, found.length, seqno)
+    if (at === 0) return false
+    if (!isIntact(found, at, recordLengthIn(found, at, found.length), vbid, seqno)) {
       this.#damaged(vbid, seqno, new Error('record does not match its checksum'))
     }
-    view.at(found, 0)
+    view.at(found, at)
     return true
   }
 
@@ -110,12 +128,17 @@ export class DiskReader {
     view: RecordView,
     wanted: (record: RecordView) => boolean,
   ): boolean {
-    const range = { start: { vbid, seqno }, end: { vbid: vbid + 1, seqno: 0 }, limit: countMax }
+    const scan = this.#scans[vbid % this.#environments.length]!
     return this.#guard(vbid, seqno, () => {
-      for (const { value } of this.#environmentOf(vbid).records.getRange(range)) {
-        if (!wanted(this.#record.at(value, 0))) continue
-        view.at(Buffer.from(value), 0)
-        return true
+      let count = 0
+      for (const shown of scan.blocks({ vbid, from: seqno, to: Infinity })) {
+        for (const found of shown.live()) {
+          if (found.seqno < seqno) continue
+          if (++count > countMax) return false
+          if (!wanted(this.#record.at(shown.bytes, found.at))) continue
+          view.at(Buffer.from(shown.bytes.subarray(found.at, found.at + found.length)), 0)
+          return true
+        }
       }
       return false
     })

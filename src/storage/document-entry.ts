@@ -3,13 +3,14 @@
  * a write has to know, so that overwriting a document does not read its value.
  *
  *   | seqno u64 | cas u64 | revno u64 | flags u32 | time u32 | value length u32 | kind u8 | datatype u8 |
+ *   | distance u16 |
  *
- * `time` is the expiry of a mutation and the delete time of a tombstone.
+ * `distance` is how far the seqno lies behind the name of the block that the record is in. `time` is the expiry of a mutation and the delete time of a tombstone.
  */
 import type { RecordKind, RecordView } from './record.ts'
 import { RecordKind as Kind } from './record.ts'
 
-export const documentEntryLength = 38
+export const documentEntryLength = 40
 
 /** One reused window on an entry; see `RecordView`. */
 export class DocumentEntry {
@@ -49,14 +50,21 @@ export class DocumentEntry {
   get datatype(): number {
     return this.#bytes[37]!
   }
+  /** Name of the block that the record is in. */
+  get block(): number {
+    return this.seqno - this.#bytes.readUInt16BE(38)
+  }
   /** Absolute, in seconds; 0: never, and for tombstones. */
   get expiry(): number {
     return this.isDeletion ? 0 : this.time
   }
 }
 
-/** Writes the entry of a record into `target`, which has `documentEntryLength` bytes. */
-export function writeDocumentEntry(record: RecordView, target: Buffer): void {
+/**
+ * Writes the entry of a record, which is in the block of this name, into `target`, which has
+ * `documentEntryLength` bytes.
+ */
+export function writeDocumentEntry(record: RecordView, block: number, target: Buffer): void {
   const { bytes, start } = record
   bytes.copy(target, 0, start + 24, start + 32)
   bytes.copy(target, 8, start + 16, start + 24)
@@ -66,4 +74,5 @@ export function writeDocumentEntry(record: RecordView, target: Buffer): void {
   target.writeUInt32BE(record.valueLength, 32)
   target[36] = record.kind
   target[37] = record.datatype
+  target.writeUInt16BE(record.seqno - block, 38)
 }

@@ -21,7 +21,6 @@ import {
   type HoldKey,
   type SeqnoKey,
 } from './keys.ts'
-import { openRecordScan, type RecordScan } from './record-scan.ts'
 import { storageError, storeDamaged } from './storage-error.ts'
 
 export interface EnvironmentOptions {
@@ -69,7 +68,7 @@ export interface Table<Key> {
   /** A copy. */
   getBinary(key: Key, options?: { transaction: Transaction }): Buffer | undefined
   /** In lmdb's reused buffer, valid until the next read; cut it to its `length` before use. */
-  getBinaryFast(key: Key): Buffer | undefined
+  getBinaryFast(key: Key, options?: { transaction: Transaction }): Buffer | undefined
   putSync(key: Key, value: Buffer): void
   removeSync(key: Key): void
   /** Removes everything. */
@@ -87,6 +86,8 @@ interface Range<Key> {
   /** Exclusive. */
   end?: Key
   limit?: number
+  /** From `start` downwards. */
+  reverse?: boolean
   transaction?: Transaction
 }
 
@@ -94,14 +95,13 @@ export interface Environment {
   readonly directory: string
   readonly root: RootDatabase<Buffer, string>
   readonly documents: Table<DocumentKey>
-  readonly records: Table<SeqnoKey>
+  readonly blocks: Table<SeqnoKey>
+  readonly superseded: Table<SeqnoKey>
   readonly tombstones: Table<SeqnoKey>
   readonly expiries: Table<ExpiryKey>
   readonly vbuckets: Table<number>
   readonly holds: Table<HoldKey>
   readonly meta: Table<string>
-  /** Goes through the records table, quicker than its `getRange`. */
-  readonly scan: RecordScan
   pages(): EnvironmentPages
   /** Everything in the callback is one transaction; on return it is on disk (fdatasync). */
   write(work: () => void): void
@@ -204,7 +204,8 @@ function openTables(
   }
   const tables = {
     documents: table<DocumentKey>('documents', documentKeyEncoder),
-    records: table<SeqnoKey>('records', seqnoKeyEncoder),
+    blocks: table<SeqnoKey>('blocks', seqnoKeyEncoder),
+    superseded: table<SeqnoKey>('superseded', seqnoKeyEncoder),
     tombstones: table<SeqnoKey>('tombstones', seqnoKeyEncoder),
     expiries: table<ExpiryKey>('expiries', expiryKeyEncoder),
     holds: table<HoldKey>('holds', holdKeyEncoder),
@@ -216,7 +217,6 @@ function openTables(
     directory,
     root,
     ...tables,
-    scan: openRecordScan(root),
     pages: () => pagesOf(root, all),
     write(work) {
       root.transactionSync(() => {

@@ -146,6 +146,7 @@ class Flusher {
     for (const position of stretch.entries[index]!) {
       applier.apply(this.log.recordAt(position), nowSeconds)
     }
+    applier.flushBlocks()
     for (const [vbid, { seqno, cas }] of stretch.highs) {
       if (vbid % this.#environments.length === index) applier.advance(vbid, seqno, cas)
     }
@@ -168,8 +169,9 @@ function clear(
   applier: Applier,
   vbuckets: [vbid: number, record: VbucketRecord][],
 ): void {
-  const { documents, records, tombstones, expiries } = environment
-  for (const table of [documents, records, tombstones, expiries]) table.clearSync()
+  const { documents, blocks, superseded, tombstones, expiries } = environment
+  for (const table of [documents, blocks, superseded, tombstones, expiries]) table.clearSync()
+  applier.forgetRecords()
   for (const [vbid, record] of vbuckets) applier.setVbucket(vbid, record)
 }
 

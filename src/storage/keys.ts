@@ -2,7 +2,8 @@
  * Keys of the tables, big-endian so that LMDB's byte order is the numeric order:
  *
  *   documents    | vbid u16 | key bytes |
- *   records      | vbid u16 | seqno u64 |
+ *   blocks       | vbid u16 | seqno u64 |  the block's name, see block.ts
+ *   superseded   | vbid u16 | seqno u64 |  the same
  *   tombstones   | vbid u16 | seqno u64 |
  *   expiries     | expiry u32 | vbid u16 | seqno u64 |
  *   vbuckets     | vbid u16 |

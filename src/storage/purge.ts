@@ -6,8 +6,15 @@
 import type { Applier } from './apply.ts'
 import type { Environment } from './environment.ts'
 import type { PurgeRequest, PurgeResult } from './flusher-messages.ts'
+import { findInBlock } from './block.ts'
 import { DocumentEntry } from './document-entry.ts'
 import { RecordView } from './record.ts'
+import { agesSince, blockOfTombstone } from './tombstone-entry.ts'
+
+interface Tombstone {
+  seqno: number
+  block: number
+}
 
 export function purge(
   environment: Environment,
@@ -21,10 +28,11 @@ export function purge(
   const result = { id, vbid, removed: 0, purgeSeqno: 0, purgeSeqnoBefore, more: false }
   if (vbucket === undefined) return result
   const last = Math.min(request.limitSeqno, vbucket.highSeqno - 1)
-  const seqnos = oldTombstones(environment, request, last)
-  result.more = seqnos.length > request.countMax
-  for (const seqno of seqnos.slice(0, request.countMax)) {
-    removeTombstone(environment, vbid, seqno)
+  const found = oldTombstones(environment, request, last)
+  result.more = found.length > request.countMax
+  for (const tombstone of found.slice(0, request.countMax)) {
+    removeTombstone(environment, applier, vbid, tombstone)
+    const { seqno } = tombstone
     vbucket.tombstones--
     vbucket.purgeSeqno = Math.max(vbucket.purgeSeqno, seqno)
     result.removed++
@@ -35,9 +43,9 @@ export function purge(
 }
 
 /** Up to one more than the batch holds, so that the caller knows whether there is more. */
-function oldTombstones(environment: Environment, request: PurgeRequest, last: number): number[] {
-  const seqnos: number[] = []
-  if (last < 1) return seqnos
+function oldTombstones(environment: Environment, request: PurgeRequest, last: number): Tombstone[] {
+  const found: Tombstone[] = []
+  if (last < 1) return found
   const { vbid, beforeSeconds, countMax } = request
   const range = environment.tombstones.getRange({
     start: { vbid, seqno: 0 },
@@ -45,22 +53,27 @@ function oldTombstones(environment: Environment, request: PurgeRequest, last: nu
   })
   for (const { key, value } of range) {
     // Tombstones age in the order of their seqnos, so a young one ends the search.
-    if (value.readUInt32BE(0) >= beforeSeconds) break
-    seqnos.push(key.seqno)
-    if (seqnos.length > countMax) break
+    if (agesSince(value) >= beforeSeconds) break
+    found.push({ seqno: key.seqno, block: blockOfTombstone(value, key.seqno) })
+    if (found.length > countMax) break
   }
-  return seqnos
+  return found
 }
 
 const view = new RecordView()
 const entry = new DocumentEntry()
 
-function removeTombstone(environment: Environment, vbid: number, seqno: number): void {
-  const place = { vbid, seqno }
-  const stored = environment.records.getBinary(place)
-  environment.tombstones.removeSync(place)
-  if (stored === undefined) return
-  const record = view.at(stored, 0)
+function removeTombstone(
+  environment: Environment,
+  applier: Applier,
+  vbid: number,
+  { seqno, block }: Tombstone,
+): void {
+  environment.tombstones.removeSync({ vbid, seqno })
+  const stored = environment.blocks.getBinary({ vbid, seqno: block })
+  const at = stored === undefined ? 0 : findInBlock(stored, stored.length, seqno)
+  if (at === 0) return
+  const record = view.at(stored!, at)
   const key = {
     vbid,
     bytes: record.bytes,
@@ -69,5 +82,5 @@ function removeTombstone(environment: Environment, vbid: number, seqno: number):
   }
   const found = environment.documents.getBinaryFast(key)
   if (found !== undefined && entry.at(found).seqno === seqno) environment.documents.removeSync(key)
-  environment.records.removeSync(place)
+  applier.removeRecord(vbid, block, seqno)
 }

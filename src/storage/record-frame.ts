@@ -6,7 +6,7 @@ import { writeUint32 } from '../../protocol/bytes.ts'
 import { headerLength } from '../../protocol/header.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Datatype } from '../../protocol/datatype.ts'
-import { checksumOffset, tailOf, tailOffset, type RecordView } from './record.ts'
+import { opaqueOffset, type RecordView } from './record.ts'
 
 /** What a stream's client asked its frames to be. Plain data: it is sent to the worker. */
 export interface FrameForm {
@@ -43,7 +43,7 @@ function extrasLengthIn(record: RecordView, form: FrameForm): number {
   return form.deleteTimes ? 21 : 18
 }
 
-/** Bytes that `writeFrame` will write. */
+/** Bytes that `writeFrame` writes. */
 export function frameLength(record: RecordView, form: FrameForm): number {
   if (isSentWhole(record, form)) return record.length
   const valueStart = valueStartIn(record, form)
@@ -52,39 +52,24 @@ export function frameLength(record: RecordView, form: FrameForm): number {
 }
 
 /** Whether a frame is its record as it lies there, but for the opaque. */
-function isSentWhole(record: RecordView, form: FrameForm): boolean {
+export function isSentWhole(record: RecordView, form: FrameForm): boolean {
   if (form.noValue || record.isDeletion) return false
   return form.includeXattrs || (record.datatype & Datatype.xattr) === 0
 }
 
-function writeWhole(
-  { bytes, start }: RecordView,
-  tail: Uint8Array,
-  form: FrameForm,
-  target: Buffer,
-  offset: number,
-): number {
-  for (let at = 0; at < checksumOffset; at++) target[offset + at] = bytes[start + at]!
-  writeUint32(target, offset + checksumOffset, form.opaque)
-  target.set(tail, offset + tailOffset)
-  return tailOffset + tail.length
-}
-
-/**
- * Writes the frame at `offset` and returns the bytes written. `tail` is what `tailOf` makes of the
- * record, if the caller has it already.
- */
+/** Writes the frame at `offset` and returns the bytes written. */
 export function writeFrame(
   record: RecordView,
   form: FrameForm,
   target: Buffer,
   offset: number,
-  tail?: Uint8Array,
 ): number {
   const { bytes, start } = record
   if (isSentWhole(record, form)) {
-    const rest = tail ?? tailOf(bytes, start, record.length)
-    return writeWhole(record, rest, form, target, offset)
+    const { end } = record
+    bytes.copy(target, offset, start, end)
+    writeUint32(target, offset + opaqueOffset, form.opaque)
+    return end - start
   }
   const valueStart = valueStartIn(record, form)
   const valueEnd = valueEndIn(record, form, valueStart)
@@ -107,7 +92,7 @@ export function writeFrame(
   target[offset + 4] = extrasLength
   target[offset + 5] = datatypeIn(record, form, valueEnd - valueStart)
   target.writeUInt32BE(position - offset - headerLength, offset + 8)
-  target.writeUInt32BE(form.opaque, offset + checksumOffset)
+  target.writeUInt32BE(form.opaque, offset + opaqueOffset)
   return position - offset
 }
 

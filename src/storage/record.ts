@@ -37,8 +37,9 @@ export const RecordKind = {
 } as const
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind]
 
-export const checksumOffset = 12
-export const tailOffset = checksumOffset + 4
+/** Where a record at rest has its checksum. */
+export const opaqueOffset = 12
+const tailOffset = opaqueOffset + 4
 const seqnoOffset = headerLength
 const revnoOffset = headerLength + 8
 const flagsOffset = headerLength + 16
@@ -172,7 +173,7 @@ export function writeRecordHead(
   target[start + 5] = head.datatype
   writeUint16(target, start + 6, head.vbid)
   writeUint32(target, start + 8, extrasLength + keyLength + valueLength)
-  writeUint32(target, start + checksumOffset, 0)
+  writeUint32(target, start + opaqueOffset, 0)
   writeUint32(target, start + 16, head.casHigh)
   writeUint32(target, start + 20, head.casLow)
   writeSeqno(target, start + seqnoOffset, head.seqno)
@@ -190,18 +191,14 @@ export function writeRecordHead(
   }
 }
 
-/** All of a record that lies behind its checksum field; a view. */
-export function tailOf(bytes: Buffer, start: number, length: number): Uint8Array {
-  return bytes.subarray(start + tailOffset, start + length)
-}
-
 /** CRC-32 of a record as it lies at rest, its checksum field left out. */
-function checksumOf(bytes: Buffer, start: number, tail: Uint8Array): number {
+function checksumOf(bytes: Buffer, start: number, length: number): number {
   // The few bytes in front are quicker summed here than by another call.
   let sum = 0xffffffff
-  for (let at = start; at < start + checksumOffset; at++) {
+  for (let at = start; at < start + opaqueOffset; at++) {
     sum = crcTable[(sum ^ bytes[at]!) & 0xff]! ^ (sum >>> 8)
   }
+  const tail = bytes.subarray(start + tailOffset, start + length)
   return crc32(tail, (sum ^ 0xffffffff) >>> 0)
 }
 
@@ -214,12 +211,12 @@ const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
 
 /** Writes the checksum into a record that is about to go to disk. */
 export function sealRecord(bytes: Buffer, start: number, length: number): void {
-  writeUint32(bytes, start + checksumOffset, checksumOf(bytes, start, tailOf(bytes, start, length)))
+  writeUint32(bytes, start + opaqueOffset, checksumOf(bytes, start, length))
 }
 
 /**
  * Whether the bytes read from disk are the record that was written as (vbid, seqno): its shape,
- * its place and its checksum. False means a damaged page. `tail` is what `tailOf` makes of them.
+ * its place and its checksum. False means a damaged page.
  */
 export function isIntact(
   bytes: Buffer,
@@ -227,7 +224,6 @@ export function isIntact(
   length: number,
   vbid: number,
   seqno: number,
-  tail = tailOf(bytes, start, length),
 ): boolean {
   return (
     length >= headerLength + 20 &&
@@ -235,7 +231,7 @@ export function isIntact(
     headerLength + readUint32(bytes, start + 8) === length &&
     readUint16(bytes, start + 6) === vbid &&
     readSeqno(bytes, start + seqnoOffset) === seqno &&
-    readUint32(bytes, start + checksumOffset) === checksumOf(bytes, start, tail)
+    readUint32(bytes, start + opaqueOffset) === checksumOf(bytes, start, length)
   )
 }
 

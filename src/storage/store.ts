@@ -18,10 +18,11 @@ import {
   renameSync,
   writeSync,
 } from 'node:fs'
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { OperatorError } from '../errors.ts'
 import type { DurableHold } from './flusher-messages.ts'
-import { checkEnvironment } from './check.ts'
 import { dataFileOf, inspectDataFile, resizeDataFile } from './data-file.ts'
 import { openEnvironment, type Environment } from './environment.ts'
 import type { PurgeHold } from './holds.ts'
@@ -30,7 +31,7 @@ import { storageError, storeDamaged } from './storage-error.ts'
 import { syncDirectory } from './sync-directory.ts'
 import { decodeVbucketRecord, encodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 
-export const storeFormat = 1
+export const storeFormat = 2
 
 export interface BucketDescription {
   format: number
@@ -152,18 +153,24 @@ async function openWhole(options: StoreOptions): Promise<Environment> {
   const { sizeBytes, usedBytes } = file
   if (sizeBytes >= usedBytes) return openEnvironment(options)
   resizeDataFile(directory, usedBytes)
-  let environment: Environment | undefined
+  const problem = await problemOf(options)
+  if (problem === '') return openEnvironment(options)
+  // As it was found: it may yet be evidence.
+  resizeDataFile(directory, sizeBytes)
+  const what = `has ${sizeBytes} bytes, ${usedBytes} are in use: its end is missing (${problem})`
+  throw storeDamaged(`${dataFileOf(directory)} ${what}`)
+}
+
+const checker = join(import.meta.dirname, 'check-process.js')
+
+/** What is wrong with an environment; empty when nothing is. */
+async function problemOf({ directory, mapSizeBytes }: StoreOptions): Promise<string> {
+  const parameters = [checker, directory, String(mapSizeBytes)]
   try {
-    environment = openEnvironment(options)
-    const [problem] = checkEnvironment(environment, 1)
-    if (problem === undefined) return environment
-    throw storeDamaged(problem)
-  } catch (cause) {
-    await environment?.close()
-    // As it was found: it may yet be evidence.
-    resizeDataFile(directory, sizeBytes)
-    const what = `has ${sizeBytes} bytes, ${usedBytes} are in use: its end is missing`
-    throw storeDamaged(`${dataFileOf(directory)} ${what}`, cause)
+    const { stdout } = await promisify(execFile)(process.execPath, parameters)
+    return stdout
+  } catch {
+    return 'LMDB cannot read it'
   }
 }
 
@@ -223,6 +230,13 @@ function readDescription(directory: string): BucketDescription {
     const { code, message } = cause as NodeJS.ErrnoException
     if (code !== undefined && code !== 'ENOENT') throw storageError(cause, directory)
     throw storeDamaged(`${path} cannot be read: ${message}`, cause)
+  }
+  if (description.format < storeFormat) {
+    throw new OperatorError(
+      'format-older',
+      `${path} has format ${description.format}, this version knows ${storeFormat} only`,
+      'start the version of holdfastd that wrote it, and stream its documents into a new data folder',
+    )
   }
   if (description.format > storeFormat) {
     throw new OperatorError(

@@ -26,6 +26,8 @@ export class DocumentFinder {
   readonly #disk: DiskReader
   readonly #view = new RecordView()
   #isInMemory = false
+  /** Where the version is that was found on disk last. */
+  readonly #place = { seqno: 0, block: 0 }
 
   constructor(changes: ChangeLog, disk: DiskReader) {
     this.#changes = changes
@@ -56,7 +58,7 @@ export class DocumentFinder {
   record(vbucket: Vbucket, key: Uint8Array, start: number, length: number): RecordView {
     const view = this.#view
     if (!this.#isInMemory) {
-      this.#disk.document(vbucket.id, this.current.seqno, key, start, length, view)
+      this.#disk.document(vbucket.id, this.#place, key, start, length, view)
     }
     return view
   }
@@ -69,13 +71,19 @@ export class DocumentFinder {
     }
     const entry = this.#entry(vbucket, key, start, length)
     if (entry === undefined) return undefined
-    this.#disk.document(vbucket.id, entry.seqno, key, start, length, view)
+    this.#disk.document(vbucket.id, this.#place, key, start, length, view)
     if (!view.isDeletion) this.#changes.keep(view)
     return view
   }
 
   #entry(vbucket: Vbucket, key: Uint8Array, start: number, length: number) {
-    return vbucket.diskHidden ? undefined : this.#disk.entry(vbucket.id, key, start, length)
+    if (vbucket.diskHidden) return undefined
+    const entry = this.#disk.entry(vbucket.id, key, start, length)
+    if (entry !== undefined) {
+      this.#place.seqno = entry.seqno
+      this.#place.block = entry.block
+    }
+    return entry
   }
 }
 

@@ -261,7 +261,8 @@ t.test('a store of a newer format, a mixed one and a broken description are refu
     writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content))
     return codeOfOpening(directory)
   }
-  t.equal(await changed({ format: 2 }), 'format-newer')
+  t.equal(await changed({ format: 3 }), 'format-newer')
+  t.equal(await changed({ format: 1 }), 'format-older')
   t.equal(await changed({ uuid: 'another' }), 'store-mixed')
   t.equal(await changed({ environments: 2 }), 'store-damaged', 'there is no second one')
   t.equal(await changed({ environments: 0 }), 'store-damaged')

@@ -1,0 +1,89 @@
+/**
+ * Writes the records of a block as the frames that one stream's client negotiated. Most are sent
+ * as they lie there, but for the opaque: neighbours of these are copied together.
+ */
+import { readSeqno, writeUint32 } from '../../protocol/bytes.ts'
+import { headerLength } from '../../protocol/header.ts'
+import { blockHeadLength, recordLengthIn } from './block.ts'
+import type { ScannedBlock } from './block-scan.ts'
+import { frameLength, isSentWhole, writeFrame, type FrameForm } from './record-frame.ts'
+import { opaqueOffset, RecordView } from './record.ts'
+
+/** Memory that frames are gathered in. */
+export interface Slab {
+  bytes: Buffer
+  length: number
+  /** Is called with memory that a larger one has taken the place of. */
+  outgrown: (memory: Buffer) => void
+}
+
+export interface FrameRange {
+  toSeqno: number
+  form: FrameForm
+  /** The frame that passes this length of the slab is the last. */
+  bytesMax: number
+}
+
+/** How far frames have been written. */
+export interface Reached {
+  frames: number
+  lastSeqno: number
+}
+
+const view = new RecordView()
+
+/**
+ * Writes the frames behind `reached.lastSeqno`, and moves that. False when the slab is full and
+ * there may be more: call again with another.
+ */
+export function writeFrames(
+  block: ScannedBlock,
+  { toSeqno, form, bytesMax }: FrameRange,
+  slab: Slab,
+  reached: Reached,
+): boolean {
+  const { bytes, length, superseded } = block
+  // Records that are to be copied together, the last of which ends where the scan is.
+  let runStart = 0
+  let at = blockHeadLength
+  const copyRun = () => {
+    if (runStart > 0) slab.length += bytes.copy(slab.bytes, slab.length, runStart, at)
+    runStart = 0
+  }
+  for (;;) {
+    const recordBytes = recordLengthIn(bytes, at, length)
+    if (recordBytes === 0) break
+    const seqno = readSeqno(bytes, at + headerLength)
+    if (seqno > toSeqno) break
+    if (seqno <= reached.lastSeqno || (superseded !== undefined && !block.isLive(seqno))) {
+      copyRun()
+      at += recordBytes
+      continue
+    }
+    view.at(bytes, at)
+    const isWhole = isSentWhole(view, form)
+    const frameBytes = isWhole ? recordBytes : frameLength(view, form)
+    const used = slab.length + (runStart > 0 ? at - runStart : 0)
+    if (used >= bytesMax || used + frameBytes > slab.bytes.length) {
+      if (used > 0) {
+        copyRun()
+        return false
+      }
+      slab.outgrown(slab.bytes)
+      slab.bytes = Buffer.from(new ArrayBuffer(frameBytes))
+    }
+    if (isWhole) {
+      // The block is a copy of this thread.
+      writeUint32(bytes, at + opaqueOffset, form.opaque)
+      if (runStart === 0) runStart = at
+    } else {
+      copyRun()
+      slab.length += writeFrame(view, form, slab.bytes, slab.length)
+    }
+    reached.frames++
+    reached.lastSeqno = seqno
+    at += recordBytes
+  }
+  copyRun()
+  return true
+}
