@@ -97,7 +97,10 @@ async function fillAndDrop(): Promise<void> {
 async function toggle(): Promise<void> {
   const { isActive } = bucket.vbucket(toggledVbid)!
   const state = isActive ? VbucketState.replica : VbucketState.active
+  const life = lifeOf(toggledVbid)
   await bucket.setState(toggledVbid, state)
+  // A flush may have begun meanwhile: the vbucket has a history already that is not on disk.
+  if (lifeOf(toggledVbid) !== life) return
   const { failoverLog } = bucket.vbucket(toggledVbid)!
   say('state', toggledVbid, state, failoverLog.vbuuid.toString(16))
 }
