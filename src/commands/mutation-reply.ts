@@ -4,14 +4,9 @@ import { encodeResponse } from '../../protocol/requests.ts'
 import { headerLength, writeHeader } from '../../protocol/header.ts'
 import { Magic } from '../../protocol/magic.ts'
 import { Status } from '../../protocol/status.ts'
-import {
-  encodeMutationToken,
-  mutationTokenLength,
-  writeMutationToken,
-} from '../../protocol/commands/index.ts'
+import { mutationTokenLength, writeMutationToken } from '../../protocol/commands/index.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { StatusError } from '../errors.ts'
-import type { WriteResult } from '../vbucket/document-writer.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { pending, type Command, type Outcome } from './command.ts'
 import { replyHeader } from './reply.ts'
@@ -35,7 +30,7 @@ export function replyMutation(
   if (value === undefined && !session.features.mutationSeqno) {
     replyHeader(session, frame, result.casHigh, result.casLow)
   } else {
-    replyWithToken(session, frame, vbucket, result, value)
+    replyWithToken(session, frame, vbucket, value)
   }
   return Status.success
 }
@@ -52,14 +47,42 @@ function replyWithToken(
   session: Session,
   frame: Frame,
   vbucket: Vbucket,
-  result: WriteResult,
   value: Uint8Array | undefined,
 ): void {
   const { output } = session
+  const at = output.reserve(changeAnswerLength(session, value))
+  writeChangeAnswer(output.buffer, at, session, frame, vbucket, value)
+}
+
+/** The same in memory of its own, as it has to wait. */
+function changeAnswer(
+  session: Session,
+  frame: Frame,
+  vbucket: Vbucket,
+  value: Uint8Array | undefined,
+): Buffer {
+  const bytes = Buffer.allocUnsafe(changeAnswerLength(session, value))
+  writeChangeAnswer(bytes, 0, session, frame, vbucket, value)
+  return bytes
+}
+
+function changeAnswerLength(session: Session, value: Uint8Array | undefined): number {
+  const extrasLength = session.features.mutationSeqno ? mutationTokenLength : 0
+  return headerLength + extrasLength + (value?.length ?? 0)
+}
+
+/** Positional, as it runs once for every change. */
+function writeChangeAnswer(
+  target: Buffer,
+  at: number,
+  session: Session,
+  frame: Frame,
+  vbucket: Vbucket,
+  value: Uint8Array | undefined,
+): void {
+  const { result } = session.documents
   const extrasLength = session.features.mutationSeqno ? mutationTokenLength : 0
   const bodyLength = extrasLength + (value?.length ?? 0)
-  const at = output.reserve(headerLength + bodyLength)
-  const target = output.buffer
   writeHeader(
     target,
     at,
@@ -88,14 +111,11 @@ function replyChange(
   command: Command,
   value: Uint8Array | undefined,
 ): Outcome {
-  const { cas, seqno } = session.documents.result
-  const { vbuuid } = vbucket.failoverLog
-  const extras = session.features.mutationSeqno ? encodeMutationToken({ vbuuid, seqno }) : undefined
-  const parts = { cas, ...(extras && { extras }), ...(value && { value }) }
-  return replyWhenPersisted(session, frame, vbucket, command, parts)
+  const bytes = command.quietSuccess ? undefined : changeAnswer(session, frame, vbucket, value)
+  return answerWhenDurable(session, frame, vbucket, command, bytes)
 }
 
-/** Answers with `parts` once the change that `documents.result` is about is on disk. */
+/** Answers with `parts` once the change that `documents.result` is about is durable. */
 export function replyWhenPersisted(
   session: Session,
   frame: Frame,
@@ -103,9 +123,19 @@ export function replyWhenPersisted(
   command: Command,
   parts: Reply,
 ): Outcome {
-  const { seqno } = session.documents.result
   const { opcode, opaque } = frame
   const bytes = command.quietSuccess ? undefined : encodeResponse({ ...parts, opcode, opaque })
+  return answerWhenDurable(session, frame, vbucket, command, bytes)
+}
+
+function answerWhenDurable(
+  session: Session,
+  frame: Frame,
+  vbucket: Vbucket,
+  command: Command,
+  bytes: Buffer | undefined,
+): Outcome {
+  const { seqno } = session.documents.result
   const answer = session.openPending(frame, command)
   const done = () => answer.answer(Status.success, bytes)
   if (vbucket.persistedSeqno >= seqno) {
@@ -114,7 +144,7 @@ export function replyWhenPersisted(
   }
   const { durabilityTimeoutMs } = session.requirements
   if (durabilityTimeoutMs > 0) withinTimeout(session, durabilityTimeoutMs, answer, done)
-  else session.bucket!.afterCommit(done)
+  else session.bucket!.afterDurable(done)
   return pending
 }
 
@@ -130,7 +160,7 @@ function withinTimeout(
     isOver = true
     answer.fail(new StatusError(Status.syncWriteAmbiguous, 'not durable within the timeout'))
   })
-  session.bucket!.afterCommit(() => {
+  session.bucket!.afterDurable(() => {
     if (isOver) return
     timer.cancel()
     done()

@@ -69,13 +69,14 @@ export class Connection implements Session {
     this.node = context.node
     this.remote = `${accepted.remoteAddress}:${accepted.remotePort}`
     this.#onClosed = onClosed
-    const { readBuffer: buffer, budget, counters, slab } = context
+    const { readBuffer: buffer, budget, counters, slab, round } = context
     this.#socket = adoptSocket(accepted, { buffer, callback: length => this.#intake.read(length) })
     this.#writer = new ResponseWriter({
       id,
       socket: this.#socket,
       budget,
       counters,
+      round,
       onProgress: () => this.#progressed(),
       onEvict: reason => this.abort(reason),
     })

@@ -1,6 +1,7 @@
 import type { FrameReaderOptions } from '../../protocol/frame-reader.ts'
 import type { Node } from '../commands/node.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
+import type { AnswerRound } from './answer-round.ts'
 import type { Dispatcher } from './dispatcher.ts'
 import type { OperationCounters } from './operation-counters.ts'
 import type { MemoryBudget } from './memory-budget.ts'
@@ -13,6 +14,7 @@ export interface ServerContext {
   /** Every socket reads into it; what is cut by its end is copied by the frame reader. */
   readonly readBuffer: Buffer
   readonly slab: OutputSlab
+  readonly round: AnswerRound
   /** Of answers that are not read. */
   readonly budget: MemoryBudget
   /** Of requests that have arrived in part. */

@@ -11,7 +11,7 @@ export class Slot {
   waiting = true
   answer: Buffer | undefined
   /** Encoded after this answer and to be sent after it. */
-  readonly behind: Buffer[] = []
+  behind: Buffer[] | undefined
   next: Slot | undefined
 }
 
@@ -47,7 +47,9 @@ export class ResponseQueue {
 
   /** Only while the queue is not empty. */
   append(bytes: Buffer): void {
-    this.#tail!.behind.push(bytes)
+    const tail = this.#tail!
+    if (tail.behind === undefined) tail.behind = [bytes]
+    else tail.behind.push(bytes)
     this.#bytes += bytes.length
   }
 
@@ -66,6 +68,7 @@ export class ResponseQueue {
       if (this.#head === undefined) this.#tail = undefined
       this.#slots--
       if (slot.answer !== undefined) this.#send(slot.answer, send)
+      if (slot.behind === undefined) continue
       for (const bytes of slot.behind) this.#send(bytes, send)
     }
   }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import type { Answering, AnswerRound } from './answer-round.ts'
 import type { OperationCounters } from './operation-counters.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import { slabBytes, type OutputTarget } from './output-slab.ts'
@@ -13,6 +14,8 @@ export interface ResponseWriterOptions {
   readonly socket: Socket
   readonly budget: MemoryBudget
   readonly counters: OperationCounters
+  /** Of all connections. */
+  readonly round: AnswerRound
   /** The client took something, or an answer that others waited for is there. */
   readonly onProgress: () => void
   /** Close the connection: it leaves too much unread. */
@@ -24,11 +27,12 @@ export interface ResponseWriterOptions {
  * not read. A write that the kernel does not take at once is followed by an empty one, whose
  * callback tells when the client has caught up: clients that read cost no callback.
  */
-export class ResponseWriter implements OutputTarget {
+export class ResponseWriter implements OutputTarget, Answering {
   readonly id: number
   readonly #socket: Socket
   readonly #budget: MemoryBudget
   readonly #counters: OperationCounters
+  readonly #round: AnswerRound
   readonly #onProgress: () => void
   readonly #onEvict: (reason: string) => void
   readonly #queue = new ResponseQueue()
@@ -37,13 +41,15 @@ export class ResponseWriter implements OutputTarget {
   /** Of a slab that had to be left to the socket: what it holds beyond the answer. */
   #slackBytes = 0
   #awaitsWritten = false
-  #drainScheduled = false
+  #isInRound = false
+  #gathered: Buffer[] = []
 
   constructor(options: ResponseWriterOptions) {
     this.id = options.id
     this.#socket = options.socket
     this.#budget = options.budget
     this.#counters = options.counters
+    this.#round = options.round
     this.#onProgress = options.onProgress
     this.#onEvict = options.onEvict
   }
@@ -77,11 +83,38 @@ export class ResponseWriter implements OutputTarget {
 
   fillSlot(slot: Slot, answer: Buffer | undefined): void {
     this.#queue.fill(slot, answer)
+    if (!this.#queue.isReady) return this.#charge()
+    if (this.#isInRound) return
+    this.#isInRound = true
+    this.#round.add(this)
+  }
+
+  gather(): void {
+    this.#isInRound = false
+    const ready: Buffer[] = []
+    let length = 0
+    this.#queue.drain(bytes => {
+      ready.push(bytes)
+      length += bytes.length
+    })
+    const isOneWrite = ready.length > 1 && length <= slabBytes
+    this.#gathered = isOneWrite ? [Buffer.concat(ready, length)] : ready
+  }
+
+  write(): void {
+    const gathered = this.#gathered
+    this.#gathered = []
+    if (gathered.length === 1) this.#send(gathered[0]!, true)
+    else if (gathered.length > 1) {
+      this.#socket.cork()
+      for (const bytes of gathered) this.#send(bytes, true)
+      this.#socket.uncork()
+    }
+  }
+
+  progress(): void {
     this.#charge()
-    if (!this.#queue.isReady || this.#drainScheduled) return
-    this.#drainScheduled = true
-    // After all promises that settle with this one, so that their answers leave together.
-    process.nextTick(() => this.#drain())
+    this.#onProgress()
   }
 
   /** The connection is gone. */
@@ -93,27 +126,6 @@ export class ResponseWriter implements OutputTarget {
   evict(reason: string): void {
     this.release()
     this.#onEvict(reason)
-  }
-
-  #drain(): void {
-    this.#drainScheduled = false
-    const ready: Buffer[] = []
-    let length = 0
-    this.#queue.drain(bytes => {
-      ready.push(bytes)
-      length += bytes.length
-    })
-    if (ready.length === 1) {
-      this.#send(ready[0]!, true)
-    } else if (length > slabBytes) {
-      this.#socket.cork()
-      for (const bytes of ready) this.#send(bytes, true)
-      this.#socket.uncork()
-    } else if (length > 0) {
-      this.#send(Buffer.concat(ready, length), true)
-    }
-    this.#charge()
-    this.#onProgress()
   }
 
   #send(bytes: Buffer, owned: boolean, taken?: () => void): boolean {

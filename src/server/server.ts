@@ -12,6 +12,7 @@ import type { ServerContext } from './context.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { OperationCounters } from './operation-counters.ts'
 import { MemoryBudget } from './memory-budget.ts'
+import { AnswerRound } from './answer-round.ts'
 import { OutputSlab } from './output-slab.ts'
 import { TrafficSinceReset } from './traffic-since-reset.ts'
 import { WritePressure } from './write-pressure.ts'
@@ -91,6 +92,7 @@ export class Server {
       node,
       readBuffer: Buffer.allocUnsafeSlow(readBytes),
       slab: new OutputSlab(),
+      round: new AnswerRound(),
       budget: this.budget,
       intakeBudget: this.intakeBudget,
       pressure: this.pressure,

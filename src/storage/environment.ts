@@ -10,6 +10,7 @@ import { open, type RootDatabase, type Transaction } from 'lmdb'
 import { OperatorError } from '../errors.ts'
 import { dataFileOf, resizeDataFile } from './data-file.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
+import { journalBytesMax } from './journal-format.ts'
 import {
   documentKeyEncoder,
   expiryKeyEncoder,
@@ -43,6 +44,12 @@ const reservedBytesMax = 64 * 2 ** 30
  */
 const addressBytesMax = 64 * 2 ** 40
 let mappedBytes = 0
+
+/**
+ * What a replay of a whole journal may add beyond the limit, which does not hold for it: a record in
+ * pages of its own takes twice its length, and what a transaction changes is there twice.
+ */
+const replayedBytesMax = 4 * journalBytesMax
 
 /** LMDB's own figures; pages are `pageSize` bytes. */
 export interface EnvironmentPages {
@@ -133,7 +140,7 @@ const inPlace = {
 /** Fails with an OperatorError. */
 export function openEnvironment(options: EnvironmentOptions): Environment {
   const { directory, mapSizeBytes } = options
-  const mapBytes = mapSizeBytes + Math.min(2 * mapSizeBytes, reservedBytesMax)
+  const mapBytes = mapSizeBytes + Math.min(2 * mapSizeBytes, reservedBytesMax) + replayedBytesMax
   if (mappedBytes + mapBytes > addressBytesMax) {
     throw new OperatorError(
       'map-too-large',
@@ -155,16 +162,23 @@ export function openEnvironment(options: EnvironmentOptions): Environment {
   }
 }
 
-/**
- * Fails with map-full when what is live, what pinned snapshots hold and what is to be written
- * exceed the limit. All else is free pages, which LMDB takes before it grows the file.
- */
-export function assertRoom(
-  directory: string,
-  limitBytes: number,
-  { liveBytes, heldBytes, neededBytes }: Record<'liveBytes' | 'heldBytes' | 'neededBytes', number>,
-): void {
-  if (liveBytes + heldBytes + neededBytes <= limitBytes) return
+/** What counts against the limit; all else is free pages, which LMDB takes before it grows. */
+export interface RoomFigures {
+  readonly liveBytes: number
+  /** Kept from reuse by pinned snapshots. */
+  readonly heldBytes: number
+  /** To be written. */
+  readonly neededBytes: number
+}
+
+export function hasRoom(limitBytes: number, figures: RoomFigures): boolean {
+  return figures.liveBytes + figures.heldBytes + figures.neededBytes <= limitBytes
+}
+
+/** Fails with map-full when there is no room. */
+export function assertRoom(directory: string, limitBytes: number, figures: RoomFigures): void {
+  if (hasRoom(limitBytes, figures)) return
+  const { liveBytes, heldBytes } = figures
   throw new OperatorError(
     'map-full',
     `${directory}: ${liveBytes} bytes are in use and ${heldBytes} held by pinned snapshots, ` +

@@ -2,7 +2,8 @@
  * The main thread's side of the flusher: gathers what is to be written and sends it as one batch.
  * When somebody waits for it, the next batch follows as soon as the last one is done, so that the
  * slower the disk, the larger the batch. When nobody does, it is given `gatherMs` to grow: a commit
- * costs the same for one document as for a thousand.
+ * costs the same for one document as for a thousand. While the journal makes changes durable it may
+ * grow for several times as long.
  *
  * A batch that fails (disk or map full) is kept and sent again every `retryMs` until it succeeds:
  * nothing that was queued is lost while the process lives. Until then `failure` says why. What of
@@ -32,6 +33,8 @@ export interface FlusherOptions extends FlusherStart {
   gatherMs: number
   /** Bytes that pinned snapshots keep from reuse now, by environment. */
   heldBytes: () => number[]
+  /** Whether a commit that nobody waits for may be put off for as long again. */
+  postponesCommit(): boolean
   /** Position up to which the log has been written by the main thread. */
   logEnd(): number
   /** Called once for each batch that is on disk, with the log position that it reached. */
@@ -71,6 +74,8 @@ export class Flusher {
   #stepsQueued = 0
   #stepsDone = 0
   #stepsInFlight = 0
+  /** How many steps had been queued with the last one that makes, changes or ends a vbucket. */
+  #vbucketStepsUpTo = 0
   readonly #waiters: Waiter[] = []
   failure: OperatorError | undefined
   /** Resolves when the thread has opened the store; fails when it cannot. */
@@ -101,7 +106,8 @@ export class Flusher {
     if (gatherMs === 0) return this.hurry()
     this.#gathering = clock.after(gatherMs, () => {
       this.#gathering = undefined
-      this.#next()
+      if (this.#options.postponesCommit()) this.touch()
+      else this.#next()
     })
   }
 
@@ -123,7 +129,13 @@ export class Flusher {
     this.#pushApply()
     this.#pending.push(step)
     this.#stepsQueued++
+    if (step.kind !== 'hold' && step.kind !== 'purge') this.#vbucketStepsUpTo = this.#stepsQueued
     this.hurry()
+  }
+
+  /** Whether something is on its way to disk that makes, changes or ends a vbucket. */
+  get changesVbuckets(): boolean {
+    return this.#stepsDone < this.#vbucketStepsUpTo
   }
 
   /** Calls `onPurged` before anybody sees what the purge has left. */

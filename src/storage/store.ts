@@ -5,6 +5,7 @@
  *
  *   BUCKET/bucket.json            format, name, uuid, number of vbuckets and environments
  *   BUCKET/environment-N/data.mdb vbuckets with vbid modulo environments = N
+ *   BUCKET/journal-N              changes that LMDB may not have yet: see journal.ts
  *
  * The format number grows with every change of layout that an older version would misread.
  */
@@ -25,7 +26,9 @@ import type { DurableHold } from './flusher-messages.ts'
 import { dataFileOf, inspectDataFile, resizeDataFile } from './data-file.ts'
 import { openEnvironment, type Environment } from './environment.ts'
 import type { PurgeHold } from './holds.ts'
+import { replayJournal } from './journal-replay.ts'
 import { storageError, storeDamaged } from './storage-error.ts'
+import { syncDirectory } from './sync-directory.ts'
 import { decodeVbucketRecord, encodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 
 export const storeFormat = 2
@@ -52,6 +55,8 @@ export interface OpenStore {
   holds: PurgeHold[]
   /** The daemon that had it open last did not close it. */
   wasUnclean: boolean
+  /** Changes that were in the journal only. */
+  replayed: number
 }
 
 /** Makes a bucket's directory and files, with the vbuckets that it begins with. */
@@ -84,7 +89,9 @@ export async function createStore(
 }
 
 /** Opens a bucket and marks it as in use: until `markClean`, the next open counts as unclean. */
-export async function openStore(options: StoreOptions): Promise<OpenStore> {
+export async function openStore(
+  options: StoreOptions & { nowSeconds: number },
+): Promise<OpenStore> {
   const description = readDescription(options.directory)
   const directories = environmentDirectories(options.directory, description.environments)
   const environments: Environment[] = []
@@ -92,7 +99,12 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
     for (const directory of directories) {
       environments.push(await openWhole({ ...options, directory }))
     }
-    return { description, directories, environments, ...readAll(environments, description) }
+    for (const [index, environment] of environments.entries()) {
+      assertBelongs(environment, belonging(description, index))
+    }
+    const replayed = replayJournal(options.directory, environments, options.nowSeconds)
+    const contents = readAll(environments)
+    return { description, directories, environments, ...contents, replayed }
   } catch (error) {
     await closeStore({ environments })
     throw storageError(error, options.directory)
@@ -162,12 +174,11 @@ async function problemOf({ directory, mapSizeBytes }: StoreOptions): Promise<str
   }
 }
 
-function readAll(environments: Environment[], description: BucketDescription) {
+function readAll(environments: Environment[]) {
   const vbuckets = new Map<number, VbucketRecord>()
   const holds: PurgeHold[] = []
   let wasUnclean = false
-  for (const [index, environment] of environments.entries()) {
-    assertBelongs(environment, belonging(description, index))
+  for (const environment of environments) {
     for (const { key, value } of environment.vbuckets.getRange({})) {
       vbuckets.set(
         key,
@@ -255,11 +266,4 @@ function writeDescription(directory: string, description: BucketDescription): vo
   closeSync(file)
   renameSync(`${path}.new`, path)
   syncDirectory(directory)
-}
-
-/** Makes the names in a directory survive a power failure. */
-export function syncDirectory(path: string): void {
-  const directory = openSync(path, 'r')
-  fsyncSync(directory)
-  closeSync(directory)
 }

@@ -14,20 +14,20 @@ import { type HoldOptions, PurgeHolds } from '../storage/holds.ts'
 import type { RecordView } from '../storage/record.ts'
 import { SnapshotService } from '../storage/snapshots.ts'
 import { storageError } from '../storage/storage-error.ts'
-import { closeStore, markClean, openStore, type OpenStore } from '../storage/store.ts'
+import { closeStore, openStore, type OpenStore } from '../storage/store.ts'
 import type { BucketEvents, BucketOptions } from './bucket-options.ts'
 import { CommitCounter, countDocuments, type BucketStatistics } from './bucket-statistics.ts'
 import { ChangeLog } from './change-log.ts'
 import { DocumentFinder } from './document-finder.ts'
 import { DocumentWriter } from './document-writer.ts'
 import { Documents } from './documents.ts'
+import { Durability } from './durability.ts'
 import { expireDue } from './expiry-pager.ts'
 import { Passes } from './passes.ts'
-import { PersistenceWaiters } from './persistence.ts'
 import { PressureGauge, type Pressure } from './pressure.ts'
 import { Purger, type CompactRequest } from './purger.ts'
 import { randomDocument } from './random-document.ts'
-import { recoverVbuckets } from './recovery.ts'
+import { noteCleanStop, recoverVbuckets } from './recovery.ts'
 import type { Vbucket } from './vbucket.ts'
 import { notMine, VbucketTable } from './vbucket-table.ts'
 import { MetaWriter } from './with-meta.ts'
@@ -55,7 +55,7 @@ export class Bucket {
   readonly #vbuckets: VbucketTable
   readonly #disk: DiskReader
   readonly #gauge: PressureGauge
-  readonly #waiters: PersistenceWaiters
+  readonly #durability: Durability
   readonly #flusher: Flusher
   readonly #purger: Purger
   readonly #passes: Passes
@@ -82,7 +82,13 @@ export class Bucket {
       onRelease: number => this.#flusher.releaseSegment(number),
     })
     this.changes = changes
-    const waiters = (this.#waiters = new PersistenceWaiters(changes))
+    const { waiters } = (this.#durability = new Durability({
+      ...options,
+      changes,
+      flusher: () => this.#flusher,
+      vbucket: vbid => this.vbucket(vbid),
+      room: () => ({ ...this.#commits.figures(), heldBytes: this.snapshots.heldBytes() }),
+    }))
     this.#disk = new DiskReader(store.environments, (vbid, seqno, cause) => {
       log.error({ vbid, seqno, error: String(cause) }, 'a page of the store is damaged')
     })
@@ -112,8 +118,8 @@ export class Bucket {
   /** Opens a bucket's directory and starts its threads. Fails with an OperatorError. */
   static async open(options: BucketOptions): Promise<Bucket> {
     const { directory, settings, random, log } = options
-    const { mapSizeBytes, readerSlotsMax } = settings
-    const store = await openStore({ directory, mapSizeBytes, readerSlotsMax })
+    const nowSeconds = Math.floor(options.clock.nowMs() / 1000)
+    const store = await openStore({ ...settings, directory, nowSeconds })
     let bucket: Bucket | undefined
     try {
       recoverVbuckets(store, random, log)
@@ -175,10 +181,14 @@ export class Bucket {
     return this.#purger.compact(vbucket, request)
   }
 
-  /** Calls `done` once everything written so far is on disk. */
+  /** Calls `done` once everything written so far would survive a crash. */
+  afterDurable(done: () => void): void {
+    this.#durability.afterDurable(done)
+  }
+
+  /** Calls `done` once everything written so far is in LMDB. */
   afterCommit(done: () => void): void {
-    this.#waiters.afterAppended(done)
-    this.#flusher.hurry()
+    this.#durability.afterCommit(done)
   }
 
   /** Commits what was written without gathering more: somebody has asked whether it is on disk. */
@@ -187,14 +197,14 @@ export class Bucket {
   }
 
   /**
-   * Resolves once the vbucket's change with this seqno is on disk. Fails with a StatusError when
+   * Resolves once the vbucket's change with this seqno is in LMDB. Fails with a StatusError when
    * the vbucket goes away before, and with the signal's reason when that gives up.
    */
   whenPersisted(vbid: number, seqno: number, signal?: AbortSignal): Promise<void> {
     const vbucket = this.vbucket(vbid)
     if (vbucket === undefined) return Promise.reject(notMine(vbid))
     if (vbucket.persistedSeqno < seqno) this.#flusher.hurry()
-    return this.#waiters.reached(vbucket, seqno, signal)
+    return this.#durability.waiters.reached(vbucket, seqno, signal)
   }
 
   /** A live document chosen at random, or undefined when there is none. */
@@ -238,10 +248,10 @@ export class Bucket {
       this.#options.log.error({ unflushedBytes }, 'stopping with changes that are not on disk')
     }
     await this.#flusher.close()
-    this.#waiters.close(closing())
+    await this.#durability.close(isDrained, closing())
     await this.#passes.ended()
     await this.snapshots.close()
-    if (isDrained) this.#markClean()
+    if (isDrained) noteCleanStop(this.#store, this.#options)
     await closeStore(this.#store)
   }
 
@@ -252,24 +262,15 @@ export class Bucket {
     await Promise.all([this.#flusher.close(), this.snapshots.close()])
   }
 
-  #markClean(): void {
-    try {
-      markClean(this.#store.environments)
-    } catch (error) {
-      const { code, hint, message } = storageError(error, this.#options.directory)
-      this.#options.log.error({ code, hint }, `cannot note that the stop was clean: ${message}`)
-    }
-  }
-
   #makeFlusher(): Flusher {
-    const { clock, log, settings } = this.#options
+    const { settings } = this.#options
     return new Flusher({
+      ...this.#options,
       ...this.#files(),
-      clock,
-      log,
       retryMs: flushRetryMs,
       gatherMs: settings.commitIntervalSeconds * 1000,
       heldBytes: () => this.snapshots.heldBytes(),
+      postponesCommit: () => this.#durability.postponesCommit(),
       logEnd: () => this.changes.end,
       onCommitted: (batch, upTo) => this.#committed(batch, upTo),
       onFailure: () => this.#gauge.announce(),
@@ -286,8 +287,7 @@ export class Bucket {
   }
 
   #files() {
-    const { mapSizeBytes, readerSlotsMax } = this.#options.settings
-    return { directories: this.#store.directories, mapSizeBytes, readerSlotsMax }
+    return { ...this.#options.settings, directories: this.#store.directories }
   }
 
   #connectDocuments(): { documents: Documents; metaWriter: MetaWriter } {
@@ -331,7 +331,7 @@ export class Bucket {
     this.#gauge.update(unflushedBytes)
     // Writers are made to wait when twice as much has gathered.
     const isMuch = unflushedBytes > this.#options.settings.unflushedSoftBytes / 2
-    if (isMuch || this.#waiters.isAwaited) this.#flusher.hurry()
+    if (isMuch || this.#durability.waiters.isAwaited) this.#flusher.hurry()
     else this.#flusher.touch()
   }
 
@@ -347,7 +347,7 @@ export class Bucket {
     }
     this.changes.markCommitted(upTo)
     this.#gauge.update(this.changes.unflushedBytes)
-    this.#waiters.committed(upTo)
+    this.#durability.committed(upTo)
   }
 
   #nowSeconds(): number {

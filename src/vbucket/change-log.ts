@@ -39,6 +39,9 @@ export class ChangeLog {
   readonly #runs: (SeqnoRun | undefined)[] = []
   readonly #memory: RecordMemory
   readonly #scratch = new RecordView()
+  #stretches = 0
+  /** The newest stretch that a vbucket was in: they are asked for after every few changes. */
+  readonly #lastStretch: number[] = []
   #current: Segment | undefined
   #appendedBytes = 0
   #committedBytes = 0
@@ -142,6 +145,26 @@ export class ChangeLog {
   supersededBy(view: RecordView): number {
     const delta = view.bytes.readUInt32LE(view.start - entryHeaderLength + 4)
     return delta === 0 ? 0 : view.seqno + delta
+  }
+
+  /** What has been appended behind `position`, in pieces, and the vbuckets that it is of. */
+  stretchFrom(position: number): { entries: Buffer[]; vbids: number[] } {
+    const entries: Buffer[] = []
+    const vbids: number[] = []
+    const stretch = ++this.#stretches
+    for (const segment of this.#segments.values()) {
+      if (segment.number < segmentOf(position)) continue
+      const first = segment.number === segmentOf(position) ? offsetIn(position) : 0
+      if (first === segment.used) continue
+      entries.push(segment.bytes.subarray(first, segment.used))
+      for (let offset = first; offset < segment.used;) {
+        const { vbid } = this.#scratch.at(segment.bytes, offset + entryHeaderLength)
+        if (this.#lastStretch[vbid] !== stretch) vbids.push(vbid)
+        this.#lastStretch[vbid] = stretch
+        offset += entryLength(recordLengthAt(segment, offset))
+      }
+    }
+    return { entries, vbids }
   }
 
   /** The flusher has everything before `position` on disk. */

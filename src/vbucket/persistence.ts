@@ -1,12 +1,10 @@
-/** Who waits for changes to be on disk, in the order of the change log. */
+/**
+ * Who waits for changes to be durable, which the journal may make them first, or to be in LMDB: what
+ * is said of seqnos ("persisted") is always about LMDB.
+ */
 import type { ChangeLog } from './change-log.ts'
+import { PositionWaiters } from './position-waiters.ts'
 import type { Vbucket } from './vbucket.ts'
-
-interface Waiter {
-  /** Position that must have been passed. */
-  position: number
-  done: () => void
-}
 
 /** A wait for a seqno of a vbucket, which may go away meanwhile. */
 interface Wait {
@@ -24,23 +22,26 @@ interface VbucketWaits {
 export class PersistenceWaiters {
   readonly #changes: ChangeLog
   readonly #waits = new Map<Vbucket, VbucketWaits>()
-  #waiters: Waiter[] = []
-  #first = 0
+  readonly #forDurable = new PositionWaiters()
+  readonly #forCommit = new PositionWaiters()
   #closing: Error | undefined
 
   constructor(changes: ChangeLog) {
     this.#changes = changes
   }
 
-  /** Calls `done` once everything appended so far is on disk; never from within this call. */
-  afterAppended(done: () => void): void {
-    const position = this.#changes.end
-    if (position <= this.#changes.committed) queueMicrotask(done)
-    else this.#waiters.push({ position, done })
+  /** Calls `done` once everything appended so far would survive a crash; never within this call. */
+  afterDurable(done: () => void): void {
+    this.#after(this.#forDurable, done)
+  }
+
+  /** Calls `done` once everything appended so far is in LMDB; never within this call. */
+  afterCommit(done: () => void): void {
+    this.#after(this.#forCommit, done)
   }
 
   /**
-   * Resolves once the vbucket's change with this seqno is on disk, however long it takes to be
+   * Resolves once the vbucket's change with this seqno is in LMDB, however long it takes to be
    * made. Fails when the vbucket is forgotten before, and with the signal's reason when that
    * aborts.
    */
@@ -91,17 +92,22 @@ export class PersistenceWaiters {
     for (const vbucket of this.#waits.keys()) this.forget(vbucket, error)
   }
 
-  /** Everything before this position is on disk. */
+  /** Everything before this position is in LMDB. */
   committed(position: number): void {
-    const waiters = this.#waiters
-    let next = this.#first
-    while (next < waiters.length && waiters[next]!.position <= position) waiters[next++]!.done()
-    this.#first = next
-    if (next === waiters.length || next > 4096) {
-      this.#waiters = waiters.slice(next)
-      this.#first = 0
-    }
+    this.durable(position)
+    this.#forCommit.passed(position)
     for (const [vbucket, waits] of this.#waits) this.#settle(vbucket, waits)
+  }
+
+  /** Everything before `position` would survive a crash, though it may not be in LMDB yet. */
+  durable(position: number): void {
+    this.#forDurable.passed(position)
+  }
+
+  #after(waiters: PositionWaiters, done: () => void): void {
+    const position = this.#changes.end
+    if (position <= this.#changes.committed) queueMicrotask(done)
+    else waiters.add(position, done)
   }
 
   #settle(vbucket: Vbucket, waits: VbucketWaits): void {

@@ -8,7 +8,8 @@ import type { Log } from '../log.ts'
 import type { Random } from '../random.ts'
 import { Applier } from '../storage/apply.ts'
 import { dropSome } from '../storage/drop.ts'
-import { writeVbuckets, type OpenStore } from '../storage/store.ts'
+import { storageError } from '../storage/storage-error.ts'
+import { markClean, writeVbuckets, type OpenStore } from '../storage/store.ts'
 import { FailoverLog } from './failover-log.ts'
 
 const dropBatch = 5000
@@ -28,7 +29,23 @@ export function recoverVbuckets(store: OpenStore, random: Random, log: Log): voi
   }
   writeVbuckets(store.environments, store.vbuckets)
   const bucket = store.description.name
+  if (store.replayed > 0) {
+    log.info({ bucket, changes: store.replayed }, 'changes were in the journal only: they are back')
+  }
   log.warn({ bucket }, 'the last stop was not clean: active vbuckets begin a new history')
+}
+
+/** The last thing of a stop after which nothing has to be mended. */
+export function noteCleanStop(
+  { environments }: OpenStore,
+  { directory, log }: { readonly directory: string; readonly log: Log },
+): void {
+  try {
+    markClean(environments)
+  } catch (error) {
+    const { code, hint, message } = storageError(error, directory)
+    log.error({ code, hint }, `cannot note that the stop was clean: ${message}`)
+  }
 }
 
 function finishDrop(store: OpenStore, vbid: number): void {

@@ -297,7 +297,7 @@ t.test('the datatype of JSON is shown to those who negotiated it', async t => {
 t.test('a majority of one is there at once, the levels above wait for the disk', async t => {
   const { bucket, client } = await serve(t)
   const waiting: (() => void)[] = []
-  bucket.afterCommit = done => void waiting.push(done)
+  bucket.afterDurable = done => void waiting.push(done)
   const one = await client()
   const durable = (level: 1 | 2 | 3, durabilityTimeoutMs = 0) =>
     encodeRequestFraming({ durabilityLevel: level, durabilityTimeoutMs })

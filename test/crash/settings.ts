@@ -4,6 +4,8 @@ export const crashSettings = {
   environments: 2,
   changeLogBytes: 256 * 1024,
   unflushedSoftBytes: 2 * 2 ** 20,
+  // Long enough that what is reported is often in the journal only.
+  commitIntervalSeconds: 0.3,
 }
 
 /** Filled and removed again and again. */

@@ -69,7 +69,7 @@ function burst(): void {
     const each = vbucket?.isActive ? change(vbucket) : undefined
     if (each) written.push(each)
   }
-  bucket.afterCommit(() => {
+  bucket.afterDurable(() => {
     for (const each of written) say(...each)
   })
 }
@@ -97,7 +97,10 @@ async function fillAndDrop(): Promise<void> {
 async function toggle(): Promise<void> {
   const { isActive } = bucket.vbucket(toggledVbid)!
   const state = isActive ? VbucketState.replica : VbucketState.active
+  const life = lifeOf(toggledVbid)
   await bucket.setState(toggledVbid, state)
+  // A flush may have begun meanwhile: the vbucket has a history already that is not on disk.
+  if (lifeOf(toggledVbid) !== life) return
   const { failoverLog } = bucket.vbucket(toggledVbid)!
   say('state', toggledVbid, state, failoverLog.vbuuid.toString(16))
 }
@@ -138,5 +141,5 @@ void repeat(6000, flush)
 for (;;) {
   burst()
   await new Promise(resolve => setImmediate(resolve))
-  if (bucket.pressure !== 'none') await new Promise<void>(done => bucket.afterCommit(done))
+  if (bucket.pressure !== 'none') await new Promise<void>(done => bucket.afterDurable(done))
 }

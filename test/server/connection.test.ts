@@ -21,7 +21,7 @@ const get = (key: string, opaque = 0) => ({ opcode: Opcode.get, key, opaque })
 /** From now on the disk takes what it is given only when the test says so. */
 function holdDisk(bucket: Bucket): (() => void)[] {
   const waiting: (() => void)[] = []
-  bucket.afterCommit = done => void waiting.push(done)
+  bucket.afterDurable = done => void waiting.push(done)
   return waiting
 }
 

@@ -8,6 +8,7 @@ import {
   OperationCounters,
 } from '../../src/server/operation-counters.ts'
 import { TrafficSinceReset } from '../../src/server/traffic-since-reset.ts'
+import { AnswerRound } from '../../src/server/answer-round.ts'
 import { MemoryBudget } from '../../src/server/memory-budget.ts'
 import { OutputSlab, slabBytes } from '../../src/server/output-slab.ts'
 import { ResponseQueue } from '../../src/server/response-queue.ts'
@@ -50,6 +51,7 @@ function writerOn(socket: Writable, budget: MemoryBudget, onEvict = () => undefi
     socket: socket as unknown as Socket,
     budget,
     counters,
+    round: new AnswerRound(),
     onProgress: () => undefined,
     onEvict,
   })

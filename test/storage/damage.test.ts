@@ -36,7 +36,11 @@ async function makeStore(t: Test): Promise<string> {
 }
 
 async function codeOfOpening(directory: string): Promise<string> {
-  const error = await openStore({ ...smallSettings, directory: bucketPath(directory) }).then(
+  const error = await openStore({
+    ...smallSettings,
+    directory: bucketPath(directory),
+    nowSeconds: 0,
+  }).then(
     store => closeStore(store),
     (error: unknown) => error,
   )
@@ -189,7 +193,11 @@ function isRoot(at: number): boolean {
 }
 
 async function problemsOf(directory: string): Promise<string[]> {
-  const store = await openStore({ ...smallSettings, directory: bucketPath(directory) })
+  const store = await openStore({
+    ...smallSettings,
+    directory: bucketPath(directory),
+    nowSeconds: 0,
+  })
   const problems = store.environments.flatMap(environment => checkEnvironment(environment))
   await closeStore(store)
   return problems

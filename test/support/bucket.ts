@@ -83,7 +83,12 @@ export function remove(bucket: Bucket, vbucket: Vbucket, key: string): number {
   return bucket.documents.result.seqno
 }
 
-/** Resolves when everything written so far is on disk. */
+/** Resolves when everything written so far is in LMDB. */
 export function committed(bucket: Bucket): Promise<void> {
   return new Promise(done => bucket.afterCommit(done))
+}
+
+/** Resolves when everything written so far would survive a crash. */
+export function durable(bucket: Bucket): Promise<void> {
+  return new Promise(done => bucket.afterDurable(done))
 }

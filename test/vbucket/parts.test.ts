@@ -245,17 +245,32 @@ t.test('a wait for a seqno that is given up, or whose vbucket is gone, leaves no
   t.equal(waiters.waiting, 0)
 })
 
+t.test('who waits for LMDB is not told of what is durable by other means', async t => {
+  const { waiters, append, commit } = waitScene()
+  const told: string[] = []
+  const first = append()
+  waiters.afterDurable(() => told.push('first durable'))
+  waiters.afterCommit(() => told.push('first committed'))
+  const second = append()
+  waiters.afterDurable(() => told.push('second durable'))
+  waiters.durable(first)
+  t.same(told, ['first durable'])
+  commit(second, 2)
+  await turn()
+  t.same(told, ['first durable', 'second durable', 'first committed'])
+})
+
 t.test('who waits for the disk is told in order, and not before', async t => {
   const { waiters, vbucket, append, commit } = waitScene()
   const told: string[] = []
-  waiters.afterAppended(() => told.push('nothing'))
+  waiters.afterCommit(() => told.push('nothing'))
   t.same(told, [], 'never from within the call')
   await turn()
   t.same(told, ['nothing'])
   const first = append()
-  waiters.afterAppended(() => told.push('first'))
+  waiters.afterCommit(() => told.push('first'))
   const second = append()
-  waiters.afterAppended(() => told.push('second'))
+  waiters.afterCommit(() => told.push('second'))
   void waiters.reached(vbucket, 1).then(() => told.push('seqno 1'))
   void waiters.reached(vbucket, 2).then(() => told.push('seqno 2'))
   void waiters.reached(vbucket, 4).then(() => told.push('seqno 4'))

@@ -1,0 +1,117 @@
+/**
+ * The journal's blocks. Each is a stretch of the change log, written and synced as one, so that
+ * what it brings outlives a crash before LMDB has it:
+ *
+ *   | magic u32 | crc32 u32 | epoch u64 | sequence u64 | vbuckets u32 | entry bytes u32 |
+ *   | for each vbucket whose history no block before it tells: vbid u16, zero u16, vbuuid u64 |
+ *   | entries, as they lie in the change log |
+ *
+ * The checksum is of everything behind it. Numbers are big-endian but for those in the entries'
+ * own heads, which are as this machine has them: little-endian. The epoch is that of the writer,
+ * the sequence counts its blocks: a file is used again from its beginning, and what an earlier use
+ * has left behind the newest block is told by them.
+ */
+import { crc32 } from 'node:zlib'
+import { entryHeaderLength, entryLength } from './log-segment.ts'
+import { RecordView } from './record.ts'
+
+export const journalFileNames = ['journal-0', 'journal-1'] as const
+export const journalFileBytes = 16 * 2 ** 20
+/** As much as a replay may have to bring. */
+export const journalBytesMax = journalFileNames.length * journalFileBytes
+
+const magic = 0x48464a31
+const headLength = 32
+const vbucketLength = 12
+const checksummedFrom = 8
+
+export interface BlockHead {
+  readonly epoch: bigint
+  readonly sequence: number
+  readonly vbuuids: ReadonlyMap<number, bigint>
+}
+
+/** A block read back. */
+export interface Block extends BlockHead {
+  readonly entries: Buffer
+}
+
+/** At most. */
+export function blockLength(vbuckets: number, entries: readonly Uint8Array[]): number {
+  return headLength + vbuckets * vbucketLength + entries.reduce(addLength, 0)
+}
+
+/** The entries are copied: in the change log some of their words go on changing. */
+export function encodeBlock(
+  { epoch, sequence, vbuuids }: BlockHead,
+  entries: readonly Uint8Array[],
+): Buffer {
+  const entryBytes = entries.reduce(addLength, 0)
+  const entriesAt = headLength + vbuuids.size * vbucketLength
+  const block = Buffer.allocUnsafe(entriesAt + entryBytes)
+  block.writeUInt32BE(magic, 0)
+  block.writeBigUInt64BE(epoch, 8)
+  block.writeBigUInt64BE(BigInt(sequence), 16)
+  block.writeUInt32BE(vbuuids.size, 24)
+  block.writeUInt32BE(entryBytes, 28)
+  let at = headLength
+  for (const [vbid, vbuuid] of vbuuids) {
+    block.writeUInt16BE(vbid, at)
+    block.writeUInt16BE(0, at + 2)
+    block.writeBigUInt64BE(vbuuid, at + 4)
+    at += vbucketLength
+  }
+  for (const bytes of entries) {
+    block.set(bytes, at)
+    at += bytes.length
+  }
+  block.writeUInt32BE(crc32(block.subarray(checksummedFrom)), 4)
+  return block
+}
+
+/** The blocks of one use of a file, oldest first, as far as they are whole. */
+export function* readBlocks(file: Buffer): Generator<Block> {
+  let before: BlockHead | undefined
+  for (let at = 0; ;) {
+    const block = readBlock(file, at)
+    if (block === undefined) return
+    const { head, length } = block
+    if (before !== undefined && head.epoch !== before.epoch) return
+    if (before !== undefined && head.sequence !== before.sequence + 1) return
+    yield head
+    before = head
+    at += length
+  }
+}
+
+function readBlock(file: Buffer, at: number): { head: Block; length: number } | undefined {
+  if (at + headLength > file.length || file.readUInt32BE(at) !== magic) return undefined
+  const count = file.readUInt32BE(at + 24)
+  const entriesAt = at + headLength + count * vbucketLength
+  const end = entriesAt + file.readUInt32BE(at + 28)
+  if (end > file.length) return undefined
+  const checksum = crc32(file.subarray(at + checksummedFrom, end))
+  if (checksum !== file.readUInt32BE(at + 4)) return undefined
+  const vbuuids = new Map<number, bigint>()
+  for (let place = at + headLength; place < entriesAt; place += vbucketLength) {
+    vbuuids.set(file.readUInt16BE(place), file.readBigUInt64BE(place + 4))
+  }
+  const epoch = file.readBigUInt64BE(at + 8)
+  const sequence = Number(file.readBigUInt64BE(at + 16))
+  const head = { epoch, sequence, vbuuids, entries: file.subarray(entriesAt, end) }
+  return { head, length: end - at }
+}
+
+function addLength(sum: number, { length }: Uint8Array): number {
+  return sum + length
+}
+
+/** Shows each record of a stretch of the change log, in one view. */
+export function* recordsIn(entries: Buffer): Generator<RecordView> {
+  const view = new RecordView()
+  for (let at = 0; at < entries.length;) {
+    const length = entries.readUInt32LE(at)
+    yield view.at(entries, at + entryHeaderLength)
+    at += entryLength(length)
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * How what was written gets durable soonest for those who wait: through the journal, or else by
+ * the next commit. And how commits may be rare while the journal makes up for them.
+ *
+ * What the journal acknowledges LMDB has to take later. So the journal takes nothing while LMDB has
+ * failed, nor what LMDB might not have room for. What it took before that was known is brought by
+ * the next start, for which the limit of the map does not hold (journal-replay.ts).
+ */
+import type { Clock } from '../clock.ts'
+import { Journal, type Stretch } from '../storage/journal.ts'
+import type { Flusher } from '../storage/flusher.ts'
+import type { Log } from '../log.ts'
+import type { Random } from '../random.ts'
+import type { ChangeLog } from './change-log.ts'
+import { PersistenceWaiters } from './persistence.ts'
+import { hasRoomForUnflushed, type Room } from './room.ts'
+import type { Vbucket } from './vbucket.ts'
+
+/** How often in a row a commit is put off that nobody waits for. */
+const postponedMax = 10
+
+export interface DurabilityOptions {
+  readonly directory: string
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly changes: ChangeLog
+  readonly flusher: () => Flusher
+  readonly vbucket: (vbid: number) => Vbucket | undefined
+  readonly settings: { readonly mapSizeBytes: number }
+  /** What LMDB takes now. */
+  readonly room: () => Pick<Room, 'environments' | 'heldBytes'>
+}
+
+export class Durability {
+  readonly waiters: PersistenceWaiters
+  readonly #options: DurabilityOptions
+  readonly #journal: Journal
+  /** Somebody has waited since this was last asked. */
+  #isInUse = false
+  #postponed = 0
+
+  constructor(options: DurabilityOptions) {
+    const { changes, flusher } = options
+    this.#options = options
+    this.waiters = new PersistenceWaiters(changes)
+    const hurry = () => flusher().hurry()
+    this.#journal = new Journal({
+      ...options,
+      stretchFrom: position => this.#stretchFrom(position),
+      committed: () => changes.committed,
+      onDurable: position => this.waiters.durable(position),
+      onRefused: hurry,
+      onFilling: hurry,
+    })
+  }
+
+  /** Calls `done` once everything appended so far would survive a crash. */
+  afterDurable(done: () => void): void {
+    this.#isInUse = true
+    this.waiters.afterDurable(done)
+    this.#journal.request()
+  }
+
+  /** Calls `done` once everything appended so far is in LMDB. */
+  afterCommit(done: () => void): void {
+    this.waiters.afterCommit(done)
+    this.#options.flusher().hurry()
+  }
+
+  /** Everything before this position is in LMDB. */
+  committed(position: number): void {
+    this.#postponed = 0
+    this.waiters.committed(position)
+  }
+
+  /**
+   * Whether a commit that nobody waits for may be put off once more: when the journal is in use,
+   * it makes durable what has gathered, for less.
+   */
+  postponesCommit(): boolean {
+    const postpones = this.#isInUse && this.#journal.isReady && this.#postponed < postponedMax
+    this.#isInUse = false
+    if (!postpones) return false
+    this.#postponed++
+    this.#journal.request()
+    return true
+  }
+
+  /** `isCommitted`: everything is in LMDB. Who still waits is told `error`. */
+  async close(isCommitted: boolean, error: Error): Promise<void> {
+    await this.#journal.close(isCommitted)
+    this.waiters.close(error)
+  }
+
+  /** Undefined while only a commit may acknowledge what there is. */
+  #stretchFrom(position: number): Stretch | undefined {
+    const { changes, vbucket } = this.#options
+    const flusher = this.#options.flusher()
+    // Which history a change belongs to, LMDB has to know first.
+    if (flusher.changesVbuckets || flusher.failure !== undefined || !this.#hasRoom())
+      return undefined
+    const { entries, vbids } = changes.stretchFrom(position)
+    const vbuuids: bigint[] = []
+    for (const vbid of vbids) {
+      const vbuuid = vbucket(vbid)?.failoverLog.vbuuid
+      if (vbuuid === undefined) return undefined
+      vbuuids.push(vbuuid)
+    }
+    return { entries, upTo: changes.end, vbids, vbuuids }
+  }
+
+  #hasRoom(): boolean {
+    const { changes, settings, room } = this.#options
+    const { mapSizeBytes: limitBytes } = settings
+    const { unflushedBytes } = changes
+    return hasRoomForUnflushed({ ...room(), limitBytes, unflushedBytes })
+  }
+}
