@@ -52,7 +52,7 @@ const spare: ArrayBuffer[] = []
 const spareMax = 8
 /** After so many blocks the thread looks whether others want the processor. */
 const blocksBetweenRests = 16
-const restMs = 0.1
+const restMs = 0.3
 /** So long after somebody was served others are expected. */
 const restAfterServedMs = 20
 let blocksRead = 0
