@@ -30,7 +30,7 @@ export class OutputSlab implements Output {
   /** Batches that wait for the end of the turn, and where in the slab each of them ends. */
   readonly #waiting: OutputTarget[] = []
   readonly #ends: number[] = []
-  #scheduled: NodeJS.Immediate | undefined
+  #isEndAwaited = false
 
   /** Whom the bytes encoded now will reach; undefined between batches. */
   get target(): OutputTarget | undefined {
@@ -45,7 +45,8 @@ export class OutputSlab implements Output {
     if (this.buffer !== this.#slab) this.flush()
     else if (this.#used > this.#begin) {
       this.#wait(this.#target!)
-      this.#scheduled ??= setImmediate(() => this.#endTurn())
+      if (!this.#isEndAwaited) setImmediate(this.#endTurn)
+      this.#isEndAwaited = true
     }
     this.#target = undefined
   }
@@ -88,8 +89,8 @@ export class OutputSlab implements Output {
     this.buffer = this.#slab
   }
 
-  #endTurn(): void {
-    this.#scheduled = undefined
+  readonly #endTurn = (): void => {
+    this.#isEndAwaited = false
     this.flush()
   }
 
