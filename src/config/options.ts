@@ -102,7 +102,7 @@ const storage = {
     kind: is.duration({ max: minute }),
     default: 0.1,
     meaning:
-      'How long changes that no client waits for are gathered for one commit; 0 commits without pause',
+      'How long changes that no client waits for are gathered, for a commit or, when they are many, for the journal; 0 commits without pause',
   },
   unflushedSoftBytes: {
     flag: 'unflushed-soft',

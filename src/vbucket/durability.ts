@@ -18,6 +18,8 @@ import type { Vbucket } from './vbucket.ts'
 
 /** How often in a row a commit is put off that nobody waits for. */
 const postponedMax = 10
+/** A commit of less is as cheap as what the journal would write instead. */
+const postponedBytesMin = 64 * 1024
 
 export interface DurabilityOptions {
   readonly directory: string
@@ -75,15 +77,18 @@ export class Durability {
   }
 
   /**
-   * Whether a commit that nobody waits for may be put off once more: when the journal is in use,
-   * it makes durable what has gathered, for less.
+   * Whether a commit that nobody waits for may be put off once more: the journal makes durable what
+   * has gathered, for less, and a commit of many changes takes fewer pages for each.
    */
   postponesCommit(): boolean {
-    const postpones = this.#isInUse && this.#journal.isReady && this.#postponed < postponedMax
+    const isMuch = this.#options.changes.unflushedBytes >= postponedBytesMin
+    const pays = isMuch || this.#isInUse
     this.#isInUse = false
-    if (!postpones) return false
-    this.#postponed++
+    if (!pays || this.#postponed >= postponedMax) return false
+    // At its first use it has to be made ready, and something else does it meanwhile.
     this.#journal.request()
+    if (!this.#journal.isReady) return false
+    this.#postponed++
     return true
   }
 

@@ -186,7 +186,7 @@ t.test('a disk without room for the journal has durable writes wait for commits'
   const directory = join(t.testdir({ data: {} }), 'data')
   const messages = await writeAndKill(t, directory, { fileLimit: 10_000, count: 200 })
   const documents = acknowledged(messages)
-  t.equal(documents.length, 200)
+  t.equal(documents.length, 200, `the last word: ${JSON.stringify(messages.at(-1))}`)
   const { bucket } = await openBuckets(t, directory)
   t.same(missing(bucket, documents), [])
 })
