@@ -32,7 +32,9 @@ interface Run {
 async function writeAndKill(t: Test, directory: string, run: Run): Promise<Message[]> {
   const report = `${directory}-report`
   rmSync(report, { force: true })
-  const limit = run.fileLimit === undefined ? '' : `trap '' XFSZ; ulimit -S -f ${run.fileLimit};`
+  // What the test runner preloads ends a process at SIGXFSZ, which node itself ignores.
+  const limit =
+    run.fileLimit === undefined ? '' : `unset NODE_OPTIONS; ulimit -S -f ${run.fileLimit};`
   const settings = JSON.stringify(run.settings ?? {})
   const args = [process.execPath, writer, directory, report, settings, `${run.count ?? 'Infinity'}`]
   const child = spawn('bash', ['-c', `${limit} exec "$0" "$@"`, ...args], { stdio: 'inherit' })
