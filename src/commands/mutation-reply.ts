@@ -116,7 +116,7 @@ function replyChange(
 }
 
 /** Answers with `parts` once the change that `documents.result` is about is durable. */
-export function replyWhenPersisted(
+export function replyWhenDurable(
   session: Session,
   frame: Frame,
   vbucket: Vbucket,

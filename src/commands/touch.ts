@@ -6,7 +6,7 @@ import type { RecordView } from '../storage/record.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { Privilege, type Command, type CommandRow, type Outcome } from './command.ts'
 import { replyDocument, xattrLength } from './document-reply.ts'
-import { mustBePersisted, replyWhenPersisted } from './mutation-reply.ts'
+import { mustBePersisted, replyWhenDurable } from './mutation-reply.ts'
 import { replyHeader } from './reply.ts'
 import type { Session } from './session.ts'
 import { Datatype } from '../../protocol/datatype.ts'
@@ -22,7 +22,7 @@ function touch(session: Session, frame: Frame, vbucket: Vbucket, command: Comman
   if (typeof record === 'number') return record
   const { result } = session.documents
   if (mustBePersisted(session)) {
-    return replyWhenPersisted(session, frame, vbucket, command, { cas: result.cas })
+    return replyWhenDurable(session, frame, vbucket, command, { cas: result.cas })
   }
   replyHeader(session, frame, result.casHigh, result.casLow)
   return Status.success
@@ -34,7 +34,7 @@ function getAndTouch(session: Session, frame: Frame, vbucket: Vbucket, command: 
   const { result } = session.documents
   if (mustBePersisted(session)) {
     const key = command.echoesKey ? record.key() : Buffer.alloc(0)
-    return replyWhenPersisted(session, frame, vbucket, command, {
+    return replyWhenDurable(session, frame, vbucket, command, {
       cas: result.cas,
       extras: encodeFlagsExtras(record.flags),
       key,

@@ -79,7 +79,7 @@ export class Applier {
     this.#superseded.clear()
   }
 
-  /** A record is not the newest of its key any more, or is purged. */
+  /** A record is purged. */
   removeRecord(vbid: number, block: number, seqno: number): void {
     this.#superseded.mark(vbid, block, seqno)
   }

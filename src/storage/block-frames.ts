@@ -42,7 +42,7 @@ export function writeFrames(
   slab: Slab,
   reached: Reached,
 ): boolean {
-  const { bytes, length, superseded } = block
+  const { bytes, length } = block
   // Records that are to be copied together, the last of which ends where the scan is.
   let runStart = 0
   let at = blockHeadLength
@@ -55,7 +55,7 @@ export function writeFrames(
     if (recordBytes === 0) break
     const seqno = readSeqno(bytes, at + headerLength)
     if (seqno > toSeqno) break
-    if (seqno <= reached.lastSeqno || (superseded !== undefined && !block.isLive(seqno))) {
+    if (seqno <= reached.lastSeqno || !block.isLive(seqno)) {
       copyRun()
       at += recordBytes
       continue

@@ -72,7 +72,7 @@ export class BlockScan {
       shown.bytes = value.length <= this.#own.length ? this.#own : Buffer.alloc(value.length)
       shown.bytes.set(value)
       shown.block = key.seqno
-      const entry = superseded.getBinaryFast(key, options as { transaction: Transaction })
+      const entry = superseded.getBinaryFast(key, options)
       shown.superseded = entry && Buffer.from(entry.subarray(0, entry.length))
       yield shown
     }

@@ -66,9 +66,9 @@ export interface EnvironmentPages {
 /** What is used of an lmdb table; its own types know no keys with an encoder of their own. */
 export interface Table<Key> {
   /** A copy. */
-  getBinary(key: Key, options?: { transaction: Transaction }): Buffer | undefined
+  getBinary(key: Key): Buffer | undefined
   /** In lmdb's reused buffer, valid until the next read; cut it to its `length` before use. */
-  getBinaryFast(key: Key, options?: { transaction: Transaction }): Buffer | undefined
+  getBinaryFast(key: Key, options?: { transaction?: Transaction }): Buffer | undefined
   putSync(key: Key, value: Buffer): void
   removeSync(key: Key): void
   /** Removes everything. */

@@ -7,7 +7,15 @@ import t, { type Test } from 'tap'
 import { Status } from '../../protocol/status.ts'
 import { systemClock, type Clock } from '../../src/clock.ts'
 import type { Bucket, BucketSettings } from '../../src/vbucket/bucket.ts'
-import { committed, durable, openBuckets, read, set, storing } from '../support/bucket.ts'
+import {
+  committed,
+  durable,
+  openBuckets,
+  read,
+  set,
+  storing,
+  untilJournalAnswers,
+} from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
 
 /** A bucket that cannot write waits ten seconds before it gives up; here it is one. */
@@ -132,11 +140,7 @@ t.test('once room is made, a map that was too full takes durable writes', async 
   const { buckets, bucket } = await openBuckets(t, directory, { settings })
   await bucket.flush()
   const vbucket = bucket.vbucket(1)!
-  do {
-    set(bucket, vbucket, 'a', 'v')
-    await durable(bucket)
-    await new Promise(resolve => setTimeout(resolve, 5))
-  } while (vbucket.persistedSeqno === vbucket.highSeqno)
+  await untilJournalAnswers(bucket, vbucket)
   t.equal(bucket.failure, undefined)
   t.pass('by the journal')
   await committed(bucket)
@@ -148,11 +152,7 @@ t.test('what LMDB may have no room for is not taken by the journal', async t => 
   const settings = { mapSizeBytes: 4 * 2 ** 20, commitIntervalSeconds: 60 }
   const { bucket } = await openBuckets(t, t.testdir(), { settings })
   const vbucket = bucket.vbucket(1)!
-  do {
-    set(bucket, vbucket, 'small', 'v')
-    await durable(bucket)
-    await new Promise(resolve => setTimeout(resolve, 5))
-  } while (vbucket.persistedSeqno === vbucket.highSeqno)
+  await untilJournalAnswers(bucket, vbucket)
   set(bucket, vbucket, 'large', 'x'.repeat(2 * 2 ** 20))
   await durable(bucket)
   t.equal(vbucket.persistedSeqno, vbucket.highSeqno, 'it waits for a commit')

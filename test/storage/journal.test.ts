@@ -18,6 +18,7 @@ import {
   set,
   smallSettings,
   storing,
+  untilJournalAnswers,
 } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
 
@@ -33,13 +34,7 @@ async function journalled(t: Test, directory: string, clock: Clock = systemClock
   const { bucket } = await openBuckets(t, directory, { settings, clock })
   set(bucket, bucket.vbucket(1)!, 'first', 'in LMDB')
   await bucket.whenPersisted(1, 1)
-  const other = bucket.vbucket(9)!
-  // While it prepares its files, whoever waits is told by a commit.
-  do {
-    set(bucket, other, 'warm', 'up')
-    await durable(bucket)
-    await soon()
-  } while (other.persistedSeqno === other.highSeqno)
+  await untilJournalAnswers(bucket, bucket.vbucket(9)!)
   return bucket
 }
 

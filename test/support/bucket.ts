@@ -92,3 +92,15 @@ export function committed(bucket: Bucket): Promise<void> {
 export function durable(bucket: Bucket): Promise<void> {
   return new Promise(done => bucket.afterDurable(done))
 }
+
+/**
+ * Writes durably until it is the journal that answers: while it prepares its files, whoever waits
+ * is told by a commit.
+ */
+export async function untilJournalAnswers(bucket: Bucket, vbucket: Vbucket): Promise<void> {
+  do {
+    set(bucket, vbucket, 'warm', 'up')
+    await durable(bucket)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  } while (vbucket.persistedSeqno === vbucket.highSeqno)
+}
