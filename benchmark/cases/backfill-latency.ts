@@ -51,6 +51,7 @@ async function run(context: Context): Promise<Outcome> {
       valueBytes,
       connections,
       rate: getsPerSecond,
+      undisturbed: true,
       seconds,
       warmupSeconds: 0,
     })
@@ -98,10 +99,11 @@ function microseconds({ gets }: Window, percentile: number): number {
 }
 
 /**
- * The client that streams has the scheduling class SCHED_IDLE: it runs when nobody else wants the
- * processor, as one on another machine would take none of the daemon's. A lower priority alone
- * does not do: the scheduler lets a running task of any priority finish its slice of milliseconds
- * before one that wakes up, and each such wait would count as a slow GET.
+ * Both clients stand for ones on other machines, which take no processor from the daemon nor wait
+ * for one because of it. So the one that measures gets one at once, and the one that streams has
+ * the scheduling class SCHED_IDLE: it runs when nobody else wants the processor. A lower priority
+ * alone does not do: the scheduler lets a running task of any priority finish its slice of
+ * milliseconds before one that wakes up, and each such wait would count as a slow GET.
  */
 async function startBackfillClient(context: Context, port: number): Promise<ChildProcess> {
   const child = fork(program, [String(port), String(vbucketCount)], {

@@ -35,6 +35,11 @@ export interface Load extends Documents {
   /** Exponent of a zipfian distribution of keys; uniform unless told. */
   readonly skew?: number
   readonly seed?: number
+  /**
+   * The driver gets a processor the moment it wants one (SCHED_FIFO, which takes a privilege), as a
+   * client on a machine of its own would. Only with `rate`: it would leave nothing to the others.
+   */
+  readonly undisturbed?: boolean
 }
 
 export interface Measured {
@@ -64,20 +69,24 @@ export async function fill(server: Server, { keys, valueBytes }: Documents): Pro
   return await drive(server, { keys, valueBytes, connections: 8, pipeline: 64 }, ['--fill'])
 }
 
-export async function load(server: Server, { warmupSeconds, ...plan }: Load): Promise<Measured> {
-  return await drive(server, { ...plan, warmup: warmupSeconds ?? 0.5 }, [])
+export async function load(server: Server, load: Load): Promise<Measured> {
+  const { warmupSeconds, undisturbed, ...plan } = load
+  const command = undisturbed ? ['chrt', '--fifo', '1'] : []
+  return await drive(server, { ...plan, warmup: warmupSeconds ?? 0.5 }, [], command)
 }
 
+/** `command`: what the driver is started by, if it is not started directly. */
 async function drive(
   { port, protocol, vbuckets }: Server,
   settings: object,
   flags: string[],
+  command: readonly string[] = [],
 ): Promise<Measured> {
-  const program = await cProgram(driver)
-  const args = Object.entries({ port, protocol, vbuckets, ...settings }).flatMap(([name, value]) =>
-    value === undefined ? [] : [`--${dashed(name)}`, String(value)],
+  const driverArgs = Object.entries({ port, protocol, vbuckets, ...settings }).flatMap(
+    ([name, value]) => (value === undefined ? [] : [`--${dashed(name)}`, String(value)]),
   )
-  const printed = (await runForJson(program, [...args, ...flags])) as Printed
+  const [program, ...args] = [...command, await cProgram(driver), ...driverArgs, ...flags]
+  const printed = (await runForJson(program!, args)) as Printed
   if (printed.failures > 0) throw new Error(`${printed.failures} operations were refused`)
   const latencies = emptyHistogram()
   for (const [ns, count] of printed.latenciesNs) latencies.recordValueWithCount(ns, count)
