@@ -1,102 +1,18 @@
-/**
- * The map that tells clients which node serves which vbucket, in the smallest form that all known
- * clients take. Of a lone node it changes only when somebody sets a vbucket's state by hand.
- */
+/** How clients get the cluster's map: on request, with a refusal, and pushed when it has changed. */
 import {
   decodeClusterConfigVersion,
+  encodeClusterConfigVersion,
   type ClusterConfigVersion,
 } from '../../protocol/commands/index.ts'
 import { Datatype } from '../../protocol/datatype.ts'
-import { Opcode } from '../../protocol/opcode.ts'
+import { Opcode, ServerOpcode } from '../../protocol/opcode.ts'
+import { encodeServerRequest } from '../../protocol/requests.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
-import type { Bucket } from '../vbucket/bucket.ts'
 import { Privilege, type CommandRow, type Outcome } from './command.ts'
-import type { Node } from './node.ts'
+import { mapEpoch } from './cluster-map.ts'
 import { reply } from './reply.ts'
 import type { Session } from './session.ts'
-
-/** Greater revisions win within an epoch; an epoch ends when a cluster is put together anew. */
-const epoch = 1
-
-const bucketCapabilities = [
-  'cbhello',
-  'cccp',
-  'dcp',
-  'dcp.IgnorePurgedTombstones',
-  'durableWrite',
-  'nodesExt',
-  'preserve_expiry',
-  'touch',
-]
-
-interface ClusterMap {
-  revision: number
-  /** The map as it was last sent; undefined when it has changed since. */
-  text: Buffer | undefined
-}
-
-const maps = new WeakMap<Bucket, ClusterMap>()
-
-/** Clients keep the greatest revision they have seen: it must grow over restarts too. */
-function firstRevision(node: Node): number {
-  return Math.floor(node.startedAtMs / 1000)
-}
-
-function mapOf(node: Node, bucket: Bucket): ClusterMap {
-  let map = maps.get(bucket)
-  if (map === undefined) {
-    map = { revision: firstRevision(node), text: undefined }
-    maps.set(bucket, map)
-    const changing = map
-    const change = () => {
-      changing.revision++
-      changing.text = undefined
-    }
-    bucket.events.on('state', change)
-    bucket.events.on('vbucket-deleted', change)
-  }
-  map.text ??= Buffer.from(JSON.stringify(describe(node, bucket, map.revision)))
-  return map
-}
-
-/** Clients put the address by which they reached the node in the place of `$HOST`. */
-function nodesExt(node: Node) {
-  const { port, httpPort } = node.address
-  return [{ thisNode: true, hostname: '$HOST', services: { kv: port, mgmt: httpPort } }]
-}
-
-function describe(node: Node, bucket: Bucket, revision: number) {
-  const { port, httpPort } = node.address
-  const vbids = Array.from({ length: bucket.vbucketCount }, (_, vbid) => vbid)
-  return {
-    revEpoch: epoch,
-    rev: revision,
-    name: bucket.name,
-    uuid: bucket.uuid.replaceAll('-', ''),
-    nodeLocator: 'vbucket',
-    bucketType: 'membase',
-    bucketCapabilities,
-    nodes: [{ hostname: `$HOST:${httpPort}`, ports: { direct: port } }],
-    nodesExt: nodesExt(node),
-    vBucketServerMap: {
-      hashAlgorithm: 'CRC',
-      numReplicas: 0,
-      serverList: [`$HOST:${port}`],
-      vBucketMap: vbids.map(vbid => [bucket.vbucket(vbid)?.isActive ? 0 : -1]),
-    },
-  }
-}
-
-function describeGlobally(node: Node) {
-  return {
-    revEpoch: epoch,
-    rev: firstRevision(node),
-    nodesExt: nodesExt(node),
-    clusterCapabilitiesVer: [1, 0],
-    clusterCapabilities: {},
-  }
-}
 
 /**
  * With the version that the client has in the extras, the answer has a body only if there is a
@@ -107,17 +23,14 @@ function getClusterConfig(session: Session, frame: Frame): Outcome {
   const known = frame.extrasLength > 0 ? decodeClusterConfigVersion(frame)! : undefined
   const isGlobal =
     bucket === undefined || (session.features.selectBucket && !session.hasSelectedBucket)
-  const revision = isGlobal ? firstRevision(node) : mapOf(node, bucket).revision
+  const { revision, text } = isGlobal ? node.maps.global() : node.maps.of(bucket)
   if (known !== undefined && hasMap(known, revision)) return reply(session, frame)
-  const value = isGlobal
-    ? Buffer.from(JSON.stringify(describeGlobally(node)))
-    : mapOf(node, bucket).text!
   if (!isGlobal) session.knownMapRevision = revision
-  return reply(session, frame, { value, datatype: jsonFor(session) })
+  return reply(session, frame, { value: text, datatype: jsonFor(session) })
 }
 
 function hasMap(known: ClusterConfigVersion, revision: number): boolean {
-  return known.epoch === epoch ? known.revision >= revision : known.epoch > epoch
+  return known.epoch === mapEpoch ? known.revision >= revision : known.epoch > mapEpoch
 }
 
 /** Refuses a request for a vbucket that is not served here, with the map for whoever reads it. */
@@ -125,16 +38,33 @@ export function replyNotMyVbucket(session: Session, frame: Frame): Outcome {
   const { features, bucket, node } = session
   // Clients look at the body only if it says that it is JSON.
   if (!features.json || bucket === undefined) return Status.notMyVbucket
-  const map = mapOf(node, bucket)
-  if (features.dedupesMaps && session.knownMapRevision === map.revision) {
-    return reply(session, frame, { status: Status.notMyVbucket })
+  const { revision, text } = node.maps.of(bucket)
+  const status = Status.notMyVbucket
+  if (features.dedupesMaps && session.knownMapRevision === revision) {
+    return reply(session, frame, { status })
   }
-  session.knownMapRevision = map.revision
-  const { text } = map
-  return reply(session, frame, {
-    status: Status.notMyVbucket,
-    ...(text && { value: text }),
-    datatype: Datatype.json,
+  session.knownMapRevision = revision
+  return reply(session, frame, { status, value: text, datatype: Datatype.json })
+}
+
+/**
+ * CLUSTERMAP_CHANGE_NOTIFICATION with the map of the session's bucket, or with its version alone;
+ * undefined when the client has it, or does not want to be told.
+ */
+export function encodeMapChange(session: Session): Buffer | undefined {
+  const { features, bucket, node } = session
+  if (features.mapPushes === 'none' || bucket === undefined) return undefined
+  // A client that can choose a bucket and has not asks about the cluster as a whole.
+  if (features.selectBucket && !session.hasSelectedBucket) return undefined
+  const { revision, text } = node.maps.of(bucket)
+  if (session.knownMapRevision >= revision) return undefined
+  const isFull = features.mapPushes === 'full'
+  if (isFull) session.knownMapRevision = revision
+  return encodeServerRequest({
+    opcode: ServerOpcode.clustermapChange,
+    extras: encodeClusterConfigVersion({ epoch: mapEpoch, revision }),
+    key: bucket.name,
+    ...(isFull ? { value: text, datatype: jsonFor(session) } : {}),
   })
 }
 

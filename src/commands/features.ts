@@ -3,8 +3,7 @@ import { Feature } from '../../protocol/feature.ts'
 /**
  * What this server grants when asked. Not here on purpose: collections and sub-document features
  * (no such commands yet), snappy (values are stored as they come and sent to whoever asks),
- * tracing (no framing extras in answers), clustermap pushes (the map of a lone node does not
- * change but by hand; clients poll it).
+ * tracing (no framing extras in answers).
  */
 const granted: ReadonlySet<number> = new Set([
   Feature.tcpNoDelay,
@@ -14,6 +13,7 @@ const granted: ReadonlySet<number> = new Set([
   Feature.selectBucket,
   Feature.json,
   Feature.duplex,
+  Feature.clustermapChange,
   // Answering in order is one of the orders it allows.
   Feature.unorderedExecution,
   Feature.altRequest,
@@ -21,7 +21,18 @@ const granted: ReadonlySet<number> = new Set([
   Feature.preserveExpiry,
   Feature.clusterConfigKnownVersion,
   Feature.dedupeNotMyVbucketClustermap,
+  Feature.clustermapChangeBrief,
 ])
+
+export function isGranted(feature: number): boolean {
+  return granted.has(feature)
+}
+
+/** Each needs the second as well: a client that cannot be asked anything cannot be told. */
+const dependent = [
+  [Feature.clustermapChange, Feature.duplex],
+  [Feature.clustermapChangeBrief, Feature.duplex],
+] as const
 
 /** What one client negotiated; flags where each request has to look. */
 export class Features {
@@ -33,6 +44,8 @@ export class Features {
   xattr = false
   selectBucket = false
   dedupesMaps = false
+  /** How a client is told of a new cluster map: with the map, or only that there is one. */
+  mapPushes: 'none' | 'full' | 'brief' = 'none'
   #codes: number[] = []
 
   /** All that was granted, in the order it was asked for. */
@@ -44,16 +57,31 @@ export class Features {
     return this.#codes.includes(feature)
   }
 
-  /** Starts over, as each HELLO does, and returns the granted part of `asked`. */
-  negotiate(asked: readonly number[]): readonly number[] {
+  /**
+   * Starts over, as each HELLO does, and returns the granted part of `asked`; undefined, and nothing
+   * changes, when that contradicts itself.
+   */
+  negotiate(asked: readonly number[]): readonly number[] | undefined {
+    const isAsked = (code: number) => asked.includes(code)
+    if (dependent.some(([code, needed]) => isAsked(code) && !isAsked(needed))) return undefined
     this.#codes = [...new Set(asked)].filter(code => granted.has(code))
+    // Of the two ways to push a map one is enough.
+    if (this.has(Feature.clustermapChangeBrief)) {
+      this.#codes = this.#codes.filter(code => code !== Feature.clustermapChange)
+    }
     this.saidHello = true
     this.mutationSeqno = this.has(Feature.mutationSeqno)
     this.xerror = this.has(Feature.xerror)
     this.json = this.has(Feature.json)
     this.xattr = this.has(Feature.xattr)
     this.selectBucket = this.has(Feature.selectBucket)
+    this.mapPushes = this.#mapPushes()
     this.dedupesMaps = this.has(Feature.dedupeNotMyVbucketClustermap)
     return this.#codes
+  }
+
+  #mapPushes() {
+    if (this.has(Feature.clustermapChangeBrief)) return 'brief'
+    return this.has(Feature.clustermapChange) ? 'full' : 'none'
   }
 }

@@ -15,6 +15,10 @@ function hello(session: Session, frame: Frame): Outcome {
     return Status.invalidArguments
   }
   const granted = session.features.negotiate(asked)
+  if (granted === undefined) {
+    session.errorContext = 'pushes of cluster maps need the feature duplex'
+    return Status.invalidArguments
+  }
   session.agent = agentOf(frame.key().toString())
   session.log.debug(
     { connection: session.id, agent: session.agent, features: granted.map(featureName) },

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { DcpService } from '../dcp/service.ts'
 import type { Log } from '../log.ts'
 import type { Buckets } from '../vbucket/buckets.ts'
+import type { Address, ClusterMaps } from './cluster-map.ts'
 import type { DelayedFlushes } from './flush.ts'
 
 /** The settings that commands look at; a part of the daemon's. */
@@ -27,12 +28,6 @@ export interface Traffic {
   reset(): void
 }
 
-/** The ports that the cluster map names. */
-export interface Address {
-  port: number
-  httpPort: number
-}
-
 /** What commands reach of the daemon besides their connection. */
 export interface Node {
   readonly buckets: Buckets
@@ -42,6 +37,7 @@ export interface Node {
   readonly log: Log
   readonly traffic: Traffic
   readonly address: Address
+  readonly maps: ClusterMaps
   readonly flushes: DelayedFlushes
   /** Connections open now. */
   readonly connections: number

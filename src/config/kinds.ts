@@ -1,6 +1,13 @@
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import { z } from 'zod'
+import {
+  callersEndpoint,
+  formatEndpoint,
+  noEndpoint,
+  parseEndpoint,
+  type Endpoint,
+} from './endpoint.ts'
 
 /**
  * What a setting's value may look like: how it is read (flags and the environment give text, a file
@@ -91,6 +98,15 @@ export function address(): Kind<string> {
       ? input
       : undefined
   return kind('<address>', 'an address such as 127.0.0.1', read, String)
+}
+
+/** Where clients reach the node. */
+export function endpoint(): Kind<Endpoint> {
+  const defaults = [callersEndpoint, noEndpoint]
+  const read = (input: unknown): Endpoint | undefined =>
+    typeof input === 'string' ? parseEndpoint(input) : defaults.find(each => each === input)
+  const expected = 'an address such as db.example.com or db.example.com,kv=31210,mgmt=31091'
+  return kind('<address>', expected, read, formatEndpoint)
 }
 
 function kind<Value>(

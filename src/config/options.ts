@@ -1,4 +1,5 @@
 import { dcpNameLengthMax } from '../../protocol/dcp/open.ts'
+import { callersEndpoint, noEndpoint } from './endpoint.ts'
 import * as is from './kinds.ts'
 import { GiB, KiB, MiB, TiB, type Kind } from './kinds.ts'
 
@@ -44,6 +45,19 @@ const serving = {
     kind: is.port(),
     default: 8_091,
     meaning: 'Port for /metrics, /healthz and /readyz; 0 picks a free one',
+  },
+  advertise: {
+    flag: 'advertise',
+    kind: is.endpoint(),
+    default: callersEndpoint,
+    meaning:
+      'Address that clients are told, with ports if they differ: `HOST[,kv=PORT][,mgmt=PORT]`; `$HOST` is the one by which each of them came',
+  },
+  advertiseExternal: {
+    flag: 'advertise-external',
+    kind: is.endpoint(),
+    default: noEndpoint,
+    meaning: 'The same for clients in another network: the alternate address `external` of the map',
   },
   vbuckets: {
     flag: 'vbuckets',

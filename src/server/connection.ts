@@ -6,6 +6,7 @@ import { encodeResponse } from '../../protocol/requests.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame, FrameError } from '../../protocol/frame.ts'
 import type { Timer } from '../clock.ts'
+import { encodeMapChange } from '../commands/cluster-config.ts'
 import { Privilege, type Command } from '../commands/command.ts'
 import { Features } from '../commands/features.ts'
 import type { Node } from '../commands/node.ts'
@@ -55,6 +56,8 @@ export class Connection implements Session {
   readonly #onClosed: (connection: Connection) => void
   #lingering: Timer | undefined
   #quitCleanly = false
+  /** The client is to be told of a new map once it has read what it was sent. */
+  #owesMap = false
   #closeReason = ''
   #onSettled: (() => void) | undefined
 
@@ -145,6 +148,13 @@ export class Connection implements Session {
     if (this.bucket === bucket) this.selectBucket(undefined)
   }
 
+  /** The cluster map of a bucket has changed. */
+  mapChanged(bucket: Bucket): void {
+    if (this.bucket !== bucket || this.features.mapPushes === 'none') return
+    this.#owesMap = true
+    this.#pushMap()
+  }
+
   /** Reads nothing more; resolves once what has been read is answered, or the client is gone. */
   settle(reason: string): Promise<void> {
     if (this.#closeReason === '') this.#closeReason = reason
@@ -160,6 +170,14 @@ export class Connection implements Session {
     else if (frame.opcode === Opcode.dcpNoop) this.producer?.noopAnswered(frame.opaque)
   }
 
+  /** Of the maps that come while the client does not read, it is sent the last one. */
+  #pushMap(): void {
+    if (this.#writer.unreadBytes > 0 || this.#intake.isEnding) return
+    this.#owesMap = false
+    const change = encodeMapChange(this)
+    if (change !== undefined) this.dcpOutput.write(change)
+  }
+
   #afterBatch(error: FrameError | undefined): void {
     if (error !== undefined) this.#refuse(error)
     if (this.#intake.isEnding) this.#endIfAnswered()
@@ -167,6 +185,7 @@ export class Connection implements Session {
 
   #progressed(): void {
     this.#intake.progressed()
+    if (this.#owesMap) this.#pushMap()
     if (this.#writer.isInOrder) this.#onSettled?.()
     if (this.#intake.isEnding) this.#endIfAnswered()
     if (this.#lingering !== undefined) this.#linger()

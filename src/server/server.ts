@@ -2,7 +2,9 @@ import { createServer, type AddressInfo, type Server as NetServer, type Socket }
 import { once } from 'node:events'
 import type { Clock } from '../clock.ts'
 import { DelayedFlushes } from '../commands/flush.ts'
-import type { Address, CommandSettings, Node } from '../commands/node.ts'
+import { ClusterMaps, type Address } from '../commands/cluster-map.ts'
+import type { CommandSettings, Node } from '../commands/node.ts'
+import type { Endpoint } from '../config/endpoint.ts'
 import type { DcpService } from '../dcp/service.ts'
 import type { Log } from '../log.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
@@ -24,6 +26,8 @@ const stopReason = 'the server stops'
 
 export interface ServerSettings extends CommandSettings {
   readonly httpPort: number
+  readonly advertise: Endpoint
+  readonly advertiseExternal: Endpoint
   readonly outputBytesMax: number
   readonly frameBytesMax: number
 }
@@ -48,6 +52,7 @@ export class Server {
   readonly pressure = new WritePressure()
   /** What the cluster map says; the HTTP port is known only when that server listens. */
   readonly address: Address
+  readonly maps: ClusterMaps
   readonly #settings: ServerSettings
   readonly #log: Log
   readonly #clock: Clock
@@ -72,7 +77,11 @@ export class Server {
     this.budget = budgetOf('leaves most answers unread', settings.outputBytesMax, log)
     this.intakeBudget = budgetOf('sends most in part', settings.frameBytesMax, log)
     this.#flushes = new DelayedFlushes(clock, log)
-    const { address, counters } = this
+    this.maps = new ClusterMaps({ ...settings, clock, address: this.address })
+    this.maps.events.on('changed', bucket => {
+      for (const connection of this.#connections) connection.mapChanged(bucket)
+    })
+    const { address, maps, counters } = this
     const connections = this.#connections
     const node: Node = {
       buckets,
@@ -82,6 +91,7 @@ export class Server {
       log,
       traffic: new TrafficSinceReset(counters),
       address,
+      maps,
       flushes: this.#flushes,
       startedAtMs: clock.nowMs(),
       get connections() {
@@ -134,6 +144,7 @@ export class Server {
 
   async #close(graceMs: number): Promise<void> {
     this.#flushes.close()
+    this.maps.close()
     if (this.#listener.listening) this.#listener.close()
     const timer = this.#clock.after(graceMs, () => {
       this.#log.warn({ connections: this.#connections.size }, 'cutting off clients at the stop')
@@ -166,6 +177,7 @@ export class Server {
   #watchBucket(bucket: Bucket): void {
     if (this.#watched.has(bucket)) return
     this.#watched.add(bucket)
+    this.maps.watch(bucket)
     bucket.events.once('deleted', () => {
       this.#flushes.cancel(bucket)
       for (const connection of this.#connections) connection.leaveBucket(bucket)

@@ -149,7 +149,7 @@ t.test('the cluster map names this node and its vbuckets', async t => {
   t.ok((await one.call(known(map.rev + 99, 0))).valueLength > 0)
   await bucket.setState(5, VbucketState.replica)
   const changed = json(await one.call(known(map.rev)))
-  t.equal(changed.rev, map.rev + 1)
+  t.ok(changed.rev > map.rev)
   t.same(changed.vBucketServerMap.vBucketMap[5], [-1])
   // Who can choose a bucket and has not asks about the cluster.
   await one.call(hello(Feature.selectBucket, Feature.json))

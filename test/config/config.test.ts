@@ -206,6 +206,18 @@ t.test('--help lists every option with its default and how else it can be given'
   t.end()
 })
 
+t.test('an address for clients may name ports', t => {
+  const endpoint = (text: string) => settingsOf(['--advertise', text]).advertise
+  t.same(settingsOf([]).advertise, { host: '$HOST', ports: {} })
+  t.same(endpoint('db.example.com'), { host: 'db.example.com', ports: {} })
+  t.same(endpoint('$HOST,kv=31210'), { host: '$HOST', ports: { kv: 31_210 } })
+  t.same(endpoint('::1,mgmt=1,kv=2'), { host: '::1', ports: { mgmt: 1, kv: 2 } })
+  for (const text of ['', 'a b', 'db,n1ql=8093', 'db,kv=0', 'db,kv=65536', 'db,kv=1,kv=2', 'db,']) {
+    refused(t, /--advertise: ".*" expected an address such as/, ['--advertise', text])
+  }
+  t.end()
+})
+
 t.test('names follow one rule and no two settings share one', t => {
   const flags = optionRows.map(([, { flag }]) => flag)
   t.equal(new Set(flags).size, flags.length)

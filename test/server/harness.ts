@@ -5,6 +5,7 @@ import type { Frame } from '../../protocol/frame.ts'
 import { FrameReader } from '../../protocol/frame-reader.ts'
 import { encodeRequest, type RequestFields } from '../../protocol/requests.ts'
 import { systemClock, type Clock } from '../../src/clock.ts'
+import { callersEndpoint, noEndpoint } from '../../src/config/endpoint.ts'
 import type { DcpService } from '../../src/dcp/service.ts'
 import { silentLog, type Log } from '../../src/log.ts'
 import { Server, type ServerSettings } from '../../src/server/server.ts'
@@ -23,6 +24,8 @@ export const testSettings: ServerSettings = {
   outputBytesMax: 2 ** 20,
   vbuckets: 16,
   httpPort: 8091,
+  advertise: callersEndpoint,
+  advertiseExternal: noEndpoint,
 }
 
 /** Streams have tests of their own: here only what reaches them is looked at. */
