@@ -12,6 +12,8 @@ export interface Option<Value = unknown> {
   readonly flag: string
   readonly kind: Kind<Value>
   readonly default: Value
+  /** The default is at most this share of the machine's memory. */
+  readonly memoryShareMax?: number
   /** One sentence for `--help` and the README: what it does and, where not plain, why the default. */
   readonly meaning: string
 }
@@ -108,8 +110,10 @@ const storage = {
   documentCacheBytes: {
     flag: 'document-cache',
     kind: is.bytes({ max: 1024 * GiB }),
-    default: 256 * MiB,
-    meaning: 'Documents of a bucket kept in memory for reads, written or read last; 0 keeps none',
+    default: 512 * MiB,
+    memoryShareMax: 1 / 8,
+    meaning:
+      'Documents of a bucket kept in memory for reads, written or read last; 0 keeps none; the default is at most an eighth of the memory there is',
   },
   commitIntervalSeconds: {
     flag: 'commit-interval',

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { totalmem } from 'node:os'
 import { extname } from 'node:path'
 import { parse as parseYaml } from 'yaml'
 import { ConfigError } from './config-error.ts'
@@ -18,8 +19,19 @@ const prefix = 'HOLDFAST_'
 /** Variables of the command line `holdfast`, which people set in the same shell. */
 const ofTheClient = new Set(['HOLDFAST_BUCKET', 'HOLDFAST_USER', 'HOLDFAST_PASSWORD'])
 
-export function givenByDefault(): Given[] {
-  return optionRows.map(([, { flag, default: value }]) => ({ flag, value, origin: 'default' }))
+/** `memoryBytes`: what the machine has. */
+export function givenByDefault(memoryBytes = memoryThereIs()): Given[] {
+  return optionRows.map(([, { flag, default: usual, memoryShareMax }]) => {
+    const isShare = memoryShareMax !== undefined && typeof usual === 'number'
+    const value = isShare ? Math.min(usual, Math.floor(memoryShareMax * memoryBytes)) : usual
+    return { flag, value, origin: 'default' }
+  })
+}
+
+/** Of the machine, or of the container if it gets less. */
+function memoryThereIs(): number {
+  // 0 where nothing limits it, or where that is not known.
+  return Math.min(totalmem(), process.constrainedMemory() || Infinity)
 }
 
 /** Every `HOLDFAST_*` variable, known or not: a misspelt one must not pass in silence. */

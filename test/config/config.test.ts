@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { ConfigError } from '../../src/config/config-error.ts'
 import { describeConfiguration, loadConfiguration } from '../../src/config/load.ts'
 import { environmentName, optionRows } from '../../src/config/options.ts'
+import { givenByDefault } from '../../src/config/sources.ts'
 
 const nothing = (): void => {}
 const load = (args: string[], environment: NodeJS.ProcessEnv = {}) =>
@@ -58,6 +59,15 @@ t.test('defaults serve, and every one of them passes its own check', t => {
     purgeAgeSeconds: 3 * 86_400,
     purgeHoldMaxSeconds: 86_400,
   })
+  t.end()
+})
+
+t.test('the document cache takes a share of a small machine and no more of a large one', t => {
+  const cacheBytes = (memoryBytes: number) =>
+    givenByDefault(memoryBytes).find(({ flag }) => flag === 'document-cache')!.value
+  t.equal(cacheBytes(2 ** 30), 2 ** 27)
+  t.equal(cacheBytes(2 ** 32), 2 ** 29)
+  t.equal(cacheBytes(2 ** 40), 2 ** 29)
   t.end()
 })
 
