@@ -29,18 +29,29 @@ export function entryLength(recordBytes: number): number {
 }
 
 export const segmentSpan = 2 ** 26
-const alignment = 8
+/** Entries begin at multiples of it. */
+export const offsetUnitBytes = 8
 
 export function positionOf(number: number, offset: number): number {
-  return number * segmentSpan + offset / alignment
+  return positionAt(number, offset / offsetUnitBytes)
+}
+
+/** Of the entry so many units of 8 bytes behind the segment's beginning. */
+export function positionAt(number: number, units: number): number {
+  return number * segmentSpan + units
 }
 
 export function segmentOf(position: number): number {
   return Math.floor(position / segmentSpan)
 }
 
+/** Not a remainder: of numbers beyond 32 bits that is a call of a library. */
+export function offsetUnitsIn(position: number): number {
+  return position - segmentOf(position) * segmentSpan
+}
+
 export function offsetIn(position: number): number {
-  return (position % segmentSpan) * alignment
+  return offsetUnitsIn(position) * offsetUnitBytes
 }
 
 export function recordLengthAt(segment: LogSegment, offset: number): number {

@@ -1,29 +1,39 @@
 /**
- * Which entry of the change log is the newest of a key: an open-addressing table of positions,
- * compared by the key bytes in the log itself, so that a look-up makes no string.
+ * Which entry in memory is the newest of a key: an open-addressing table of positions, compared by
+ * the key bytes in the entry itself, so that a look-up makes no string.
  *
  * Linear probing; a removal shifts later entries of its run back, so there are no grave marks
- * and the table never has to be rebuilt but to grow.
+ * and the table never has to be rebuilt but to grow. A place is three words of one array, so that a
+ * look-up in a large table has to wait for one line of memory instead of two:
+ *
+ *   | hash u32 | number of the segment u32, 0: empty | offset in it, in units of 8 bytes, u32 |
  */
+import { offsetUnitsIn, positionAt, segmentOf } from '../storage/log-segment.ts'
+
 export interface LogKeys {
-  /** Whether the entry at `position` is of this vbucket and key. */
-  isKeyAt(position: number, vbid: number, bytes: Uint8Array, start: number, length: number): boolean
+  /** Whether the entry at (segment, offset in units of 8 bytes) is of this vbucket and key. */
+  isKeyAt(
+    segment: number,
+    units: number,
+    vbid: number,
+    bytes: Uint8Array,
+    start: number,
+    length: number,
+  ): boolean
 }
 
 const empty = 0
+const placeWords = 3
 
 export class ChangeIndex {
   readonly #log: LogKeys
-  /** Position + 1; 0 is an empty place. */
-  #positions: Float64Array
-  #hashes: Uint32Array
+  #words: Uint32Array
   #mask: number
   #size = 0
 
   constructor(log: LogKeys, capacity = 1024) {
     this.#log = log
-    this.#positions = new Float64Array(capacity)
-    this.#hashes = new Uint32Array(capacity)
+    this.#words = new Uint32Array(capacity * placeWords)
     this.#mask = capacity - 1
   }
 
@@ -33,8 +43,7 @@ export class ChangeIndex {
 
   /** The position of the newest entry of the key, or -1. */
   find(hash: number, vbid: number, bytes: Uint8Array, start: number, length: number): number {
-    const place = this.#placeOf(hash, vbid, bytes, start, length)
-    return this.#positions[place]! - 1
+    return this.#positionIn(this.#placeOf(hash, vbid, bytes, start, length))
   }
 
   /** Makes `position` the newest entry of its key; returns the one before, or -1. */
@@ -46,73 +55,89 @@ export class ChangeIndex {
     length: number,
     position: number,
   ): number {
-    const place = this.#placeOf(hash, vbid, bytes, start, length)
-    const before = this.#positions[place]! - 1
-    this.#positions[place] = position + 1
-    this.#hashes[place] = hash
-    if (before < 0 && ++this.#size * 5 > this.#positions.length * 3) this.#grow()
+    const at = this.#placeOf(hash, vbid, bytes, start, length)
+    const before = this.#positionIn(at)
+    const words = this.#words
+    words[at] = hash
+    words[at + 1] = segmentOf(position)
+    words[at + 2] = offsetUnitsIn(position)
+    if (before < 0 && ++this.#size * 5 > (this.#mask + 1) * 3) this.#grow()
     return before
   }
 
   /** Removes the key whose newest entry is `position`; nothing if a newer one has taken its place. */
   remove(hash: number, position: number): void {
+    const words = this.#words
+    const segment = segmentOf(position)
+    const units = offsetUnitsIn(position)
     let place = hash & this.#mask
     for (;;) {
-      const found = this.#positions[place]!
-      if (found === empty) return
-      if (found === position + 1) break
+      const at = place * placeWords
+      if (words[at + 1] === empty) return
+      if (words[at + 1] === segment && words[at + 2] === units) break
       place = (place + 1) & this.#mask
     }
     this.#size--
     this.#closeGap(place)
   }
 
+  #positionIn(at: number): number {
+    const segment = this.#words[at + 1]!
+    return segment === empty ? -1 : positionAt(segment, this.#words[at + 2]!)
+  }
+
+  /** Where in the words the key has its place, or would have it. */
   #placeOf(hash: number, vbid: number, bytes: Uint8Array, start: number, length: number): number {
+    const words = this.#words
     let place = hash & this.#mask
     for (;;) {
-      const found = this.#positions[place]!
-      if (found === empty) return place
+      const at = place * placeWords
+      const segment = words[at + 1]!
+      if (segment === empty) return at
       if (
-        this.#hashes[place] === hash &&
-        this.#log.isKeyAt(found - 1, vbid, bytes, start, length)
+        words[at] === hash &&
+        this.#log.isKeyAt(segment, words[at + 2]!, vbid, bytes, start, length)
       ) {
-        return place
+        return at
       }
       place = (place + 1) & this.#mask
     }
   }
 
-  #closeGap(gap: number): void {
-    let place = gap
+  #closeGap(first: number): void {
+    const words = this.#words
+    let gap = first
+    let place = first
     for (;;) {
       place = (place + 1) & this.#mask
-      const found = this.#positions[place]!
-      if (found === empty) break
-      const home = this.#hashes[place]! & this.#mask
+      const at = place * placeWords
+      if (words[at + 1] === empty) break
+      const home = words[at]! & this.#mask
       // It may move back unless its home lies behind the gap, cyclically.
-      if (((place - home) & this.#mask) >= ((place - gap) & this.#mask)) {
-        this.#positions[gap] = found
-        this.#hashes[gap] = this.#hashes[place]!
-        gap = place
-      }
+      if (((place - home) & this.#mask) < ((place - gap) & this.#mask)) continue
+      copyPlace(words, at, words, gap * placeWords)
+      gap = place
     }
-    this.#positions[gap] = empty
+    words[gap * placeWords + 1] = empty
   }
 
   #grow(): void {
-    const positions = this.#positions
-    const hashes = this.#hashes
-    this.#positions = new Float64Array(positions.length * 2)
-    this.#hashes = new Uint32Array(positions.length * 2)
-    this.#mask = this.#positions.length - 1
-    for (let i = 0; i < positions.length; i++) {
-      if (positions[i] === empty) continue
-      let place = hashes[i]! & this.#mask
-      while (this.#positions[place] !== empty) place = (place + 1) & this.#mask
-      this.#positions[place] = positions[i]!
-      this.#hashes[place] = hashes[i]!
+    const old = this.#words
+    const words = (this.#words = new Uint32Array(old.length * 2))
+    this.#mask = words.length / placeWords - 1
+    for (let from = 0; from < old.length; from += placeWords) {
+      if (old[from + 1] === empty) continue
+      let place = old[from]! & this.#mask
+      while (words[place * placeWords + 1] !== empty) place = (place + 1) & this.#mask
+      copyPlace(old, from, words, place * placeWords)
     }
   }
+}
+
+function copyPlace(source: Uint32Array, from: number, target: Uint32Array, to: number): void {
+  target[to] = source[from]!
+  target[to + 1] = source[from + 1]!
+  target[to + 2] = source[from + 2]!
 }
 
 /** FNV-1a over vbucket and key with a final mix; for the index only, never stored. */

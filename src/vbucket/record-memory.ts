@@ -7,13 +7,14 @@
  * goes, with all that it holds. What is found here is the newest version of its key, so a read that
  * finds something does not look on disk.
  */
-import { invariant } from '../errors.ts'
 import {
   entryHeaderLength,
   entryLength,
   keyHashAt,
   logSegment,
   offsetIn,
+  offsetUnitBytes,
+  positionAt,
   positionOf,
   recordLengthAt,
   segmentOf,
@@ -22,6 +23,7 @@ import {
 import { RecordView } from '../storage/record.ts'
 import { ChangeIndex, hashKey } from './change-index.ts'
 import { SegmentMemory } from './segment-memory.ts'
+import { SegmentRing } from './segment-ring.ts'
 
 /** Of a segment's size: a larger record is not worth keeping, as it would push out many others. */
 const keptShareMax = 1 / 16
@@ -42,7 +44,7 @@ export interface Segment extends LogSegment {
 
 export class RecordMemory {
   readonly #options: RecordMemoryOptions
-  readonly #segments = new Map<number, Segment>()
+  readonly #segments = new SegmentRing<Segment>()
   /** The ones that serve reads only, in the order in which they go. */
   readonly #cached = new Set<Segment>()
   readonly #index: ChangeIndex
@@ -58,8 +60,8 @@ export class RecordMemory {
   constructor(options: RecordMemoryOptions) {
     this.#options = options
     this.#index = new ChangeIndex({
-      isKeyAt: (position, vbid, bytes, start, length) =>
-        this.#isKeyAt(position, vbid, bytes, start, length),
+      isKeyAt: (segment, units, vbid, bytes, start, length) =>
+        this.#isKeyAt(segment, units, vbid, bytes, start, length),
     })
   }
 
@@ -78,7 +80,7 @@ export class RecordMemory {
     const memory = this.#memory.take(capacity)
     const number = this.#next++
     const segment = { ...logSegment(number, memory), memory, capacity, used: 0 }
-    this.#segments.set(number, segment)
+    this.#segments.add(segment)
     return segment
   }
 
@@ -92,9 +94,8 @@ export class RecordMemory {
   }
 
   show(position: number, view: RecordView): RecordView {
-    const segment = this.#segments.get(segmentOf(position))
-    invariant(segment, 'a position that is indexed is in memory')
-    return view.at(segment.bytes, offsetIn(position) + entryHeaderLength)
+    const { bytes } = this.#segments.at(segmentOf(position))
+    return view.at(bytes, offsetIn(position) + entryHeaderLength)
   }
 
   /**
@@ -156,24 +157,26 @@ export class RecordMemory {
     if (segment === this.#filling) this.#filling = undefined
     this.#cached.delete(segment)
     this.#cachedBytes -= memory.byteLength
-    this.#segments.delete(number)
+    this.#segments.remove(segment)
     this.#memory.giveBack(memory, used)
   }
 
   #isKeyAt(
-    position: number,
+    number: number,
+    units: number,
     vbid: number,
     bytes: Uint8Array,
     start: number,
     length: number,
   ): boolean {
-    const record = this.show(position, this.#scratch)
+    const { bytes: own } = this.#segments.at(number)
+    const record = this.#scratch.at(own, units * offsetUnitBytes + entryHeaderLength)
     if (record.vbid !== vbid || record.keyLength !== length) return false
-    const { bytes: own, keyStart } = record
+    const { keyStart } = record
     for (let i = 0; i < length; i++) {
       if (own[keyStart + i] !== bytes[start + i]) return false
     }
     const floor = this.#floors[vbid]
-    return floor === undefined || position >= floor
+    return floor === undefined || positionAt(number, units) >= floor
   }
 }

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
+import { positionAt } from '../../src/storage/log-segment.ts'
 import { RecordKind, RecordView } from '../../src/storage/record.ts'
 import { ChangeIndex, hashKey } from '../../src/vbucket/change-index.ts'
 import { ChangeLog } from '../../src/vbucket/change-log.ts'
@@ -19,13 +20,17 @@ t.test('the change index agrees with a map, whatever collides', async t => {
     (commands, hashes) => {
       const keyAt = new Map<number, number>()
       const index = new ChangeIndex(
-        { isKeyAt: (position, vbid, bytes) => vbid === 0 && keyAt.get(position) === bytes[0] },
+        {
+          isKeyAt: (segment, units, vbid, bytes) =>
+            vbid === 0 && keyAt.get(positionAt(segment, units)) === bytes[0],
+        },
         16,
       )
       const model = new Map<number, number>()
       // Spread over all of the table, the last places too.
       const hashOf = (key: number) => ((key % hashes) * 0x61c88647) >>> 0
-      let position = 0
+      // The first segment has the number 1.
+      let position = positionAt(1, 0)
       for (const { kind, key } of commands) {
         const hash = hashOf(key)
         const bytes = Uint8Array.of(key)
@@ -44,7 +49,7 @@ t.test('the change index agrees with a map, whatever collides', async t => {
           index.remove(hash, expected)
           model.delete(key)
         } else {
-          index.remove(hash, 1e9)
+          index.remove(hash, positionAt(2, 0))
         }
         assert.equal(index.size, model.size)
       }
