@@ -96,13 +96,34 @@ export class Frame {
 
   /** A frame of its own in memory of its own. */
   copy(): Frame {
+    const { start } = this
     const copy = new Frame()
-    copy.bytes = Buffer.from(this.bytes.subarray(this.start, this.end))
+    copy.bytes = Buffer.from(this.bytes.subarray(start, this.end))
     copy.readHeader(0)
     if (this.oversized || this.malformed) copy.dropBody()
     copy.oversized = this.oversized
     copy.malformed = this.malformed
+    // Not as the header has it: the key may have been given a prefix.
+    copy.casLow = this.casLow
+    copy.extrasStart = this.extrasStart - start
+    copy.keyStart = this.keyStart - start
+    copy.keyLength = this.keyLength
+    copy.valueStart = this.valueStart - start
+    copy.valueLength = this.valueLength
     return copy
+  }
+
+  /**
+   * Puts a byte in front of the key, in place: the extras make room for it. What lies before them,
+   * the end of the framing extras or of the header, has been read by then and is given up.
+   */
+  prefixKey(byte: number): void {
+    const { bytes, keyStart } = this
+    for (let at = this.extrasStart; at < keyStart; at++) bytes[at - 1] = bytes[at]!
+    bytes[keyStart - 1] = byte
+    this.extrasStart--
+    this.keyStart--
+    this.keyLength++
   }
 
   /**

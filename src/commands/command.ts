@@ -85,6 +85,8 @@ export class Command {
   readonly target: Target
   /** It names a document, whose sizes are limited. */
   readonly isDocument: boolean
+  /** Its key is that of a document, and gets the id of its collection in front. */
+  readonly hasDocumentKey: boolean
   readonly privilege: number
   readonly quietSuccess: boolean
   readonly quietMiss: boolean
@@ -108,6 +110,7 @@ export class Command {
     this.takesCas = row.cas !== 'none'
     this.target = row.target
     this.isDocument = row.target !== 'node' && row.target !== 'bucket'
+    this.hasDocumentKey = this.isDocument && this.takesKey
     this.privilege = row.privilege
     this.quietSuccess = row.quiet === 'success'
     this.quietMiss = row.quiet === 'miss'

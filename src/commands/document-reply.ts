@@ -5,6 +5,7 @@ import { headerLength, writeHeader } from '../../protocol/header.ts'
 import { Magic } from '../../protocol/magic.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
+import { defaultPrefixLength } from '../storage/record-key.ts'
 import type { RecordView } from '../storage/record.ts'
 import type { Outcome } from './command.ts'
 import type { Session } from './session.ts'
@@ -40,7 +41,8 @@ export function replyDocument(
   const { bytes, datatype } = record
   const valueStart = record.valueStart + xattrLength(record)
   const valueLength = record.end - valueStart
-  const keyLength = withKey ? record.keyLength : 0
+  const keyStart = record.keyStart + defaultPrefixLength
+  const keyLength = withKey ? record.valueStart - keyStart : 0
   const bodyLength = flagsLength + keyLength + valueLength
   const at = output.reserve(headerLength + bodyLength)
   const target = output.buffer
@@ -60,7 +62,7 @@ export function replyDocument(
   )
   const bodyAt = at + headerLength
   writeUint32(target, bodyAt, record.flags)
-  if (withKey) copyBytes(bytes, record.keyStart, keyLength, target, bodyAt + flagsLength)
+  if (withKey) copyBytes(bytes, keyStart, keyLength, target, bodyAt + flagsLength)
   copyBytes(bytes, valueStart, valueLength, target, bodyAt + bodyLength - valueLength)
   return Status.success
 }
@@ -69,4 +71,9 @@ export function replyDocument(
 export function xattrLength(record: RecordView): number {
   if ((record.datatype & Datatype.xattr) === 0 || record.valueLength < 4) return 0
   return Math.min(record.valueLength, 4 + record.bytes.readUInt32BE(record.valueStart))
+}
+
+/** A key as the client sees it. */
+export function shownKey(record: RecordView): Buffer {
+  return record.key().subarray(defaultPrefixLength)
 }

@@ -3,7 +3,7 @@ import type { Frame } from '../../protocol/frame.ts'
 import type { RecordView } from '../storage/record.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { Privilege, type Command, type CommandRow, type Outcome } from './command.ts'
-import { replyDocument, xattrLength } from './document-reply.ts'
+import { replyDocument, shownKey, xattrLength } from './document-reply.ts'
 import { reply, uint32Extras } from './reply.ts'
 import type { Session } from './session.ts'
 import { Opcode } from '../../protocol/opcode.ts'
@@ -33,7 +33,7 @@ function getRandomKey(session: Session, frame: Frame): Outcome {
   const kept = (session.features.json ? Datatype.json : 0) | (wantsXattrs ? Datatype.xattr : 0)
   return reply(session, frame, {
     extras: uint32Extras(record.flags),
-    key: record.key(),
+    key: shownKey(record),
     value: record.bytes.subarray(start, record.end),
     datatype: record.datatype & kept,
     cas: record.cas,

@@ -15,6 +15,7 @@ import { Datatype } from '../../protocol/datatype.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
+import { inDefaultCollection } from '../storage/record-key.ts'
 import { RecordKind, type RecordView } from '../storage/record.ts'
 import { isExpired } from '../vbucket/expiry.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
@@ -65,8 +66,8 @@ function observe(session: Session, frame: Frame): Outcome {
   for (const { vbid, key } of keys) {
     const vbucket = session.bucket!.vbucket(vbid)
     if (!vbucket?.isActive) return replyNotMyVbucket(session, frame)
-    const bytes = Buffer.from(key.buffer, key.byteOffset, key.length)
-    const record = session.documents.getMeta(vbucket, bytes, 0, key.length)
+    const bytes = inDefaultCollection(key)
+    const record = session.documents.getMeta(vbucket, bytes, 0, bytes.length)
     let state: ObserveState = ObserveState.notFound
     if (record !== undefined) {
       const isPersisted = record.seqno <= vbucket.persistedSeqno

@@ -2,6 +2,7 @@
 import { headerLength, writeHeader } from '../../protocol/header.ts'
 import { uint64High, uint64Low, writeUint32 } from '../../protocol/bytes.ts'
 import { Magic } from '../../protocol/magic.ts'
+import { defaultPrefixLength } from '../storage/record-key.ts'
 import { answered } from './command.ts'
 import { errorBody, errorDatatype } from './error-body.ts'
 import type { Frame } from '../../protocol/frame.ts'
@@ -55,7 +56,8 @@ export function replyError(
   echoesKey: boolean,
 ): void {
   const { output } = session
-  const keyLength = echoesKey ? frame.keyLength : 0
+  const keyStart = frame.keyStart + defaultPrefixLength
+  const keyLength = echoesKey ? frame.valueStart - keyStart : 0
   const body = keyLength > 0 ? nothing : errorBody(session, status, frame.opcode)
   const bodyLength = keyLength + body.length
   const at = output.reserve(headerLength + bodyLength)
@@ -74,7 +76,7 @@ export function replyError(
     0,
     0,
   )
-  if (keyLength > 0) frame.bytes.copy(target, at + headerLength, frame.keyStart, frame.valueStart)
+  if (keyLength > 0) frame.bytes.copy(target, at + headerLength, keyStart, frame.valueStart)
   else target.set(body, at + headerLength)
 }
 

@@ -1,6 +1,7 @@
 /** Groups about vbuckets, under the names that Couchbase's tools read. */
 import { Status } from '../../protocol/status.ts'
 import { vbucketStateName } from '../../protocol/vbucket-state.ts'
+import { inDefaultCollection } from '../storage/record-key.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import type { Session } from './session.ts'
@@ -80,7 +81,7 @@ export const keyStatistics: StatisticsGroup = (session, add, [key, vbid]) => {
   }
   const vbucket = vbucketNamed(session, bucket, vbid)
   if (typeof vbucket === 'number') return vbucket
-  const bytes = Buffer.from(key)
+  const bytes = inDefaultCollection(Buffer.from(key))
   const record = session.documents.get(vbucket, bytes, 0, bytes.length)
   if (record === undefined) return Status.keyNotFound
   add('key_cas', record.cas)

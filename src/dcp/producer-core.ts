@@ -23,7 +23,7 @@ export interface ProducerCore {
   readonly reaper: Reaper
   readonly negotiated: Negotiated
   /** Of the frames, as DCP_OPEN asked for them. */
-  readonly form: Omit<FrameForm, 'opaque' | 'expiryOpcode'>
+  readonly form: Omit<FrameForm, 'opaque' | 'expiryOpcode' | 'collections'>
   /** Names this connection's pins and holds. */
   readonly holder: string
   readonly host: StreamHost

@@ -258,7 +258,12 @@ function accept(
     diskOnly,
     toleratedPurgeSeqno,
     vbuuid,
-    form: { ...producer.form, opaque, expiryOpcode: producer.negotiated.expiryOpcode },
+    form: {
+      ...producer.form,
+      opaque,
+      expiryOpcode: producer.negotiated.expiryOpcode,
+      collections: false,
+    },
   })
   producer.streams.set(vbucket.id, stream)
   producer.counters.streamsOpened++

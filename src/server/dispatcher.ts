@@ -16,6 +16,7 @@ import { shownStatus } from '../commands/error-body.ts'
 import { replyError } from '../commands/reply.ts'
 import type { CommandSettings } from '../commands/node.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
+import { defaultCollection } from '../storage/record-key.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import type { Connection } from './connection.ts'
 import { failureOf } from './failure.ts'
@@ -124,6 +125,7 @@ export class Dispatcher {
     if (vbucket === undefined || !servesAs(vbucket, command)) {
       return replyNotMyVbucket(connection, frame)
     }
+    if (command.hasDocumentKey) frame.prefixKey(defaultCollection)
     return start(connection, frame, vbucket, command)
   }
 

@@ -2,10 +2,11 @@
  * Turns a record into the frame that one stream's client negotiated. Used by the backfill worker
  * and by the in-memory phase alike, so that a change looks the same whichever way it came.
  */
-import { writeUint32 } from '../../protocol/bytes.ts'
+import { writeUint16, writeUint32 } from '../../protocol/bytes.ts'
 import { headerLength } from '../../protocol/header.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Datatype } from '../../protocol/datatype.ts'
+import { defaultPrefixLength } from './record-key.ts'
 import { opaqueOffset, type RecordView } from './record.ts'
 
 /** What a stream's client asked its frames to be. Plain data: it is sent to the worker. */
@@ -20,12 +21,18 @@ export interface FrameForm {
   deleteTimes: boolean
   /** Expirations under their own opcode instead of as deletions. */
   expiryOpcode: boolean
+  /** Keys with the id of their collection. Without, there is the default collection only. */
+  collections: boolean
 }
 
 /** Bytes of the attributes in front of a value whose datatype says that it has some. */
 export function xattrLength(record: RecordView): number {
   if ((record.datatype & Datatype.xattr) === 0 || record.valueLength < 4) return 0
   return Math.min(record.valueLength, 4 + record.bytes.readUInt32BE(record.valueStart))
+}
+
+function keyStartIn(record: RecordView, form: FrameForm): number {
+  return record.keyStart + (form.collections ? 0 : defaultPrefixLength)
 }
 
 function valueStartIn(record: RecordView, form: FrameForm): number {
@@ -46,14 +53,15 @@ function extrasLengthIn(record: RecordView, form: FrameForm): number {
 /** Bytes that `writeFrame` writes. */
 export function frameLength(record: RecordView, form: FrameForm): number {
   if (isSentWhole(record, form)) return record.length
+  const keyLength = record.valueStart - keyStartIn(record, form)
   const valueStart = valueStartIn(record, form)
   const valueLength = valueEndIn(record, form, valueStart) - valueStart
-  return headerLength + extrasLengthIn(record, form) + record.keyLength + valueLength
+  return headerLength + extrasLengthIn(record, form) + keyLength + valueLength
 }
 
 /** Whether a frame is its record as it lies there, but for the opaque. */
 export function isSentWhole(record: RecordView, form: FrameForm): boolean {
-  if (form.noValue || record.isDeletion) return false
+  if (!form.collections || form.noValue || record.isDeletion) return false
   return form.includeXattrs || (record.datatype & Datatype.xattr) === 0
 }
 
@@ -71,29 +79,37 @@ export function writeFrame(
     writeUint32(target, offset + opaqueOffset, form.opaque)
     return end - start
   }
+  const extrasLength = extrasLengthIn(record, form)
+  // A loop: so few bytes are copied before a call to do it has begun.
+  for (let at = 0, end = headerLength + Math.min(extrasLength, record.extrasLength); at < end; at++)
+    target[offset + at] = bytes[start + at]!
+  if (record.isDeletion) writeDeletionExtras(target, offset, extrasLength)
+  const position = offset + headerLength + extrasLength
+  const keyStart = keyStartIn(record, form)
+  const keyLength = record.valueStart - keyStart
   const valueStart = valueStartIn(record, form)
   const valueEnd = valueEndIn(record, form, valueStart)
-  const extrasLength = extrasLengthIn(record, form)
-  bytes.copy(target, offset, start, start + headerLength + Math.min(extrasLength, 20))
-  if (record.isDeletion) {
-    const asExpiration = extrasLength === 20
-    target[offset + 1] = asExpiration ? Opcode.dcpExpiration : Opcode.dcpDeletion
-    // Behind revno: version 1 carries u16 nmeta, version 2 and expirations the delete time.
-    if (extrasLength === 18) target.fill(0, offset + headerLength + 16, offset + headerLength + 18)
-    if (extrasLength === 21) target[offset + headerLength + 20] = 0
-  } else {
-    bytes.copy(target, offset + headerLength + 20, start + headerLength + 20, record.keyStart)
+  if (valueStart === record.valueStart) bytes.copy(target, position, keyStart, valueEnd)
+  else {
+    bytes.copy(target, position, keyStart, record.valueStart)
+    bytes.copy(target, position + keyLength, valueStart, valueEnd)
   }
-  let position = offset + headerLength + extrasLength
-  bytes.copy(target, position, record.keyStart, record.valueStart)
-  position += record.keyLength
-  bytes.copy(target, position, valueStart, valueEnd)
-  position += valueEnd - valueStart
+  const valueLength = valueEnd - valueStart
+  const bodyLength = extrasLength + keyLength + valueLength
+  writeUint16(target, offset + 2, keyLength)
   target[offset + 4] = extrasLength
-  target[offset + 5] = datatypeIn(record, form, valueEnd - valueStart)
-  target.writeUInt32BE(position - offset - headerLength, offset + 8)
-  target.writeUInt32BE(form.opaque, offset + opaqueOffset)
-  return position - offset
+  target[offset + 5] = datatypeIn(record, form, valueLength)
+  writeUint32(target, offset + 8, bodyLength)
+  writeUint32(target, offset + opaqueOffset, form.opaque)
+  return headerLength + bodyLength
+}
+
+/** Behind revno: version 1 carries u16 nmeta, version 2 and expirations the delete time. */
+function writeDeletionExtras(target: Buffer, offset: number, extrasLength: number): void {
+  const asExpiration = extrasLength === 20
+  target[offset + 1] = asExpiration ? Opcode.dcpExpiration : Opcode.dcpDeletion
+  if (extrasLength === 18) writeUint16(target, offset + headerLength + 16, 0)
+  if (extrasLength === 21) target[offset + headerLength + 20] = 0
 }
 
 function datatypeIn(record: RecordView, form: FrameForm, valueLength: number): number {

@@ -8,7 +8,7 @@ import t from 'tap'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import type { Vbucket } from '../../src/vbucket/vbucket.ts'
 import { seedOf } from '../resume/seed.ts'
-import { openBuckets } from '../support/bucket.ts'
+import { documentKey, openBuckets } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
 import { seededRandom } from '../support/faulty-proxy.ts'
 import { crashSettings, droppedVbid } from './settings.ts'
@@ -148,7 +148,7 @@ t.test(`what was on disk is there after each of ${kills} kills`, async t => {
       for (const { key, seqno, value } of reported.writesOf(vbid)) {
         const vbucket = bucket.vbucket(vbid)
         assert.ok(vbucket, `vbucket ${vbid} is there`)
-        const bytes = Buffer.from(key)
+        const bytes = documentKey(key)
         const found = bucket.documents.getMeta(vbucket, bytes, 0, bytes.length)
         const name = `vbucket ${vbid}, seqno ${seqno} of ${key}`
         if (found === undefined) {

@@ -12,6 +12,7 @@ const form = {
   includeXattrs: false,
   deleteTimes: false,
   expiryOpcode: false,
+  collections: true,
 }
 
 function phaseOf(scene: Scene, afterSeqno: number) {

@@ -85,7 +85,7 @@ export function changeIn(record: RecordView): Change {
   const { seqno, kind, revno, flags, datatype, isDeletion, deleteTime, expiry } = record
   return {
     seqno,
-    key: record.key().toString(),
+    key: record.key().toString('utf8', 1),
     kind,
     value: record.value().toString(),
     revno,

@@ -17,7 +17,7 @@ import { count } from '../../src/vbucket/counters.ts'
 import type { StoreRequest } from '../../src/vbucket/documents.ts'
 import type { Vbucket } from '../../src/vbucket/vbucket.ts'
 import { ManualClock } from '../dcp/support/manual-clock.ts'
-import { committed, smallSettings, storing } from '../support/bucket.ts'
+import { committed, documentKey, smallSettings, storing } from '../support/bucket.ts'
 import { seededRandom } from '../support/faulty-proxy.ts'
 import { changeIn, ModelVbucket, type Change } from './model.ts'
 
@@ -104,7 +104,7 @@ const nowSeconds = () => Math.floor(clock.nowMs() / 1000)
 const view = new RecordView()
 
 function recordOf(vbucket: Vbucket, key: string): RecordView | undefined {
-  const bytes = Buffer.from(key)
+  const bytes = documentKey(key)
   return bucket.documents.getMeta(vbucket, bytes, 0, bytes.length)
 }
 
@@ -222,7 +222,7 @@ function remove(): void {
 function touch(): void {
   const { vbucket, key, live } = scene()
   const expiry = upTo(3) * 700
-  const bytes = Buffer.from(key)
+  const bytes = documentKey(key)
   const touched = bucket.documents.touch(vbucket, bytes, 0, bytes.length, expiry)
   if (!live) assert.equal(touched, Status.keyNotFound)
   else if (absolute(expiry) !== live.time) {
@@ -260,7 +260,7 @@ function increment(): void {
 
 function get(): void {
   const { vbucket, key, live } = scene()
-  const bytes = Buffer.from(key)
+  const bytes = documentKey(key)
   const found = bucket.documents.get(vbucket, bytes, 0, bytes.length)
   assert.deepEqual(found && changeIn(found), live)
   observe(vbucket)
@@ -324,6 +324,7 @@ async function scan(): Promise<void> {
     includeXattrs: true,
     deleteTimes: true,
     expiryOpcode: true,
+    collections: true,
   }
   const afterSeqno = upTo(reference.persistedSeqno + 1)
   const reading = reference.scan({ afterSeqno, toSeqno: reference.persistedSeqno, form })

@@ -22,6 +22,27 @@ function announce(bodyLength: number, opaque = 0): Buffer {
   return header
 }
 
+t.test('a key can be given a prefix where it lies, also in a copy', t => {
+  const extras = Buffer.from('0102030405060708', 'hex')
+  const fields = { opcode: Opcode.set, extras, key: 'key', value: 'value', cas: 0x11223344n }
+  const framing = Buffer.from('50', 'hex')
+  for (const bytes of [encodeRequest(fields), encodeRequest({ ...fields, framing })]) {
+    const around = Buffer.concat([Buffer.from('before'), bytes, Buffer.from('after')])
+    const frame = decodeFrame(around, 6) as Frame
+    frame.prefixKey(9)
+    for (const prefixed of [frame, frame.copy()]) {
+      t.equal(prefixed.key().toString(), '\u0009key')
+      t.same(prefixed.extras(), extras)
+      t.equal(prefixed.value().toString(), 'value')
+      t.equal(prefixed.cas, 0x11223344n)
+    }
+    t.equal(frame.copy().end, bytes.length)
+    t.equal(around.toString('latin1', 0, 6), 'before')
+    t.equal(around.toString('latin1', around.length - 5), 'after')
+  }
+  t.end()
+})
+
 t.test('frames within a chunk are views of it', t => {
   const chunk = Buffer.concat([set('a', '1'), set('b', '2')])
   const reader = new FrameReader(limits)

@@ -231,6 +231,7 @@ const form: FrameForm = {
   includeXattrs: true,
   deleteTimes: true,
   expiryOpcode: true,
+  collections: true,
 }
 
 /** The frames of a block, one by one. */

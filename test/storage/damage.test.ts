@@ -16,7 +16,7 @@ import { Status } from '../../protocol/status.ts'
 import { OperatorError } from '../../src/errors.ts'
 import { silentLog, type Log } from '../../src/log.ts'
 import { checkEnvironment } from '../../src/storage/check.ts'
-import { closeStore, openStore } from '../../src/storage/store.ts'
+import { closeStore, openStore, storeFormat } from '../../src/storage/store.ts'
 import { committed, openBuckets, read, set, smallSettings } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
 
@@ -74,12 +74,12 @@ t.test('a damaged document is refused with one log line, the others are read on'
   // In the value of one, in the key of another's record, in the entry that names a third.
   const value = bytes.indexOf('value-117-') + 50
   const record = bytes.indexOf('document-42value-42-')
-  const entry = bytes.indexOf(Buffer.from('\u0000\u0005document-133\u0000'))
+  const entry = bytes.indexOf(Buffer.from('\u0000\u0005\u0000document-133\u0000'))
   assert.ok(value > 50 && record > 0 && entry > 0)
   overwrite(path, value, Buffer.from('?'))
   overwrite(path, record, Buffer.from('?'))
   // The low byte of the seqno in the entry.
-  overwrite(path, entry + 2 + 'document-133'.length + 7, Buffer.of(0xee))
+  overwrite(path, entry + 3 + 'document-133'.length + 7, Buffer.of(0xee))
   const { log, lines } = errorLog()
   const { buckets, bucket } = await openBuckets(t, directory, { log })
   for (let i = 0; i < 300; i++) {
@@ -100,6 +100,7 @@ t.test('a damaged document is refused with one log line, the others are read on'
     includeXattrs: true,
     deleteTimes: true,
     expiryOpcode: true,
+    collections: true,
   }
   const request = { holder: 'c', reason: 'test', atLeastSeqno: 1 }
   const reference = await bucket.snapshots.pin(117 % 16, request)
@@ -261,7 +262,7 @@ t.test('a store of a newer format, a mixed one and a broken description are refu
     writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content))
     return codeOfOpening(directory)
   }
-  t.equal(await changed({ format: 3 }), 'format-newer')
+  t.equal(await changed({ format: storeFormat + 1 }), 'format-newer')
   t.equal(await changed({ format: 1 }), 'format-older')
   t.equal(await changed({ uuid: 'another' }), 'store-mixed')
   t.equal(await changed({ environments: 2 }), 'store-damaged', 'there is no second one')

@@ -205,7 +205,7 @@ function withXattrs(xattrs: Uint8Array, body: Uint8Array): Buffer {
 
 const xattrFlag = 4
 const jsonFlag = 1
-const key = Buffer.from('the-key')
+const key = Buffer.from('\0the-key')
 const xattrs = Buffer.from('attributes')
 const body = Buffer.from('{"a":1}')
 
@@ -214,13 +214,16 @@ function forms(): FrameForm[] {
   return both.flatMap(noValue =>
     both.flatMap(includeXattrs =>
       both.flatMap(deleteTimes =>
-        both.map(expiryOpcode => ({
-          opaque: 0xdecafbad,
-          noValue,
-          includeXattrs,
-          deleteTimes,
-          expiryOpcode,
-        })),
+        both.flatMap(expiryOpcode =>
+          both.map(collections => ({
+            opaque: 0xdecafbad,
+            noValue,
+            includeXattrs,
+            deleteTimes,
+            expiryOpcode,
+            collections,
+          })),
+        ),
       ),
     ),
   )
@@ -265,19 +268,20 @@ function expectedFrame({ kind, hasXattrs, hasBody }: Shape, form: FrameForm): Bu
             form.deleteTimes ? times : Buffer.alloc(0),
             Buffer.alloc(form.deleteTimes ? 1 : 2),
           ])
+  const shownKey = form.collections ? key : key.subarray(1)
   const opcode = kind === RecordKind.mutation ? 0x57 : isExpiration ? 0x59 : 0x58
   const header = Buffer.alloc(24)
   header[0] = 0x80
   header[1] = opcode
-  header.writeUInt16BE(key.length, 2)
+  header.writeUInt16BE(shownKey.length, 2)
   header[4] = extras.length
   header[5] = datatype
   header.writeUInt16BE(0x0102, 6)
-  header.writeUInt32BE(extras.length + key.length + value.length, 8)
+  header.writeUInt32BE(extras.length + shownKey.length + value.length, 8)
   header.writeUInt32BE(form.opaque, 12)
   header.writeUInt32BE(0x11223344, 16)
   header.writeUInt32BE(0x55667788, 20)
-  return Buffer.concat([header, extras, key, value])
+  return Buffer.concat([header, extras, shownKey, value])
 }
 
 t.test('a record becomes the frame that a stream has negotiated, in every combination', async t => {

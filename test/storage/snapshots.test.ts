@@ -14,6 +14,7 @@ const form = {
   includeXattrs: true,
   deleteTimes: true,
   expiryOpcode: true,
+  collections: true,
 }
 
 function pin(bucket: Bucket, vbid: number, holder: string): Promise<SnapshotReference> {

@@ -55,10 +55,15 @@ export async function openBuckets(
   return { buckets, bucket: buckets.get('default')! }
 }
 
+/** A key of the default collection, as it lies in the server. */
+export function documentKey(key: string): Buffer {
+  return Buffer.from(`\0${key}`)
+}
+
 /** A store request for the key and value, everything else at its default. */
 export function storing(key: string, value: string | Buffer = ''): StoreRequest {
   const request = new StoreRequest()
-  request.key = Buffer.from(key)
+  request.key = documentKey(key)
   request.keyLength = request.key.length
   request.value = Buffer.from(value)
   request.valueLength = request.value.length
@@ -67,7 +72,7 @@ export function storing(key: string, value: string | Buffer = ''): StoreRequest 
 
 /** The live document's value as text, or undefined. */
 export function read(bucket: Bucket, vbucket: Vbucket, key: string): string | undefined {
-  const bytes = Buffer.from(key)
+  const bytes = documentKey(key)
   return bucket.documents.get(vbucket, bytes, 0, bytes.length)?.value().toString()
 }
 

@@ -5,7 +5,15 @@ import t from 'tap'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import { ManualClock } from '../dcp/support/manual-clock.ts'
-import { committed, openBuckets, read, remove, set, storing } from '../support/bucket.ts'
+import {
+  committed,
+  documentKey,
+  openBuckets,
+  read,
+  remove,
+  set,
+  storing,
+} from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
 
 t.test('what was written is read back from the log and from disk', async t => {
@@ -101,8 +109,8 @@ t.test('tombstones are purged as far as the holds allow, never the newest change
 t.test('a key that comes back after its tombstone was purged has a greater revision', async t => {
   const { bucket } = await openBuckets(t, t.testdir(), { settings: { changeLogBytes: 0 } })
   const vbucket = bucket.vbucket(2)!
-  const key = Buffer.from('key')
-  const revno = () => bucket.documents.getMeta(vbucket, key, 0, 3)?.revno
+  const key = documentKey('key')
+  const revno = () => bucket.documents.getMeta(vbucket, key, 0, 4)?.revno
   for (let i = 0; i < 5; i++) set(bucket, vbucket, 'key', 'v')
   remove(bucket, vbucket, 'key')
   const before = revno()!
@@ -131,6 +139,7 @@ const form = {
   includeXattrs: true,
   deleteTimes: true,
   expiryOpcode: true,
+  collections: true,
 }
 
 t.test('a pinned snapshot shows its commit, whatever is written and purged since', async t => {
@@ -276,7 +285,7 @@ t.test('documents made again while their tombstones are purged are counted once'
   await Promise.all(compacted)
   t.same([vbucket.itemCount, vbucket.tombstoneCount], [149, 1])
   t.equal(vbucket.purgeSeqno, 600)
-  const key = Buffer.from('key-299')
+  const key = documentKey('key-299')
   t.equal(bucket.documents.getMeta(vbucket, key, 0, key.length), undefined, 'purged is gone')
   set(bucket, vbucket, 'key-200', 'again')
   t.same([vbucket.itemCount, vbucket.tombstoneCount], [150, 1])

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Datatype } from '../../protocol/datatype.ts'
 import { Status } from '../../protocol/status.ts'
-import { committed, openBuckets, storing } from '../support/bucket.ts'
+import { committed, documentKey, openBuckets, storing } from '../support/bucket.ts'
 
 /** An xattr section: its length, then the bytes that it stands for here. */
 const attributes = Buffer.from([0, 0, 0, 3, 0x61, 0x62, 0x63])
@@ -16,7 +16,7 @@ t.test('what is put before or behind a value leaves its attributes in front', as
     t.equal(bucket.documents.concatenate(vbucket, storing('key', `<${where}>`), where), 0)
     await committed(bucket)
   }
-  const record = bucket.documents.get(vbucket, Buffer.from('key'), 0, 3)!
+  const record = bucket.documents.get(vbucket, documentKey('key'), 0, 4)!
   t.equal(record.datatype, Datatype.xattr, 'it is JSON no longer')
   const expected = Buffer.concat([attributes, Buffer.from('<prepend>{"a":1}<append>')])
   t.same(record.value(), expected)

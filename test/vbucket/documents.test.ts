@@ -10,7 +10,15 @@ import type { StoreRequest } from '../../src/vbucket/documents.ts'
 import type { Vbucket } from '../../src/vbucket/vbucket.ts'
 import type { MetaRequest } from '../../src/vbucket/with-meta.ts'
 import { ManualClock } from '../dcp/support/manual-clock.ts'
-import { committed, openBuckets, read, remove, set, storing } from '../support/bucket.ts'
+import {
+  committed,
+  documentKey,
+  openBuckets,
+  read,
+  remove,
+  set,
+  storing,
+} from '../support/bucket.ts'
 
 interface Scene {
   bucket: Bucket
@@ -49,7 +57,7 @@ function inBothPlaces(name: string, run: (t: Test, scene: Scene) => Promise<void
       const store: Scene['store'] = (key, value, more = {}) =>
         bucket.documents.store(vbucket, Object.assign(storing(key, value), more))
       const meta = (key: string) => {
-        const bytes = Buffer.from(key)
+        const bytes = documentKey(key)
         return bucket.documents.getMeta(vbucket, bytes, 0, bytes.length)!
       }
       const casOf = (key: string) => {
@@ -157,8 +165,8 @@ inBothPlaces(
   async (t, scene) => {
     const { bucket, vbucket, clock, settle, store, meta } = scene
     const { documents } = bucket
-    const key = Buffer.from('a')
-    const touch = (expiry: number) => documents.touch(vbucket, key, 0, 1, expiry)
+    const key = documentKey('a')
+    const touch = (expiry: number) => documents.touch(vbucket, key, 0, 2, expiry)
     t.equal(touch(10), Status.keyNotFound)
     store('a', 'value', { flags: 5, datatype: 1 })
     await settle()
@@ -228,8 +236,8 @@ inBothPlaces('an expired document is gone for every command', async (t, scene) =
   t.equal(meta('set').expiry, 0, 'its expiry has gone with it')
   t.equal(documents.concatenate(vbucket, storing('append', 'x'), 'append'), Status.notStored)
   t.equal(documents.remove(vbucket, storing('delete')), Status.keyNotFound)
-  t.equal(documents.touch(vbucket, Buffer.from('touch'), 0, 5, 100), Status.keyNotFound)
-  t.equal(documents.lock(vbucket, Buffer.from('lock'), 0, 4, 15), Status.keyNotFound)
+  t.equal(documents.touch(vbucket, documentKey('touch'), 0, 6, 100), Status.keyNotFound)
+  t.equal(documents.lock(vbucket, documentKey('lock'), 0, 5, 15), Status.keyNotFound)
   const counter = { delta: 1n, initial: 7n, isDecrement: false }
   t.equal(count(documents, vbucket, storing('count'), counter), 7n)
 })
@@ -237,32 +245,32 @@ inBothPlaces('an expired document is gone for every command', async (t, scene) =
 inBothPlaces('a lock lets its holder alone change the document', async (t, scene) => {
   const { bucket, vbucket, clock, settle, store, casOf } = scene
   const { documents } = bucket
-  const key = Buffer.from('a')
-  t.equal(documents.lock(vbucket, key, 0, 1, 15), Status.keyNotFound)
+  const key = documentKey('a')
+  t.equal(documents.lock(vbucket, key, 0, 2, 15), Status.keyNotFound)
   store('a', 'v')
   await settle()
   const before = casOf('a')
-  const locked = documents.lock(vbucket, key, 0, 1, 15) as RecordView
+  const locked = documents.lock(vbucket, key, 0, 2, 15) as RecordView
   t.equal(locked.value().toString(), 'v')
   const { casHigh, casLow } = documents.result
   const own = { casHigh, casLow }
-  t.ok(documents.isLocked(vbucket, key, 0, 1))
-  t.equal(documents.lock(vbucket, key, 0, 1, 15), Status.locked)
+  t.ok(documents.isLocked(vbucket, key, 0, 2))
+  t.equal(documents.lock(vbucket, key, 0, 2, 15), Status.locked)
   t.equal(store('a', 'x'), Status.locked)
   t.equal(store('a', 'x', before), Status.locked)
   t.equal(documents.remove(vbucket, storing('a')), Status.locked)
   t.equal(documents.concatenate(vbucket, storing('a', 'x'), 'append'), Status.locked)
-  t.equal(documents.touch(vbucket, key, 0, 1, 9), Status.locked)
+  t.equal(documents.touch(vbucket, key, 0, 2, 9), Status.locked)
   t.equal(read(bucket, vbucket, 'a'), 'v', 'reading is free')
   t.equal(documents.unlock(vbucket, Object.assign(storing('a'), before)), Status.locked)
   t.equal(documents.unlock(vbucket, Object.assign(storing('a'), own)), Status.success)
   t.equal(documents.unlock(vbucket, Object.assign(storing('a'), own)), Status.notLocked)
   t.equal(documents.unlock(vbucket, storing('b')), Status.keyNotFound)
-  documents.lock(vbucket, key, 0, 1, 15)
+  documents.lock(vbucket, key, 0, 2, 15)
   const second = { casHigh: documents.result.casHigh, casLow: documents.result.casLow }
   t.equal(store('a', 'mine', second), Status.success, 'the holder writes, which ends the lock')
   t.equal(store('a', 'yours'), Status.success)
-  documents.lock(vbucket, key, 0, 1, 15)
+  documents.lock(vbucket, key, 0, 2, 15)
   clock.advance(15_000)
   t.equal(store('a', 'late'), Status.success, 'it ends by itself')
 })
@@ -390,7 +398,7 @@ inBothPlaces('a write with metadata keeps it, and the better version wins', asyn
   t.equal(write('back', { revno: 12, isAdd: true }), Status.success)
   t.same([vbucket.itemCount, vbucket.tombstoneCount], [1, 0])
   t.equal(write('x'.repeat(20 * 2 ** 20 + 1), { revno: 13 }), Status.tooLarge)
-  bucket.documents.lock(vbucket, Buffer.from('a'), 0, 1, 15)
+  bucket.documents.lock(vbucket, documentKey('a'), 0, 2, 15)
   const { cas } = bucket.documents.result
   t.equal(write('x', { revno: 13 }), Status.locked)
   t.equal(write('x', { revno: 13, expectedCas: cas }), Status.success)
@@ -404,16 +412,16 @@ t.test('a random key is a live one, from the log, the disk, or among tombstones'
     for (let i = 0; i < 1000; i++) set(bucket, vbucket, `key-${i}`, 'v')
     await committed(bucket)
     const found = new Set<string>()
-    for (let i = 0; i < 200; i++) found.add(bucket.randomKey()!.key().toString())
+    for (let i = 0; i < 200; i++) found.add(bucket.randomKey()!.key().toString('utf8', 1))
     t.ok(found.size > 50, `${found.size} keys`)
     for (let i = 0; i < 1000; i++) if (i !== 617) remove(bucket, vbucket, `key-${i}`)
-    t.equal(bucket.randomKey()!.key().toString(), 'key-617')
+    t.equal(bucket.randomKey()!.key().toString('utf8', 1), 'key-617')
     await committed(bucket)
-    t.equal(bucket.randomKey()!.key().toString(), 'key-617')
+    t.equal(bucket.randomKey()!.key().toString('utf8', 1), 'key-617')
     remove(bucket, vbucket, 'key-617')
     t.equal(bucket.randomKey(), undefined)
     set(bucket, vbucket, 'last', 'v')
-    t.equal(bucket.randomKey()!.key().toString(), 'last')
+    t.equal(bucket.randomKey()!.key().toString('utf8', 1), 'last')
   }
 })
 

@@ -11,7 +11,7 @@ import { systemRandom } from '../../../src/random.ts'
 import type { Bucket } from '../../../src/vbucket/bucket.ts'
 import type { Buckets } from '../../../src/vbucket/buckets.ts'
 import type { Vbucket } from '../../../src/vbucket/vbucket.ts'
-import { committed, openBuckets, remove, set } from '../../support/bucket.ts'
+import { committed, documentKey, openBuckets, remove, set } from '../../support/bucket.ts'
 import { Consumer } from './consumer.ts'
 import { FakeOutput } from './fake-output.ts'
 import { ManualClock } from './manual-clock.ts'
@@ -99,7 +99,7 @@ export class Scene {
     const documents = new Map<string, string>()
     const vbucket = this.vbucket(vbid)
     for (const key of this.keys(vbid)) {
-      const bytes = Buffer.from(key)
+      const bytes = documentKey(key)
       const record = this.bucket.documents.get(vbucket, bytes, 0, bytes.length)
       if (record !== undefined) documents.set(key, record.value().toString())
     }
