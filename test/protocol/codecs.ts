@@ -105,6 +105,19 @@ export const codecs: Readonly<Record<string, Codec>> = {
   randomKeyRequest: extras(protocol.decodeRandomKeyRequest, protocol.encodeRandomKeyRequest),
   errorContext: value(protocol.decodeErrorContext, protocol.encodeErrorContext),
 
+  subdocExtras: extras(protocol.decodeSubdocExtras, protocol.encodeSubdocExtras),
+  subdocMultiExtras: extras(protocol.decodeSubdocMultiExtras, protocol.encodeSubdocMultiExtras),
+  subdocLookups: value(protocol.decodeSubdocLookups, protocol.encodeSubdocLookups),
+  subdocMutations: value(protocol.decodeSubdocMutations, protocol.encodeSubdocMutations),
+  subdocLookupResults: value(
+    protocol.decodeSubdocLookupResults,
+    protocol.encodeSubdocLookupResults,
+  ),
+  subdocMutationResults: value(
+    protocol.decodeSubdocMutationResults,
+    protocol.encodeSubdocMutationResults,
+  ),
+
   requestFraming: {
     part: 'framing',
     decode: decodeRequestFraming,
