@@ -1,0 +1,56 @@
+import { promisify } from 'node:util'
+import { constants, deflateRaw, inflateRaw } from 'node:zlib'
+import { compress as compressSnappy, uncompress as uncompressSnappy } from 'snappy'
+import { BackupError } from '../errors.ts'
+
+/** How blocks can be compressed; the number is what their headers say. */
+export const Compression = {
+  none: 0,
+  deflate: 1,
+  snappy: 2,
+} as const
+export type CompressionName = keyof typeof Compression
+
+export const compressionNames = Object.keys(Compression) as CompressionName[]
+
+interface Codec {
+  /** Both work beside the event loop. */
+  compress(bytes: Buffer): Promise<Buffer>
+  /** To exactly `length` bytes, or throws or comes out at another length. */
+  decompress(bytes: Buffer, length: number): Promise<Buffer>
+}
+
+const deflateAsync = promisify(deflateRaw)
+const inflateAsync = promisify(inflateRaw)
+
+const codecs: readonly Codec[] = [
+  { compress: bytes => Promise.resolve(bytes), decompress: bytes => Promise.resolve(bytes) },
+  {
+    compress: bytes => deflateAsync(bytes, { level: constants.Z_BEST_SPEED }) as Promise<Buffer>,
+    decompress: (bytes, length) =>
+      inflateAsync(bytes, { maxOutputLength: Math.max(1, length) }) as Promise<Buffer>,
+  },
+  {
+    compress: bytes => compressSnappy(bytes),
+    async decompress(bytes, length) {
+      if (snappyLength(bytes) !== length) throw new Error('it says another length')
+      return Buffer.from((await uncompressSnappy(bytes, { asBuffer: true })) as Buffer)
+    },
+  },
+]
+
+export function codecOf(compression: number): Codec {
+  const codec = codecs[compression]
+  if (!codec) throw new BackupError('format', `blocks are compressed in a way unknown here`)
+  return codec
+}
+
+/** Snappy allocates what the first bytes say: they are looked at before it does. */
+function snappyLength(bytes: Buffer): number {
+  let length = 0
+  for (let at = 0; at < 5 && at < bytes.length; at++) {
+    length += (bytes[at]! & 0x7f) * 2 ** (7 * at)
+    if (bytes[at]! < 0x80) return length
+  }
+  return -1
+}

@@ -1,0 +1,129 @@
+import {
+  readSeqno,
+  readUint16,
+  readUint32,
+  readUint64,
+  writeSeqno,
+  writeUint16,
+  writeUint32,
+  writeUint64,
+} from '../../../protocol/bytes.ts'
+import { damaged } from '../errors.ts'
+import { crc32c } from './crc32c.ts'
+
+/**
+ * One change of one document. Numbers are big-endian.
+ *
+ * ```
+ *        0               4
+ *       +---------------+---------------+
+ *     0 | CRC-32C       | value length  |   the checksum is of all that follows it in the record
+ *       +---------------+---------------+
+ *     8 | seqno                         |
+ *       +---------------+---------------+
+ *    16 | cas                           |
+ *       +---------------+---------------+
+ *    24 | revno                         |
+ *       +---------------+---------------+
+ *    32 | flags         | time          |   expiry of a mutation, else when it was deleted
+ *       +---+---+-------+---------------+
+ *    40 | k | d | key l.| collection id |   kind, datatype, key length
+ *       +---+---+-------+---------------+
+ *    48 | key, value
+ * ```
+ *
+ * A value is what the change stream carried, as `datatype` says: with its extended attributes in
+ * front, compressed if it was. Seqnos of an object only grow.
+ */
+export const recordHeaderLength = 48
+
+export const RecordKind = {
+  mutation: 1,
+  deletion: 2,
+  expiration: 3,
+} as const
+export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind]
+
+/** Name of the kind, by its number. */
+export const recordKindName = ['', 'mutation', 'deletion', 'expiration'] as const
+
+/** The greatest value that a record can say the length of; no server takes as much. */
+export const valueLengthMax = 2 ** 31 - 1
+
+export interface ArchiveRecord {
+  readonly kind: RecordKind
+  readonly seqno: number
+  readonly cas: bigint
+  readonly revno: number
+  readonly flags: number
+  /** Seconds since the epoch: expiry of a mutation (0: never), else its deletion (0: untold). */
+  readonly time: number
+  readonly datatype: number
+  /** 0: the default collection. */
+  readonly collectionId: number
+  /** Without a collection's prefix. */
+  readonly key: Buffer
+  readonly value: Buffer
+}
+
+export function recordLength(record: ArchiveRecord): number {
+  return recordHeaderLength + record.key.length + record.value.length
+}
+
+/** Writes the record at `at`, where there is room for it; returns the end. */
+export function encodeRecord(target: Buffer, at: number, record: ArchiveRecord): number {
+  const { key, value } = record
+  const end = at + recordHeaderLength + key.length + value.length
+  writeUint32(target, at + 4, value.length)
+  writeSeqno(target, at + 8, record.seqno)
+  writeUint64(target, at + 16, record.cas)
+  writeSeqno(target, at + 24, record.revno)
+  writeUint32(target, at + 32, record.flags)
+  writeUint32(target, at + 36, record.time)
+  target[at + 40] = record.kind
+  target[at + 41] = record.datatype
+  writeUint16(target, at + 42, key.length)
+  writeUint32(target, at + 44, record.collectionId)
+  target.set(key, at + recordHeaderLength)
+  target.set(value, at + recordHeaderLength + key.length)
+  writeUint32(target, at, crc32c(target, at + 4, end))
+  return end
+}
+
+/** The records of a block, each checked; key and value are views of `bytes`. */
+export function* decodeRecords(bytes: Buffer): Generator<ArchiveRecord, void> {
+  let at = 0
+  while (at < bytes.length) {
+    const record = decodeRecord(bytes, at)
+    yield record
+    at += recordLength(record)
+  }
+}
+
+function decodeRecord(bytes: Buffer, at: number): ArchiveRecord {
+  if (at + recordHeaderLength > bytes.length) throw damaged('a record is cut off')
+  const keyStart = at + recordHeaderLength
+  const valueStart = keyStart + readUint16(bytes, at + 42)
+  const end = valueStart + readUint32(bytes, at + 4)
+  if (end > bytes.length) throw damaged('a record is longer than its block')
+  if (crc32c(bytes, at + 4, end) !== readUint32(bytes, at))
+    throw damaged('the checksum of a record is wrong')
+  return {
+    kind: kindOf(bytes[at + 40]!),
+    seqno: readSeqno(bytes, at + 8),
+    cas: readUint64(bytes, at + 16),
+    revno: readSeqno(bytes, at + 24),
+    flags: readUint32(bytes, at + 32),
+    time: readUint32(bytes, at + 36),
+    datatype: bytes[at + 41]!,
+    collectionId: readUint32(bytes, at + 44),
+    key: bytes.subarray(keyStart, valueStart),
+    value: bytes.subarray(valueStart, end),
+  }
+}
+
+function kindOf(kind: number): RecordKind {
+  if (kind < RecordKind.mutation || kind > RecordKind.expiration)
+    throw damaged(`a record of unknown kind ${kind}`)
+  return kind as RecordKind
+}

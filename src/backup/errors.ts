@@ -1,0 +1,36 @@
+/** Stable and documented in `docs/backup.md`: what scripts should look at. */
+export type BackupErrorCode =
+  /** What was read from the archive is not what was written. */
+  | 'damaged'
+  /** Of a format or version that this program does not know, or no archive at all. */
+  | 'format'
+  /** The key or passphrase is missing, or is another one. */
+  | 'key'
+  /** Another tool is at work in the repository. */
+  | 'locked'
+  /** The store cannot be read or written. */
+  | 'store'
+  /** There is no such repository or backup. */
+  | 'missing'
+  /** The last backup is unfinished: resume it or purge it. */
+  | 'unfinished'
+  /** The bucket's history is not the one of the last backup. */
+  | 'rollback'
+  /** Not the bucket, or not the settings, that the repository was made for. */
+  | 'mismatch'
+  /** Stopped on request, everything kept that a resume needs. */
+  | 'interrupted'
+
+/** The base of everything that a backup tool tells a person. */
+export class BackupError extends Error {
+  readonly code: BackupErrorCode
+  constructor(code: BackupErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'BackupError'
+    this.code = code
+  }
+}
+
+export function damaged(what: string, cause?: unknown): BackupError {
+  return new BackupError('damaged', what, { cause })
+}
