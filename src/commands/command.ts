@@ -66,6 +66,8 @@ export interface CommandRow {
   readonly echoesKey?: true
   /** The value may begin with extended attributes. */
   readonly takesXattrs?: true
+  /** The value may be compressed. */
+  readonly takesSnappy?: true
   readonly run?: Run
   readonly runLater?: RunLater
 }
@@ -118,7 +120,10 @@ export class Command {
     this.barrier = row.barrier === true
     this.slow = row.slow === true
     this.echoesKey = row.echoesKey === true
-    this.datatypes = Datatype.json | (row.takesXattrs === true ? Datatype.xattr : 0)
+    this.datatypes =
+      Datatype.json |
+      (row.takesXattrs === true ? Datatype.xattr : 0) |
+      (row.takesSnappy === true ? Datatype.snappy : 0)
     this.run = row.run
     this.runLater = row.runLater
   }

@@ -40,6 +40,7 @@ function open(session: Session, frame: Frame): Outcome {
     flags,
     value,
     user: session.user,
+    snappy: session.features.snappy,
     bucket: session.bucket!,
     output: session.dcpOutput,
     connectionId: session.id,

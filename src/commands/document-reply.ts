@@ -6,6 +6,7 @@ import { Magic } from '../../protocol/magic.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { defaultPrefixLength } from '../storage/record-key.ts'
+import { PlainValue } from '../storage/plain-value.ts'
 import type { RecordView } from '../storage/record.ts'
 import type { Outcome } from './command.ts'
 import type { Session } from './session.ts'
@@ -28,7 +29,24 @@ export function copyBytes(
   }
 }
 
-/** Answers with flags, the key if `withKey`, and the value without its extended attributes. */
+const shown = new PlainValue()
+
+/**
+ * The value of a document as this client is to see it, with its datatype: without extended
+ * attributes, and compressed only if that was negotiated. Valid until it is called again.
+ */
+export function shownValue({ features }: Session, record: RecordView): PlainValue {
+  const { datatype } = record
+  const isShownAsStored =
+    (datatype & Datatype.xattr) === 0 && ((datatype & Datatype.snappy) === 0 || features.snappy)
+  if (isShownAsStored) {
+    return shown.at(record.bytes, record.valueStart, record.end, datatype & features.datatypes)
+  }
+  const { bytes, bodyStart, end } = shown.of(record)
+  return shown.at(bytes, bodyStart, end, datatype & features.datatypes & Datatype.json)
+}
+
+/** Answers with flags, the key if `withKey`, and the value. */
 export function replyDocument(
   session: Session,
   frame: Frame,
@@ -38,9 +56,8 @@ export function replyDocument(
   casLow: number,
 ): Outcome {
   const { output } = session
-  const { bytes, datatype } = record
-  const valueStart = record.valueStart + xattrLength(record)
-  const valueLength = record.end - valueStart
+  const { bytes, start, end, datatype } = shownValue(session, record)
+  const valueLength = end - start
   const keyStart = record.keyStart + defaultPrefixLength
   const keyLength = withKey ? record.valueStart - keyStart : 0
   const bodyLength = flagsLength + keyLength + valueLength
@@ -53,7 +70,7 @@ export function replyDocument(
     frame.opcode,
     keyLength,
     flagsLength,
-    session.features.json ? datatype & Datatype.json : 0,
+    datatype,
     Status.success,
     bodyLength,
     frame.opaque,
@@ -62,15 +79,9 @@ export function replyDocument(
   )
   const bodyAt = at + headerLength
   writeUint32(target, bodyAt, record.flags)
-  if (withKey) copyBytes(bytes, keyStart, keyLength, target, bodyAt + flagsLength)
-  copyBytes(bytes, valueStart, valueLength, target, bodyAt + bodyLength - valueLength)
+  if (withKey) copyBytes(record.bytes, keyStart, keyLength, target, bodyAt + flagsLength)
+  copyBytes(bytes, start, valueLength, target, bodyAt + bodyLength - valueLength)
   return Status.success
-}
-
-/** Bytes of the attributes in front of a value; what clients of GET do not see. */
-export function xattrLength(record: RecordView): number {
-  if ((record.datatype & Datatype.xattr) === 0 || record.valueLength < 4) return 0
-  return Math.min(record.valueLength, 4 + record.bytes.readUInt32BE(record.valueStart))
 }
 
 /** A key as the client sees it. */

@@ -1,9 +1,9 @@
+import { Datatype } from '../../protocol/datatype.ts'
 import { Feature } from '../../protocol/feature.ts'
 
 /**
  * What this server grants when asked. Not here on purpose: collections and sub-document features
- * (no such commands yet), snappy (values are stored as they come and sent to whoever asks),
- * tracing (no framing extras in answers).
+ * (no such commands yet), tracing (no framing extras in answers).
  */
 const granted: ReadonlySet<number> = new Set([
   Feature.tcpNoDelay,
@@ -12,6 +12,7 @@ const granted: ReadonlySet<number> = new Set([
   Feature.xerror,
   Feature.selectBucket,
   Feature.json,
+  Feature.snappy,
   Feature.duplex,
   Feature.clustermapChange,
   // Answering in order is one of the orders it allows.
@@ -42,6 +43,9 @@ export class Features {
   xerror = false
   json = false
   xattr = false
+  snappy = false
+  /** Bits that datatypes of its requests and answers may have. */
+  datatypes = 0
   selectBucket = false
   dedupesMaps = false
   /** How a client is told of a new cluster map: with the map, or only that there is one. */
@@ -74,6 +78,11 @@ export class Features {
     this.xerror = this.has(Feature.xerror)
     this.json = this.has(Feature.json)
     this.xattr = this.has(Feature.xattr)
+    this.snappy = this.has(Feature.snappy)
+    this.datatypes =
+      (this.json ? Datatype.json : 0) |
+      (this.xattr ? Datatype.xattr : 0) |
+      (this.snappy ? Datatype.snappy : 0)
     this.selectBucket = this.has(Feature.selectBucket)
     this.mapPushes = this.#mapPushes()
     this.dedupesMaps = this.has(Feature.dedupeNotMyVbucketClustermap)

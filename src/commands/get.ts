@@ -1,9 +1,10 @@
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
+import { PlainValue } from '../storage/plain-value.ts'
 import type { RecordView } from '../storage/record.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { Privilege, type Command, type CommandRow, type Outcome } from './command.ts'
-import { replyDocument, shownKey, xattrLength } from './document-reply.ts'
+import { replyDocument, shownKey, shownValue } from './document-reply.ts'
 import { reply, uint32Extras } from './reply.ts'
 import type { Session } from './session.ts'
 import { Opcode } from '../../protocol/opcode.ts'
@@ -11,6 +12,8 @@ import { Datatype } from '../../protocol/datatype.ts'
 
 /** The CAS that is shown of a document somebody else has locked: one that never matches. */
 const lockedCas = 0xffffffff
+
+const plain = new PlainValue()
 
 function get(session: Session, frame: Frame, vbucket: Vbucket, command: Command): Outcome {
   const { documents } = session
@@ -29,13 +32,13 @@ function getRandomKey(session: Session, frame: Frame): Outcome {
   const record: RecordView | undefined = session.bucket!.randomKey()
   if (record === undefined) return Status.keyNotFound
   const wantsXattrs = frame.extrasLength === 5 && frame.bytes[frame.extrasStart + 4] !== 0
-  const start = record.valueStart + (wantsXattrs ? 0 : xattrLength(record))
-  const kept = (session.features.json ? Datatype.json : 0) | (wantsXattrs ? Datatype.xattr : 0)
+  const value = wantsXattrs ? plain.of(record) : shownValue(session, record)
+  const kept = session.features.datatypes | (wantsXattrs ? Datatype.xattr : 0)
   return reply(session, frame, {
     extras: uint32Extras(record.flags),
     key: shownKey(record),
-    value: record.bytes.subarray(start, record.end),
-    datatype: record.datatype & kept,
+    value: value.bytes.subarray(value.start, value.end),
+    datatype: value.datatype & kept,
     cas: record.cas,
   })
 }

@@ -11,7 +11,6 @@ import {
   type WithMeta,
 } from '../../protocol/commands/index.ts'
 import { uint64From } from '../../protocol/bytes.ts'
-import { Datatype } from '../../protocol/datatype.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
@@ -96,14 +95,6 @@ function optionsFault(options: number, isDeletion: boolean): string {
   return ''
 }
 
-/** Attributes come first in the value, behind their length; a tombstone has nothing else. */
-function hasBadXattrs(frame: Frame, valueLength: number, isDeletion: boolean): boolean {
-  if ((frame.datatype & Datatype.xattr) === 0) return isDeletion && valueLength > 0
-  if (valueLength < 4) return true
-  const xattrsLength = 4 + frame.bytes.readUInt32BE(frame.valueStart)
-  return isDeletion ? xattrsLength !== valueLength : xattrsLength > valueLength
-}
-
 function fault(session: Session, status: Status, context: string): Status {
   session.errorContext = context
   return status
@@ -147,11 +138,10 @@ function writeWithMeta(kind: 'set' | 'add' | 'delete'): Run {
     const wrong = optionsFault(meta.options ?? 0, isDeletion)
     if (wrong !== '') return fault(session, Status.invalidArguments, wrong)
     const request = requestOf(frame, meta, isDeletion, kind === 'add')
-    if (hasBadXattrs(frame, request.valueLength, isDeletion)) {
-      return fault(session, Status.xattrInvalid, 'the value does not fit its datatype')
-    }
     const status = session.bucket!.metaWriter.write(vbucket, request)
-    return status === Status.success ? replyMutation(session, frame, vbucket, command) : status
+    if (status === Status.success) return replyMutation(session, frame, vbucket, command)
+    if (status === Status.xattrInvalid) session.errorContext = 'the attributes are not whole'
+    return status
   }
 }
 
@@ -170,6 +160,7 @@ const writing = {
   privilege: Privilege.meta,
   writes: true,
   takesXattrs: true,
+  takesSnappy: true,
 } as const
 const setting = { ...writing, run: writeWithMeta('set') }
 const adding = { ...writing, run: writeWithMeta('add') }

@@ -1,4 +1,3 @@
-import { Datatype } from '../../protocol/datatype.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { StoreRequest } from '../vbucket/documents.ts'
 import type { Session } from './session.ts'
@@ -16,7 +15,7 @@ export function requestOf(session: Session, frame: Frame): StoreRequest {
   request.valueLength = frame.valueLength
   request.flags = 0
   request.expiry = 0
-  request.datatype = session.features.json ? frame.datatype & Datatype.json : 0
+  request.datatype = frame.datatype & session.features.datatypes
   request.casHigh = frame.casHigh
   request.casLow = frame.casLow
   request.mode = 'set'

@@ -44,6 +44,7 @@ const write = {
   target: 'active',
   privilege: Privilege.write,
   writes: true,
+  takesSnappy: true,
 } as const
 const storing = { ...write, extras: [8] }
 const adding = { ...storing, run: store('add') }

@@ -5,11 +5,10 @@ import type { Frame } from '../../protocol/frame.ts'
 import type { RecordView } from '../storage/record.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { Privilege, type Command, type CommandRow, type Outcome } from './command.ts'
-import { replyDocument, shownKey, xattrLength } from './document-reply.ts'
+import { replyDocument, shownKey, shownValue } from './document-reply.ts'
 import { mustBePersisted, replyWhenDurable } from './mutation-reply.ts'
 import { replyHeader } from './reply.ts'
 import type { Session } from './session.ts'
-import { Datatype } from '../../protocol/datatype.ts'
 
 /** Extras: the new expiry. */
 function touched(session: Session, frame: Frame, vbucket: Vbucket): RecordView | Status {
@@ -34,12 +33,13 @@ function getAndTouch(session: Session, frame: Frame, vbucket: Vbucket, command: 
   const { result } = session.documents
   if (mustBePersisted(session)) {
     const key = command.echoesKey ? shownKey(record) : Buffer.alloc(0)
+    const { bytes, start, end, datatype } = shownValue(session, record)
     return replyWhenDurable(session, frame, vbucket, command, {
       cas: result.cas,
       extras: encodeFlagsExtras(record.flags),
       key,
-      value: record.value().subarray(xattrLength(record)),
-      datatype: session.features.json ? record.datatype & Datatype.json : 0,
+      value: bytes.subarray(start, end),
+      datatype,
     })
   }
   const { echoesKey } = command

@@ -107,6 +107,19 @@ const storage = {
     default: 64 * MiB,
     meaning: 'Committed changes of a bucket kept in memory, for streams that are nearly up to date',
   },
+  compression: {
+    flag: 'compression',
+    kind: is.choice(['off', 'passive', 'active']),
+    default: 'passive',
+    meaning:
+      'Whether values are stored compressed (Snappy): off never, passive as clients send them, active whenever it pays',
+  },
+  detectJson: {
+    flag: 'detect-json',
+    kind: is.boolean(),
+    default: true,
+    meaning: 'Look whether each value is JSON; otherwise what clients say of it is believed',
+  },
   documentCacheBytes: {
     flag: 'document-cache',
     kind: is.bytes({ max: 1024 * GiB }),

@@ -118,8 +118,11 @@ const controls: Readonly<Record<string, Control>> = {
   // A permission, of which no use is made: snapshots come in order.
   [DcpControlKey.enableOutOfOrderSnapshots]: (_connection, value) =>
     value === 'true' || value === 'true_with_seqno_advanced' ? success : invalidArguments,
-  // Values are sent as they were stored, never compressed for the occasion.
-  [DcpControlKey.forceValueCompression]: () => invalidArguments,
+  [DcpControlKey.forceValueCompression]({ form }, value) {
+    if (!isBoolean(value) || !form.keepSnappy) return invalidArguments
+    form.forceSnappy = value === 'true'
+    return success
+  },
   [DcpControlKey.enableStreamId]: () => invalidArguments,
   [DcpControlKey.enableSyncWrites]: refused,
   [DcpControlKey.streamBufferSize]: refused,

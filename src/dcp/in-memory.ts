@@ -7,7 +7,7 @@
  * stream goes back to the disk.
  */
 import { MarkerFlag } from '../../protocol/dcp/snapshot-marker.ts'
-import { frameLength, writeFrame, type FrameForm } from '../storage/record-frame.ts'
+import { OutgoingFrame, type FrameForm } from '../storage/record-frame.ts'
 import { RecordView } from '../storage/record.ts'
 import type { ChangeLog } from '../vbucket/change-log.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
@@ -29,6 +29,7 @@ export type InMemoryStep = 'more' | 'whole' | 'idle' | 'behind'
 const skippedCostBytes = 32
 
 const view = new RecordView()
+const frame = new OutgoingFrame()
 
 export class InMemoryPhase {
   readonly #options: InMemoryOptions
@@ -82,9 +83,9 @@ export class InMemoryPhase {
       if (!changes.at(vbucket.id, seqno, view)) return 'behind'
       const newer = changes.supersededBy(view)
       if (newer === 0 || newer > this.#snapshotEnd) {
-        const length = frameLength(view, form)
+        const { length } = frame.of(view, form)
         const offset = outbox.reserve(length)
-        writeFrame(view, form, outbox.slab, offset)
+        frame.write(outbox.slab, offset)
         outbox.commit(length)
         bytes += length
         this.#sentSeqno = seqno

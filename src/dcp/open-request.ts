@@ -8,6 +8,9 @@ export interface ConnectionForm {
   noValue: boolean
   deleteTimes: boolean
   deletedUserXattrs: boolean
+  /** HELLO granted compressed values. */
+  keepSnappy: boolean
+  forceSnappy: boolean
 }
 
 const known = Object.values(DcpOpenFlag).reduce((all, flag) => all | flag, 0)
@@ -20,6 +23,7 @@ export function readOpen(
   flags: number,
   value: string,
   nameBytesMax: number,
+  snappy = false,
 ): ConnectionForm {
   const nameBytes = Buffer.byteLength(name)
   if (nameBytes === 0 || nameBytes > nameBytesMax) {
@@ -45,6 +49,8 @@ export function readOpen(
     noValue: (flags & DcpOpenFlag.noValue) !== 0,
     deleteTimes: (flags & DcpOpenFlag.includeDeleteTimes) !== 0,
     deletedUserXattrs: (flags & DcpOpenFlag.includeDeletedUserXattrs) !== 0,
+    keepSnappy: snappy,
+    forceSnappy: false,
   }
 }
 

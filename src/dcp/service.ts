@@ -39,6 +39,8 @@ export interface OpenRequest {
   flags: number
   /** Of DCP_OPEN: nothing, or JSON. */
   value: string
+  /** The client takes compressed values. Otherwise they are expanded. */
+  snappy?: boolean
   output: DcpOutput
   /** For the log. */
   connectionId: number
@@ -81,9 +83,9 @@ export class DcpService {
    * not that one is known to be dead. Throws a StatusError for what is not served.
    */
   open(request: OpenRequest): Producer {
-    const { name, user, bucket, flags, value, output, connectionId } = request
+    const { name, user, bucket, flags, value, snappy, output, connectionId } = request
     const { clock, settings, random } = this.#options
-    const form = readOpen(name, flags, value, settings.connectionNameBytesMax)
+    const form = readOpen(name, flags, value, settings.connectionNameBytesMax, snappy)
     for (const other of this.#producers) {
       if (other.connectionName !== name || other.user !== user || other.bucket !== bucket) continue
       other.log.info({ by: connectionId }, 'taken over by a new connection')

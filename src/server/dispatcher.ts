@@ -2,7 +2,7 @@
  * Runs one request: look up, check its shape, authorise, find its vbucket, run, answer. Each step
  * that fails is one status. The only place that catches what a command throws.
  */
-import { datatypeName } from '../../protocol/datatype.ts'
+import { Datatype, datatypeName } from '../../protocol/datatype.ts'
 import {
   decodeRequestFraming,
   type FramingError,
@@ -27,6 +27,12 @@ import type { OperationCounters } from './operation-counters.ts'
  * as a small GET.
  */
 const timedEvery = 32
+
+/**
+ * Bits of a datatype that only clients may set that have negotiated them. Those that set the bit
+ * for JSON without are many, and it does no harm: it is not believed.
+ */
+const negotiatedDatatypes = Datatype.snappy
 
 const framingStatus = {
   malformed: Status.invalidArguments,
@@ -154,6 +160,8 @@ export class Dispatcher {
       fault = `${command.name} takes no cas`
     } else if ((datatype & ~command.datatypes) !== 0) {
       fault = `${command.name} takes no ${datatypeName(datatype & ~command.datatypes)} value`
+    } else if ((datatype & ~connection.features.datatypes & negotiatedDatatypes) !== 0) {
+      fault = `${datatypeName(datatype)} values have to be negotiated`
     } else if (connection.hasRequirements && !command.writes) {
       if (connection.requirements.durabilityLevel) fault = `${command.name} cannot be durable`
     }

@@ -6,7 +6,7 @@ import { readSeqno, writeUint32 } from '../../protocol/bytes.ts'
 import { headerLength } from '../../protocol/header.ts'
 import { blockHeadLength, recordLengthIn } from './block.ts'
 import type { ScannedBlock } from './block-scan.ts'
-import { frameLength, isSentWhole, writeFrame, type FrameForm } from './record-frame.ts'
+import { isSentWhole, OutgoingFrame, type FrameForm } from './record-frame.ts'
 import { opaqueOffset, RecordView } from './record.ts'
 
 /** Memory that frames are gathered in. */
@@ -31,6 +31,7 @@ export interface Reached {
 }
 
 const view = new RecordView()
+const frame = new OutgoingFrame()
 
 /**
  * Writes the frames behind `reached.lastSeqno`, and moves that. False when the slab is full and
@@ -62,7 +63,7 @@ export function writeFrames(
     }
     view.at(bytes, at)
     const isWhole = isSentWhole(view, form)
-    const frameBytes = isWhole ? recordBytes : frameLength(view, form)
+    const frameBytes = isWhole ? recordBytes : frame.of(view, form).length
     const used = slab.length + (runStart > 0 ? at - runStart : 0)
     if (used >= bytesMax || used + frameBytes > slab.bytes.length) {
       if (used > 0) {
@@ -78,7 +79,7 @@ export function writeFrames(
       if (runStart === 0) runStart = at
     } else {
       copyRun()
-      slab.length += writeFrame(view, form, slab.bytes, slab.length)
+      slab.length += frame.write(slab.bytes, slab.length)
     }
     reached.frames++
     reached.lastSeqno = seqno

@@ -6,8 +6,10 @@ import { writeUint16, writeUint32 } from '../../protocol/bytes.ts'
 import { headerLength } from '../../protocol/header.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Datatype } from '../../protocol/datatype.ts'
+import { PlainValue } from './plain-value.ts'
 import { defaultPrefixLength } from './record-key.ts'
-import { opaqueOffset, type RecordView } from './record.ts'
+import { opaqueOffset, RecordView } from './record.ts'
+import { compress, mayPay } from './snappy.ts'
 
 /** What a stream's client asked its frames to be. Plain data: it is sent to the worker. */
 export interface FrameForm {
@@ -17,6 +19,10 @@ export interface FrameForm {
   noValue: boolean
   /** Keep extended attributes in front of the value; otherwise they are cut off. */
   includeXattrs: boolean
+  /** Send compressed what is stored compressed; otherwise it is expanded. */
+  keepSnappy: boolean
+  /** Compress what is not, if that saves enough. */
+  forceSnappy: boolean
   /** Deletions in their second form, with delete time. */
   deleteTimes: boolean
   /** Expirations under their own opcode instead of as deletions. */
@@ -25,23 +31,21 @@ export interface FrameForm {
   collections: boolean
 }
 
-/** Bytes of the attributes in front of a value whose datatype says that it has some. */
-export function xattrLength(record: RecordView): number {
-  if ((record.datatype & Datatype.xattr) === 0 || record.valueLength < 4) return 0
-  return Math.min(record.valueLength, 4 + record.bytes.readUInt32BE(record.valueStart))
+/** Times that a value must get smaller to be sent compressed. */
+const ratioMin = 1 / 0.85
+
+/** Whether a frame is its record as it lies there, but for the opaque. */
+export function isSentWhole(record: RecordView, form: FrameForm): boolean {
+  if (!form.collections || form.noValue || record.isDeletion) return false
+  return isValueSentWhole(record, form)
 }
 
-function keyStartIn(record: RecordView, form: FrameForm): number {
-  return record.keyStart + (form.collections ? 0 : defaultPrefixLength)
-}
-
-function valueStartIn(record: RecordView, form: FrameForm): number {
-  return record.valueStart + (form.includeXattrs ? 0 : xattrLength(record))
-}
-
-function valueEndIn(record: RecordView, form: FrameForm, valueStart: number): number {
-  if (!form.noValue) return record.end
-  return form.includeXattrs ? record.valueStart + xattrLength(record) : valueStart
+/** Whether the value is sent as it is stored, if it is sent at all. */
+function isValueSentWhole(record: RecordView, form: FrameForm): boolean {
+  const { datatype } = record
+  if ((datatype & Datatype.xattr) !== 0 && !form.includeXattrs) return false
+  if ((datatype & Datatype.snappy) !== 0) return form.keepSnappy
+  return !form.forceSnappy || !mayPay(record.valueLength)
 }
 
 function extrasLengthIn(record: RecordView, form: FrameForm): number {
@@ -50,58 +54,101 @@ function extrasLengthIn(record: RecordView, form: FrameForm): number {
   return form.deleteTimes ? 21 : 18
 }
 
-/** Bytes that `writeFrame` writes. */
-export function frameLength(record: RecordView, form: FrameForm): number {
-  if (isSentWhole(record, form)) return record.length
-  const keyLength = record.valueStart - keyStartIn(record, form)
-  const valueStart = valueStartIn(record, form)
-  const valueLength = valueEndIn(record, form, valueStart) - valueStart
-  return headerLength + extrasLengthIn(record, form) + keyLength + valueLength
+/**
+ * A record on its way out. One object is used again and again; it is valid as long as the record
+ * that it was last made of.
+ */
+export class OutgoingFrame {
+  #record = new RecordView()
+  #opaque = 0
+  #isWhole = false
+  #extrasLength = 0
+  #keyStart = 0
+  /** The value as it is sent. */
+  readonly #value = new PlainValue()
+  /** Bytes that `write` writes. */
+  length = 0
+
+  of(record: RecordView, form: FrameForm): this {
+    this.#record = record
+    this.#opaque = form.opaque
+    this.#isWhole = isSentWhole(record, form)
+    if (this.#isWhole) {
+      this.length = record.length
+      return this
+    }
+    this.#keyStart = record.keyStart + (form.collections ? 0 : defaultPrefixLength)
+    this.#extrasLength = extrasLengthIn(record, form)
+    this.#shapeValue(record, form)
+    const keyLength = record.valueStart - this.#keyStart
+    this.length = headerLength + this.#extrasLength + keyLength + this.#value.length
+    return this
+  }
+
+  /** Writes the frame at `offset` and returns the bytes written. */
+  write(target: Buffer, offset: number): number {
+    const record = this.#record
+    const { bytes, start } = record
+    if (this.#isWhole) {
+      bytes.copy(target, offset, start, record.end)
+      writeUint32(target, offset + opaqueOffset, this.#opaque)
+      return this.length
+    }
+    this.#writeHead(target, offset)
+    const position = offset + headerLength + this.#extrasLength
+    const keyStart = this.#keyStart
+    const { bytes: valueBytes, start: valueStart, end: valueEnd } = this.#value
+    if (valueBytes === bytes && valueStart === record.valueStart) {
+      bytes.copy(target, position, keyStart, valueEnd)
+    } else {
+      bytes.copy(target, position, keyStart, record.valueStart)
+      const valueAt = position + record.valueStart - keyStart
+      target.set(valueBytes.subarray(valueStart, valueEnd), valueAt)
+    }
+    return this.length
+  }
+
+  #writeHead(target: Buffer, offset: number): void {
+    const record = this.#record
+    const extrasLength = this.#extrasLength
+    const { bytes, start } = record
+    const copied = headerLength + Math.min(extrasLength, record.extrasLength)
+    // A loop: so few bytes are copied before a call to do it has begun.
+    for (let at = 0; at < copied; at++) target[offset + at] = bytes[start + at]!
+    if (record.isDeletion) writeDeletionExtras(target, offset, extrasLength)
+    writeUint16(target, offset + 2, record.valueStart - this.#keyStart)
+    target[offset + 4] = extrasLength
+    target[offset + 5] = this.#value.datatype
+    writeUint32(target, offset + 8, this.length - headerLength)
+    writeUint32(target, offset + opaqueOffset, this.#opaque)
+  }
+
+  /** Cuts the value to what the client wants of it, and compresses or expands it. */
+  #shapeValue(record: RecordView, form: FrameForm): void {
+    const value = this.#value
+    if (form.noValue) this.#dropBody(record, form)
+    else if (isValueSentWhole(record, form)) {
+      value.at(record.bytes, record.valueStart, record.end, record.datatype)
+    } else {
+      value.of(record)
+      if (!form.includeXattrs) value.dropXattrs()
+      if (form.forceSnappy) compressValue(value)
+    }
+    if (value.length === 0) value.datatype = 0
+  }
+
+  #dropBody(record: RecordView, form: FrameForm): void {
+    const value = this.#value
+    if (form.includeXattrs && (record.datatype & Datatype.xattr) !== 0) {
+      const { bytes, start, bodyStart } = value.of(record)
+      value.at(bytes, start, bodyStart, Datatype.xattr)
+    } else value.at(record.bytes, record.valueStart, record.valueStart, Datatype.raw)
+  }
 }
 
-/** Whether a frame is its record as it lies there, but for the opaque. */
-export function isSentWhole(record: RecordView, form: FrameForm): boolean {
-  if (!form.collections || form.noValue || record.isDeletion) return false
-  return form.includeXattrs || (record.datatype & Datatype.xattr) === 0
-}
-
-/** Writes the frame at `offset` and returns the bytes written. */
-export function writeFrame(
-  record: RecordView,
-  form: FrameForm,
-  target: Buffer,
-  offset: number,
-): number {
-  const { bytes, start } = record
-  if (isSentWhole(record, form)) {
-    const { end } = record
-    bytes.copy(target, offset, start, end)
-    writeUint32(target, offset + opaqueOffset, form.opaque)
-    return end - start
-  }
-  const extrasLength = extrasLengthIn(record, form)
-  // A loop: so few bytes are copied before a call to do it has begun.
-  for (let at = 0, end = headerLength + Math.min(extrasLength, record.extrasLength); at < end; at++)
-    target[offset + at] = bytes[start + at]!
-  if (record.isDeletion) writeDeletionExtras(target, offset, extrasLength)
-  const position = offset + headerLength + extrasLength
-  const keyStart = keyStartIn(record, form)
-  const keyLength = record.valueStart - keyStart
-  const valueStart = valueStartIn(record, form)
-  const valueEnd = valueEndIn(record, form, valueStart)
-  if (valueStart === record.valueStart) bytes.copy(target, position, keyStart, valueEnd)
-  else {
-    bytes.copy(target, position, keyStart, record.valueStart)
-    bytes.copy(target, position + keyLength, valueStart, valueEnd)
-  }
-  const valueLength = valueEnd - valueStart
-  const bodyLength = extrasLength + keyLength + valueLength
-  writeUint16(target, offset + 2, keyLength)
-  target[offset + 4] = extrasLength
-  target[offset + 5] = datatypeIn(record, form, valueLength)
-  writeUint32(target, offset + 8, bodyLength)
-  writeUint32(target, offset + opaqueOffset, form.opaque)
-  return headerLength + bodyLength
+function compressValue(value: PlainValue): void {
+  const block = compress(value.bytes, value.start, value.length, ratioMin)
+  if (block) value.at(block, 0, block.length, value.datatype | Datatype.snappy)
 }
 
 /** Behind revno: version 1 carries u16 nmeta, version 2 and expirations the delete time. */
@@ -110,10 +157,4 @@ function writeDeletionExtras(target: Buffer, offset: number, extrasLength: numbe
   target[offset + 1] = asExpiration ? Opcode.dcpExpiration : Opcode.dcpDeletion
   if (extrasLength === 18) writeUint16(target, offset + headerLength + 16, 0)
   if (extrasLength === 21) target[offset + headerLength + 20] = 0
-}
-
-function datatypeIn(record: RecordView, form: FrameForm, valueLength: number): number {
-  const kept = form.includeXattrs ? record.datatype : record.datatype & ~Datatype.xattr
-  if (valueLength === 0) return 0
-  return form.noValue ? kept & Datatype.xattr : kept
 }

@@ -89,6 +89,10 @@ export class RecordView {
   get datatype(): number {
     return this.bytes[this.start + 5]!
   }
+  /** Only by whom the record is being made. */
+  markDatatype(datatype: number): void {
+    this.bytes[this.start + 5] = datatype
+  }
   get vbid(): number {
     return readUint16(this.bytes, this.start + 6)
   }

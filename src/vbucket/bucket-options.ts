@@ -15,6 +15,8 @@ export type BucketSettings = Pick<
   | 'unflushedSoftBytes'
   | 'unflushedHardBytes'
   | 'valueBytesMax'
+  | 'compression'
+  | 'detectJson'
   | 'purgeAgeSeconds'
   | 'purgeIntervalSeconds'
   | 'expiryPagerIntervalSeconds'

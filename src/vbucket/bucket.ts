@@ -28,6 +28,7 @@ import { PressureGauge, type Pressure } from './pressure.ts'
 import { Purger, type CompactRequest } from './purger.ts'
 import { randomDocument } from './random-document.ts'
 import { noteCleanStop, recoverVbuckets } from './recovery.ts'
+import { StoredForm } from './stored-form.ts'
 import type { Vbucket } from './vbucket.ts'
 import { notMine, VbucketTable } from './vbucket-table.ts'
 import { MetaWriter } from './with-meta.ts'
@@ -296,7 +297,8 @@ export class Bucket {
     const finder = new DocumentFinder(this.changes, this.#disk)
     const writer = new DocumentWriter(this.changes, clock, () => this.#appended())
     const admit = (vbucket: Vbucket) => this.#admit(vbucket)
-    const common = { finder, writer, clock, valueBytesMax, admit }
+    const form = new StoredForm(settings)
+    const common = { finder, writer, clock, form, valueBytesMax, admit }
     const documents = new Documents(common)
     return { documents, metaWriter: new MetaWriter({ ...common, locks: documents.locks }) }
   }

@@ -1,5 +1,6 @@
 /** Counters: documents whose value is a decimal number of up to 64 bits. */
 import { Status } from '../../protocol/status.ts'
+import { PlainValue } from '../storage/plain-value.ts'
 import type { RecordView } from '../storage/record.ts'
 import type { Documents, StoreRequest } from './documents.ts'
 import type { Vbucket } from './vbucket.ts'
@@ -14,6 +15,7 @@ export interface CounterRequest {
 }
 
 const modulus = 2n ** 64n
+const plain = new PlainValue()
 
 /**
  * Adds to a counter, or makes it with `initial`. Increments wrap at 2^64, decrements stop at 0.
@@ -60,8 +62,9 @@ function storeNumber(
 }
 
 function numberIn(record: RecordView): bigint | undefined {
-  if (record.valueLength === 0 || record.valueLength > 20) return undefined
-  const text = record.value().toString('latin1').trimEnd()
+  const { bytes, bodyStart, end } = plain.of(record)
+  if (bodyStart === end || end - bodyStart > 20) return undefined
+  const text = String.fromCharCode(...bytes.subarray(bodyStart, end)).trimEnd()
   if (!/^[0-9]+$/.test(text)) return undefined
   const value = BigInt(text)
   return value < modulus ? value : undefined

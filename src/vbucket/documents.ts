@@ -7,12 +7,13 @@
 import type { Clock } from '../clock.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { Status } from '../../protocol/status.ts'
-import { xattrLength } from '../storage/record-frame.ts'
+import { PlainValue } from '../storage/plain-value.ts'
 import { RecordKind, type RecordView } from '../storage/record.ts'
 import type { DocumentFinder } from './document-finder.ts'
 import type { Change, DocumentWriter, WriteResult } from './document-writer.ts'
 import { absoluteExpiry, isExpired } from './expiry.ts'
 import { DocumentLocks } from './locks.ts'
+import type { StoredForm } from './stored-form.ts'
 import type { Vbucket } from './vbucket.ts'
 
 export type StoreMode = 'set' | 'add' | 'replace'
@@ -41,6 +42,7 @@ export interface DocumentsOptions {
   finder: DocumentFinder
   writer: DocumentWriter
   clock: Clock
+  form: StoredForm
   valueBytesMax: number
   /** Success, or why no write can be taken now. */
   admit: (vbucket: Vbucket) => Status
@@ -51,9 +53,12 @@ export class Documents {
   readonly #finder: DocumentFinder
   readonly #writer: DocumentWriter
   readonly #options: DocumentsOptions
+  readonly #form: StoredForm
+  readonly #plain = new PlainValue()
 
   constructor(options: DocumentsOptions) {
     this.#options = options
+    this.#form = options.form
     this.#finder = options.finder
     this.#writer = options.writer
   }
@@ -78,8 +83,15 @@ export class Documents {
   }
 
   store(vbucket: Vbucket, request: StoreRequest): Status {
-    const { key, keyStart, keyLength, mode, valueLength } = request
-    if (valueLength > this.#options.valueBytesMax) return Status.tooLarge
+    const { key, keyStart, keyLength, mode } = request
+    const form = this.#form
+    const formed = form.take(
+      request.value,
+      request.valueStart,
+      request.valueLength,
+      request.datatype,
+    )
+    if (formed !== Status.success) return formed
     const admitted = this.#options.admit(vbucket)
     if (admitted !== Status.success) return admitted
     const lives = this.#findLive(vbucket, key, keyStart, keyLength)
@@ -89,22 +101,29 @@ export class Documents {
     if (refusal !== Status.success) return refusal
     const { change } = this.#writer
     change.kind = RecordKind.mutation
-    change.datatype = request.datatype
+    change.datatype = form.datatype
     change.flags = request.flags
     change.time =
       request.preserveExpiry && lives
         ? this.#finder.current.expiry
         : absoluteExpiry(request.expiry, this.#nowSeconds())
-    const record = this.#writer.begin(vbucket, key, keyStart, keyLength, valueLength)
-    const { value, valueStart } = request
-    value.copy(record.bytes, record.valueStart, valueStart, valueStart + valueLength)
+    const record = this.#writer.begin(vbucket, key, keyStart, keyLength, form.length)
+    form.bytes.copy(record.bytes, record.valueStart, form.start, form.start + form.length)
     this.#finish(vbucket, key, keyStart, keyLength)
     return Status.success
   }
 
   /** Puts the request's value behind (or before) the document's own; keeps flags and expiry. */
   concatenate(vbucket: Vbucket, request: StoreRequest, where: 'append' | 'prepend'): Status {
-    const { key, keyStart, keyLength, value, valueStart, valueLength } = request
+    const { key, keyStart, keyLength } = request
+    const form = this.#form
+    const formed = form.takePlain(
+      request.value,
+      request.valueStart,
+      request.valueLength,
+      request.datatype,
+    )
+    if (formed !== Status.success) return formed
     const admitted = this.#options.admit(vbucket)
     if (admitted !== Status.success) return admitted
     if (!this.#findLive(vbucket, key, keyStart, keyLength)) {
@@ -112,19 +131,19 @@ export class Documents {
     }
     const refusal = this.#checkCas(vbucket, request, true)
     if (refusal !== Status.success) return refusal
-    const { current } = this.#finder
-    const total = current.valueLength + valueLength
+    const old = this.#plain.of(this.#finder.record(vbucket, key, keyStart, keyLength))
+    const total = old.length + form.length
     if (total > this.#options.valueBytesMax) return Status.tooLarge
-    const old = this.#finder.record(vbucket, key, keyStart, keyLength)
-    const { bytes: oldBytes, valueStart: oldStart, end: oldEnd } = old
     // Attributes stay in front, and what was JSON need not be it any more.
-    const splitAt = where === 'append' ? oldEnd : oldStart + xattrLength(old)
+    const splitAt = where === 'append' ? old.end : old.bodyStart
     this.#keepMeta(RecordKind.mutation).datatype &= Datatype.xattr
     const record = this.#writer.begin(vbucket, key, keyStart, keyLength, total)
-    let target = record.valueStart
-    target += oldBytes.copy(record.bytes, target, oldStart, splitAt)
-    target += value.copy(record.bytes, target, valueStart, valueStart + valueLength)
-    oldBytes.copy(record.bytes, target, splitAt, oldEnd)
+    const { bytes, valueStart } = record
+    bytes.set(old.bytes.subarray(old.start, splitAt), valueStart)
+    const addedAt = valueStart + splitAt - old.start
+    form.bytes.copy(bytes, addedAt, form.start, form.start + form.length)
+    bytes.set(old.bytes.subarray(splitAt, old.end), addedAt + form.length)
+    record.markDatatype(form.withJson(bytes, valueStart, total, record.datatype))
     this.#finish(vbucket, key, keyStart, keyLength)
     return Status.success
   }

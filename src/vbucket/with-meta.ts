@@ -3,7 +3,9 @@
  * migrations do: CAS, revision number and times were given elsewhere and are kept.
  */
 import type { Clock } from '../clock.ts'
+import { Datatype } from '../../protocol/datatype.ts'
 import { Status } from '../../protocol/status.ts'
+import { xattrBytes } from '../storage/plain-value.ts'
 import { RecordKind } from '../storage/record.ts'
 import { casMax } from './cas-clock.ts'
 import { wins } from './conflict.ts'
@@ -11,6 +13,7 @@ import type { DocumentFinder } from './document-finder.ts'
 import type { DocumentWriter } from './document-writer.ts'
 import { isExpired } from './expiry.ts'
 import type { DocumentLocks } from './locks.ts'
+import type { StoredForm } from './stored-form.ts'
 import type { Vbucket } from './vbucket.ts'
 
 export interface MetaRequest {
@@ -42,15 +45,15 @@ export class MetaWriter {
   readonly #writer: DocumentWriter
   readonly #locks: DocumentLocks
   readonly #clock: Clock
+  readonly #form: StoredForm
   readonly #admit: (vbucket: Vbucket) => Status
-  readonly #valueBytesMax: number
 
   constructor(options: {
     finder: DocumentFinder
     writer: DocumentWriter
     locks: DocumentLocks
     clock: Clock
-    valueBytesMax: number
+    form: StoredForm
     admit: (vbucket: Vbucket) => Status
   }) {
     this.#finder = options.finder
@@ -58,13 +61,14 @@ export class MetaWriter {
     this.#locks = options.locks
     this.#clock = options.clock
     this.#admit = options.admit
-    this.#valueBytesMax = options.valueBytesMax
+    this.#form = options.form
   }
 
   /** keyExists when the version that is there wins, casInvalid for a CAS that no write can have. */
   write(vbucket: Vbucket, request: MetaRequest): Status {
-    const { key, keyStart, keyLength, valueLength } = request
-    if (valueLength > this.#valueBytesMax) return Status.tooLarge
+    const { key, keyStart, keyLength } = request
+    const formed = this.#take(request)
+    if (formed !== Status.success) return formed
     const admitted = this.#admit(vbucket)
     if (admitted !== Status.success) return admitted
     const { cas, regenerateCas } = request
@@ -75,20 +79,32 @@ export class MetaWriter {
     const { change } = this.#writer
     const isMutation = request.kind === RecordKind.mutation
     change.kind = request.kind
-    change.datatype = request.datatype
+    const form = this.#form
+    change.datatype = form.datatype
     change.flags = isMutation ? request.flags : 0
     change.time = isMutation ? request.time : request.time || nowSeconds
     change.revno = request.revno
     const record = this.#begin(vbucket, request)
-    const { value, valueStart } = request
-    value.copy(record.bytes, record.valueStart, valueStart, valueStart + valueLength)
+    form.bytes.copy(record.bytes, record.valueStart, form.start, form.start + form.length)
     this.#locks.unlock(vbucket.id, key, keyStart, keyLength)
     this.#writer.finish(vbucket)
     return Status.success
   }
 
+  /** A tombstone keeps its attributes and nothing else, whatever a deletion brings. */
+  #take({ kind, value, valueStart, valueLength, datatype }: MetaRequest): Status {
+    const form = this.#form
+    if (kind === RecordKind.mutation) return form.take(value, valueStart, valueLength, datatype)
+    const status = form.takePlain(value, valueStart, valueLength, datatype)
+    if (status !== Status.success) return status
+    form.length = xattrBytes(form.bytes, form.start, form.length, form.datatype)
+    form.datatype = form.length > 0 ? Datatype.xattr : Datatype.raw
+    return Status.success
+  }
+
   #begin(vbucket: Vbucket, request: MetaRequest) {
-    const { key, keyStart, keyLength, valueLength, cas } = request
+    const { key, keyStart, keyLength, cas } = request
+    const valueLength = this.#form.length
     if (request.regenerateCas) {
       return this.#writer.begin(vbucket, key, keyStart, keyLength, valueLength)
     }

@@ -49,6 +49,7 @@ const rows: [key: string, value: string, status: Status][] = [
   ['flatbuffers_system_events', 'true', success],
   ['consumer_name', 'replica', success],
   ['include_deleted_user_xattrs', 'true', invalidArguments],
+  // Without compressed values in HELLO.
   ['force_value_compression', 'true', invalidArguments],
   ['enable_stream_id', 'true', invalidArguments],
   ['enable_sync_writes', 'true', notSupported],

@@ -10,6 +10,8 @@ const form = {
   opaque: 1,
   noValue: false,
   includeXattrs: false,
+  keepSnappy: true,
+  forceSnappy: false,
   deleteTimes: false,
   expiryOpcode: false,
   collections: true,

@@ -322,6 +322,8 @@ async function scan(): Promise<void> {
     opaque: 0,
     noValue: false,
     includeXattrs: true,
+    keepSnappy: true,
+    forceSnappy: false,
     deleteTimes: true,
     expiryOpcode: true,
     collections: true,

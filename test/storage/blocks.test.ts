@@ -10,7 +10,7 @@ import { dropSome } from '../../src/storage/drop.ts'
 import { openEnvironment, type Environment } from '../../src/storage/environment.ts'
 import { purge } from '../../src/storage/purge.ts'
 import { RecordKind, recordLength, RecordView, writeRecordHead } from '../../src/storage/record.ts'
-import { frameLength, writeFrame, type FrameForm } from '../../src/storage/record-frame.ts'
+import { OutgoingFrame, type FrameForm } from '../../src/storage/record-frame.ts'
 import { newVbucketRecord } from '../../src/vbucket/vbucket.ts'
 
 const vbid = 3
@@ -229,6 +229,8 @@ const form: FrameForm = {
   opaque: 0xdecafbad,
   noValue: false,
   includeXattrs: true,
+  keepSnappy: true,
+  forceSnappy: false,
   deleteTimes: true,
   expiryOpcode: true,
   collections: true,
@@ -241,9 +243,10 @@ function expectedFrames(scene: Scene, from: number, to: number, form: FrameForm)
     for (const { at, seqno } of shown.live()) {
       if (seqno < from || seqno > to) continue
       const record = new RecordView().at(shown.bytes, at)
-      const frame = Buffer.alloc(frameLength(record, form))
-      writeFrame(record, form, frame, 0)
-      frames.push(frame)
+      const frame = new OutgoingFrame().of(record, form)
+      const bytes = Buffer.alloc(frame.length)
+      frame.write(bytes, 0)
+      frames.push(bytes)
     }
   }
   return Buffer.concat(frames)

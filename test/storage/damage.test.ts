@@ -98,6 +98,8 @@ t.test('a damaged document is refused with one log line, the others are read on'
     opaque: 1,
     noValue: false,
     includeXattrs: true,
+    keepSnappy: true,
+    forceSnappy: false,
     deleteTimes: true,
     expiryOpcode: true,
     collections: true,

@@ -21,7 +21,7 @@ import {
   writeRecordHead,
   type RecordHead,
 } from '../../src/storage/record.ts'
-import { frameLength, writeFrame, type FrameForm } from '../../src/storage/record-frame.ts'
+import { OutgoingFrame, type FrameForm } from '../../src/storage/record-frame.ts'
 
 const vbids = fc.nat(0xffff)
 const seqnos = fc.oneof(
@@ -219,6 +219,8 @@ function forms(): FrameForm[] {
             opaque: 0xdecafbad,
             noValue,
             includeXattrs,
+            keepSnappy: false,
+            forceSnappy: false,
             deleteTimes,
             expiryOpcode,
             collections,
@@ -306,9 +308,10 @@ t.test('a record becomes the frame that a stream has negotiated, in every combin
     for (const form of forms()) {
       const expected = expectedFrame(shape, form)
       const target = Buffer.alloc(400, 0xcc)
-      const length = writeFrame(record, form, target, 11)
+      const frame = new OutgoingFrame().of(record, form)
+      const length = frame.write(target, 11)
       const text = JSON.stringify({ shape, form })
-      assert.equal(length, frameLength(record, form), text)
+      assert.equal(length, frame.length, text)
       assert.equal(target.toString('hex', 11, 11 + length), expected.toString('hex'), text)
       assert.equal(target[10], 0xcc)
       assert.equal(target[11 + length], 0xcc)
@@ -333,8 +336,9 @@ t.test('attributes that claim to be longer than the value are cut to it', async 
   for (const value of [Buffer.from('ffffffff00', 'hex'), Buffer.from('0001', 'hex')]) {
     const record = written({ head, key, value, start: 0 })
     for (const form of forms()) {
-      const length = writeFrame(record, form, target, 0)
-      assert.equal(length, frameLength(record, form))
+      const frame = new OutgoingFrame().of(record, form)
+      const length = frame.write(target, 0)
+      assert.equal(length, frame.length)
       assert.ok(length <= record.length)
     }
   }

@@ -12,6 +12,8 @@ const form = {
   opaque: 0,
   noValue: true,
   includeXattrs: true,
+  keepSnappy: true,
+  forceSnappy: false,
   deleteTimes: true,
   expiryOpcode: true,
   collections: true,

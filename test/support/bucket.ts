@@ -21,6 +21,9 @@ export const smallSettings: BucketsOptions['settings'] = {
   unflushedSoftBytes: 64 * 2 ** 20,
   unflushedHardBytes: 256 * 2 ** 20,
   valueBytesMax: 20 * 2 ** 20,
+  compression: 'passive',
+  // Many tests store what has a datatype that is not its own.
+  detectJson: false,
   purgeAgeSeconds: 3 * 24 * 3600,
   purgeIntervalSeconds: 3600,
   expiryPagerIntervalSeconds: 3600,

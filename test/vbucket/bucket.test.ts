@@ -137,6 +137,8 @@ const form = {
   opaque: 7,
   noValue: false,
   includeXattrs: true,
+  keepSnappy: true,
+  forceSnappy: false,
   deleteTimes: true,
   expiryOpcode: true,
   collections: true,

@@ -3,8 +3,8 @@ import { Datatype } from '../../protocol/datatype.ts'
 import { Status } from '../../protocol/status.ts'
 import { committed, documentKey, openBuckets, storing } from '../support/bucket.ts'
 
-/** An xattr section: its length, then the bytes that it stands for here. */
-const attributes = Buffer.from([0, 0, 0, 3, 0x61, 0x62, 0x63])
+/** One attribute, `a` with the value 1. */
+const attributes = Buffer.from('000000080000000461003100', 'hex')
 
 t.test('what is put before or behind a value leaves its attributes in front', async t => {
   const { bucket } = await openBuckets(t, t.testdir())

@@ -34,6 +34,8 @@ export interface ConnectOptions {
   user?: string
   flags?: number
   controls?: Record<string, string>
+  /** HELLO granted compressed values. */
+  snappy?: boolean
   consumer?: Consumer
 }
 
@@ -121,7 +123,7 @@ export class Scene {
   }
 
   connect(options: ConnectOptions = {}): Link {
-    const { name = 'client', user = 'user', flags = 0, controls = {} } = options
+    const { name = 'client', user = 'user', flags = 0, controls = {}, snappy = false } = options
     const consumer = options.consumer ?? new Consumer()
     consumer.reconnect()
     const output = new FakeOutput()
@@ -132,6 +134,7 @@ export class Scene {
       bucket: this.bucket,
       flags: DcpOpenFlag.producer | flags,
       value: '',
+      snappy,
       output,
       connectionId: ++connections,
     })
