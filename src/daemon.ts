@@ -1,4 +1,5 @@
 import type { Clock } from './clock.ts'
+import type { Node } from './commands/node.ts'
 import type { Settings } from './config/settings.ts'
 import { DcpService } from './dcp/service.ts'
 import { OperatorError } from './errors.ts'
@@ -55,15 +56,14 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
   const { log, clock, random } = surroundings
   const registry = new MetricsRegistry()
   // First up and last down, so that it can say "starting" and "stopping".
-  const state: { isStopping: boolean; buckets: Buckets | undefined } = {
-    isStopping: false,
-    buckets: undefined,
-  }
+  const state: State = { isStopping: false, node: undefined }
   const http = new HttpServer(
     {
-      unreadiness: () => unreadiness(state.isStopping, state.buckets),
+      unreadiness: () => unreadiness(state),
       metrics: () => registry.text(),
       metricsContentType: registry.contentType,
+      node: () => state.node,
+      mapStreamsMax: settings.mapStreamsMax,
     },
     log,
   )
@@ -85,15 +85,21 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
   })
   registerOperations(registry, server)
   const port = await listening(server.listen(host, settings.port), 'port')
-  state.buckets = buckets
+  state.node = server.node
   return { port, httpPort }
 }
 
+interface State {
+  isStopping: boolean
+  /** Once it serves. */
+  node: Node | undefined
+}
+
 /** Why clients are not served right now. */
-function unreadiness(isStopping: boolean, buckets: Buckets | undefined): string | undefined {
+function unreadiness({ isStopping, node }: State): string | undefined {
   if (isStopping) return 'stopping'
-  if (buckets === undefined) return 'starting'
-  const failing = buckets.list().find(bucket => bucket.failure !== undefined)
+  if (node === undefined) return 'starting'
+  const failing = node.buckets.list().find(bucket => bucket.failure !== undefined)
   return failing && `bucket ${failing.name}: ${failing.failure!.message} [${failing.failure!.code}]`
 }
 

@@ -4,6 +4,7 @@ import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { StatusError } from '../errors.ts'
+import { readBucketConfiguration } from './bucket-configuration.ts'
 import { Privilege, type CommandRow, type Outcome } from './command.ts'
 import { reply } from './reply.ts'
 import type { Reply, Session } from './session.ts'
@@ -28,14 +29,15 @@ function listBuckets(session: Session, frame: Frame): Outcome {
   return reply(session, frame, { value: names.sort().join(' ') })
 }
 
-/** The engine that the value names is taken for ours, whatever it is; its settings are not. */
+/** The engine that the value names is taken for ours, whatever it is. */
 async function createBucket(session: Session, frame: Frame): Promise<Reply> {
   const request = decodeCreateBucket(frame)
   if (request === undefined) {
     throw new StatusError(Status.invalidArguments, 'the value names an engine')
   }
-  await session.node.buckets.create(request.name)
-  session.log.info({ connection: session.id, bucket: request.name }, 'bucket created')
+  const shape = readBucketConfiguration(request.configuration)
+  await session.node.buckets.create(request.name, shape)
+  session.log.info({ connection: session.id, bucket: request.name, ...shape }, 'bucket created')
   return {}
 }
 

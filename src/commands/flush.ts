@@ -57,6 +57,7 @@ async function flush(session: Session, frame: Frame): Promise<Reply> {
   const atMs = absoluteExpiry(at, Math.floor(nowMs / 1000)) * 1000
   session.log.info({ connection: id, bucket: bucket.name, at }, 'flush asked for')
   if (atMs > nowMs) {
+    bucket.shape.assertFlushable()
     node.flushes.set(bucket, atMs)
   } else {
     node.flushes.cancel(bucket)

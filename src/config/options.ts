@@ -37,7 +37,8 @@ const serving = {
     flag: 'http-port',
     kind: is.port(),
     default: 8_091,
-    meaning: 'Port for /metrics, /healthz and /readyz; 0 picks a free one',
+    meaning:
+      'Port for /metrics, /healthz and /readyz, and for cluster maps and the management of buckets; 0 picks a free one',
   },
   advertise: {
     flag: 'advertise',
@@ -152,6 +153,12 @@ const limits = {
     kind: is.count({ min: 1, max: 1_000_000 }),
     default: 10_000,
     meaning: 'Client connections at once; a further one is closed at accept',
+  },
+  mapStreamsMax: {
+    flag: 'map-streams-max',
+    kind: is.count({ max: 1_000_000 }),
+    default: 1_024,
+    meaning: 'HTTP clients that follow the cluster map of a bucket at once',
   },
   outputBytesMax: {
     flag: 'output-max',

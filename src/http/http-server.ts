@@ -1,7 +1,12 @@
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
+import type { Node } from '../commands/node.ts'
 import type { Log } from '../log.ts'
 import { version } from '../version.ts'
+import { addBucketPages } from './bucket-pages.ts'
+import { MapStreams } from './map-streams.ts'
+import { PageError } from './page-error.ts'
+import { addPools } from './pools.ts'
 
 /** What the operating pages tell, asked when they are. */
 export interface HttpPages {
@@ -10,11 +15,16 @@ export interface HttpPages {
   /** All metrics in Prometheus' text format. */
   metrics(): Promise<string>
   readonly metricsContentType: string
+  /** What is managed; undefined while the daemon starts. */
+  node(): Node | undefined
+  /** Clients that may follow cluster maps at once. */
+  readonly mapStreamsMax: number
 }
 
 /**
- * The port of those who operate the daemon: `/metrics`, `/healthz` (the process lives and its event
- * loop turns) and `/readyz` (it serves clients, or 503 and the reason).
+ * The port of those who operate the daemon, `/metrics`, `/healthz` (the process lives and its event
+ * loop turns) and `/readyz` (it serves clients, or 503 and the reason), and of clients that find
+ * out about the cluster and manage its buckets under `/pools`.
  */
 export class HttpServer {
   readonly #fastify: FastifyInstance
@@ -22,6 +32,7 @@ export class HttpServer {
   constructor(pages: HttpPages, log: Log) {
     this.#fastify = createServer()
     this.#fastify.setErrorHandler(async (error, request, reply) => {
+      if (error instanceof PageError) return reply.code(error.statusCode).send(error.body)
       const status = (error as { statusCode?: number }).statusCode ?? 500
       if (status >= 500) log.error({ error, path: request.url }, 'an HTTP page failed')
       return reply.code(status).send({ error: (error as Error).message })
@@ -30,6 +41,14 @@ export class HttpServer {
       reply.code(404).send({ error: `no page ${request.method} ${request.url}` }),
     )
     addPages(this.#fastify, pages)
+    const node = () => {
+      const found = pages.node()
+      if (found === undefined) throw new PageError(503, { error: 'starting' })
+      return found
+    }
+    takeForms(this.#fastify)
+    addPools(this.#fastify, node, new MapStreams(pages.mapStreamsMax))
+    addBucketPages(this.#fastify, node)
   }
 
   /** Starts to listen; port 0 picks a free one. */
@@ -52,6 +71,13 @@ function createServer(): FastifyInstance {
     connectionTimeout: 30_000,
     requestTimeout: 30_000,
     keepAliveTimeout: 60_000,
+  })
+}
+
+function takeForms(fastify: FastifyInstance): void {
+  const type = 'application/x-www-form-urlencoded'
+  fastify.addContentTypeParser(type, { parseAs: 'string' }, (_request, body, done) => {
+    done(null, Object.fromEntries(new URLSearchParams(body.toString())))
   })
 }
 

@@ -1,4 +1,5 @@
-import type { Bucket, BucketStatistics } from '../vbucket/bucket.ts'
+import type { Bucket } from '../vbucket/bucket.ts'
+import type { BucketStatistics } from '../vbucket/bucket-statistics.ts'
 import { perScrape, type MetricsRegistry, type Sample } from './registry.ts'
 
 type Figure = readonly [name: string, help: string, read: (of: BucketStatistics) => number]

@@ -53,6 +53,8 @@ export class Server {
   /** What the cluster map says; the HTTP port is known only when that server listens. */
   readonly address: Address
   readonly maps: ClusterMaps
+  /** What commands, and the management pages, reach of the daemon. */
+  readonly node: Node
   readonly #settings: ServerSettings
   readonly #log: Log
   readonly #clock: Clock
@@ -83,7 +85,7 @@ export class Server {
     })
     const { address, maps, counters } = this
     const connections = this.#connections
-    const node: Node = {
+    this.node = {
       buckets,
       dcp,
       settings,
@@ -99,7 +101,7 @@ export class Server {
       },
     }
     this.#context = {
-      node,
+      node: this.node,
       readBuffer: Buffer.allocUnsafeSlow(readBytes),
       slab: new OutputSlab(),
       round: new AnswerRound(),

@@ -39,6 +39,10 @@ export interface BucketDescription {
   uuid: string
   vbuckets: number
   environments: number
+  /** The most that the documents' keys and values may take together; 0: there is no limit. */
+  quotaBytes: number
+  /** Whether it may be emptied with one request. */
+  flushEnabled: boolean
 }
 
 export interface StoreOptions {
@@ -245,9 +249,10 @@ function readDescription(directory: string): BucketDescription {
       'start the version of holdfastd that wrote it, or a newer one',
     )
   }
-  const { name, uuid, vbuckets, environments } = description
-  const isSound = typeof name === 'string' && typeof uuid === 'string'
-  if (!isSound || !isCount(vbuckets) || !isCount(environments)) {
+  const { name, uuid, vbuckets, environments, quotaBytes, flushEnabled } = description
+  const isNamed = typeof name === 'string' && typeof uuid === 'string'
+  const isShaped = Number.isSafeInteger(quotaBytes) && typeof flushEnabled === 'boolean'
+  if (!isNamed || !isShaped || !isCount(vbuckets) || !isCount(environments)) {
     throw storeDamaged(`${path} does not describe a bucket`)
   }
   return description
@@ -258,7 +263,7 @@ function isCount(value: unknown): boolean {
 }
 
 /** Written beside, synced, renamed: there is always one whole description. */
-function writeDescription(directory: string, description: BucketDescription): void {
+export function writeDescription(directory: string, description: BucketDescription): void {
   const path = join(directory, 'bucket.json')
   const file = openSync(`${path}.new`, 'w', 0o644)
   writeSync(file, `${JSON.stringify(description, undefined, 2)}\n`)

@@ -16,6 +16,7 @@ import { SnapshotService } from '../storage/snapshots.ts'
 import { storageError } from '../storage/storage-error.ts'
 import { closeStore, openStore, type OpenStore } from '../storage/store.ts'
 import type { BucketEvents, BucketOptions } from './bucket-options.ts'
+import { BucketShapeFile } from './bucket-shape.ts'
 import { CommitCounter, countDocuments, type BucketStatistics } from './bucket-statistics.ts'
 import { ChangeLog } from './change-log.ts'
 import { DocumentFinder } from './document-finder.ts'
@@ -34,7 +35,6 @@ import { notMine, VbucketTable } from './vbucket-table.ts'
 import { MetaWriter } from './with-meta.ts'
 
 export type { BucketEvents, BucketOptions, BucketSettings } from './bucket-options.ts'
-export type { BucketStatistics } from './bucket-statistics.ts'
 
 const defaultSegmentBytes = 4 * 1024 * 1024
 const flushRetryMs = 1000
@@ -45,6 +45,7 @@ export class Bucket {
   readonly name: string
   readonly uuid: string
   readonly vbucketCount: number
+  readonly shape: BucketShapeFile
   readonly events = new EventEmitter<BucketEvents>()
   readonly changes: ChangeLog
   readonly documents: Documents
@@ -72,6 +73,7 @@ export class Bucket {
     this.name = name
     this.uuid = uuid
     this.vbucketCount = count
+    this.shape = new BucketShapeFile(options.directory, store.description)
     this.#gauge = new PressureGauge(settings.unflushedSoftBytes, settings.unflushedHardBytes)
     this.#commits = new CommitCounter(store.environments.map(figuresOf))
     this.#passes = new Passes(clock, log)
@@ -170,8 +172,9 @@ export class Bucket {
     return this.#vbuckets.delete(vbid)
   }
 
-  /** Empties the bucket: its vbuckets begin again at seqno 0. Resolves when that is on disk. */
-  flush(): Promise<void> {
+  /** Empties the bucket, if it may be: its vbuckets begin again at seqno 0. Resolves when that is on disk. */
+  async flush(): Promise<void> {
+    this.shape.assertFlushable()
     return this.#vbuckets.flush()
   }
 
@@ -249,7 +252,8 @@ export class Bucket {
       this.#options.log.error({ unflushedBytes }, 'stopping with changes that are not on disk')
     }
     await this.#flusher.close()
-    await this.#durability.close(isDrained, closing())
+    const reason = new StatusError(Status.temporaryFailure, 'the bucket is closing')
+    await this.#durability.close(isDrained, reason)
     await this.#passes.ended()
     await this.snapshots.close()
     if (isDrained) noteCleanStop(this.#store, this.#options)
@@ -355,8 +359,4 @@ export class Bucket {
   #nowSeconds(): number {
     return Math.floor(this.#options.clock.nowMs() / 1000)
   }
-}
-
-function closing(): StatusError {
-  return new StatusError(Status.temporaryFailure, 'the bucket is closing')
 }

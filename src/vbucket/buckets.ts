@@ -13,6 +13,7 @@ import { storageError } from '../storage/storage-error.ts'
 import { createStore } from '../storage/store.ts'
 import { syncDirectory } from '../storage/sync-directory.ts'
 import { Bucket, type BucketSettings } from './bucket.ts'
+import type { BucketShape } from './bucket-shape.ts'
 import { newVbucketRecord } from './vbucket.ts'
 
 export interface BucketsOptions {
@@ -66,7 +67,7 @@ export class Buckets {
    * Fails with a StatusError when the name is taken or none that a bucket can have, or when there
    * are enough of them.
    */
-  async create(name: string): Promise<Bucket> {
+  async create(name: string, shape: Partial<BucketShape> = {}): Promise<Bucket> {
     if (!namePattern.test(name)) {
       throw new StatusError(Status.invalidArguments, `no name for a bucket: ${name}`)
     }
@@ -82,7 +83,7 @@ export class Buckets {
       // Prepared under another name, so that a crash leaves no half-made bucket.
       const prepared = join(this.#root, `.new-${name}`)
       rmSync(prepared, { recursive: true, force: true })
-      await this.#prepare(name, prepared)
+      await this.#prepare(name, prepared, shape)
       renameSync(prepared, this.#directoryOf(name))
       syncDirectory(this.#root)
       return this.#open(name)
@@ -151,7 +152,8 @@ export class Buckets {
       throw storageError(error, root)
     }
     if (!existsSync(this.#directoryOf(defaultBucketName)) && readdirSync(root).length === 0) {
-      await this.create(defaultBucketName)
+      // As memcached: whoever reaches it may empty it.
+      await this.create(defaultBucketName, { flushEnabled: true })
     }
     for (const name of readdirSync(root)) {
       if (!this.#buckets.has(name)) await this.#open(name)
@@ -173,9 +175,10 @@ export class Buckets {
   }
 
   /** A store in which every vbucket is active, as one node alone serves all of them. */
-  async #prepare(name: string, directory: string): Promise<void> {
+  async #prepare(name: string, directory: string, shape: Partial<BucketShape>): Promise<void> {
     const { settings, random } = this.#options
-    const { vbuckets: count, environments, mapSizeBytes, readerSlotsMax } = settings
+    const { environments, mapSizeBytes, readerSlotsMax } = settings
+    const { vbuckets: count = settings.vbuckets, quotaBytes = 0, flushEnabled = false } = shape
     const vbuckets = new Map(
       Array.from({ length: count }, (_, vbid) => [
         vbid,
@@ -183,7 +186,7 @@ export class Buckets {
       ]),
     )
     const uuid = `${hex(random)}${hex(random)}`
-    const description = { name, uuid, vbuckets: count, environments }
+    const description = { name, uuid, vbuckets: count, environments, quotaBytes, flushEnabled }
     await createStore({ directory, mapSizeBytes, readerSlotsMax }, description, vbuckets)
   }
 }

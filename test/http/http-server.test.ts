@@ -10,6 +10,8 @@ async function start(t: Test, pages: Partial<HttpPages> = {}) {
       unreadiness: () => undefined,
       metrics: async () => 'holdfast_test 1\n',
       metricsContentType: 'text/plain; version=0.0.4',
+      node: () => undefined,
+      mapStreamsMax: 1,
       ...pages,
     },
     silentLog,

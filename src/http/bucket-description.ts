@@ -1,0 +1,65 @@
+/** A bucket and its node as the management pages show them. */
+import { bucketCapabilities } from '../commands/cluster-map.ts'
+import type { Node } from '../commands/node.ts'
+import type { Bucket } from '../vbucket/bucket.ts'
+import { version } from '../version.ts'
+
+/** The release of Couchbase Server whose way of doing things clients may expect. */
+export const implementationVersion = `7.6.0-holdfast-${version}`
+
+/** `host` is the name by which whoever asks reached this node. */
+export function describeNode(node: Node, host: string) {
+  const { hostname, services } = node.maps.self()
+  const name = hostname === '$HOST' ? host : hostname
+  const bracketed = name.includes(':') && !name.startsWith('[') ? `[${name}]` : name
+  const upSeconds = Math.floor((node.clock.nowMs() - node.startedAtMs) / 1000)
+  return {
+    thisNode: true,
+    hostname: `${bracketed}:${services['mgmt']}`,
+    configuredHostname: `${bracketed}:${services['mgmt']}`,
+    otpNode: `ns_1@${name}`,
+    ports: { direct: services['kv'] },
+    services: ['kv'],
+    status: 'healthy',
+    clusterMembership: 'active',
+    version: implementationVersion,
+    clusterCompatibility: 0x7_0006,
+    os: `${process.platform}-${process.arch}`,
+    uptime: String(upSeconds),
+  }
+}
+
+export function describeBucket(node: Node, bucket: Bucket, host: string) {
+  const { name } = bucket
+  const { quotaBytes, flushEnabled } = bucket.shape.current
+  const { items, environments } = bucket.statistics()
+  const uri = `/pools/default/buckets/${encodeURIComponent(name)}`
+  const map = JSON.parse(node.maps.of(bucket).text.toString()) as Record<string, unknown>
+  return {
+    name,
+    uuid: map['uuid'],
+    nodeLocator: 'vbucket',
+    bucketType: 'membase',
+    uri,
+    streamingUri: `/pools/default/bs/${encodeURIComponent(name)}`,
+    controllers: flushEnabled ? { flush: `${uri}/controller/doFlush` } : {},
+    quota: { ram: quotaBytes, rawRAM: quotaBytes },
+    basicStats: {
+      itemCount: items,
+      diskUsed: environments.reduce((sum, { allocatedBytes }) => sum + allocatedBytes, 0),
+    },
+    numVBuckets: bucket.vbucketCount,
+    replicaNumber: 0,
+    replicaIndex: false,
+    evictionPolicy: 'valueOnly',
+    conflictResolutionType: 'seqno',
+    durabilityMinLevel: 'none',
+    compressionMode: 'passive',
+    maxTTL: 0,
+    bucketCapabilitiesVer: '',
+    bucketCapabilities,
+    collectionsManifestUid: map['collectionsManifestUid'],
+    vBucketServerMap: map['vBucketServerMap'],
+    nodes: [describeNode(node, host)],
+  }
+}
