@@ -2,6 +2,7 @@
 import { systemClock } from '../src/clock.ts'
 import { ConfigError } from '../src/config/config-error.ts'
 import { describeConfiguration, loadConfiguration } from '../src/config/load.ts'
+import { adminPasswordVariable } from '../src/config/sources.ts'
 import type { Settings } from '../src/config/settings.ts'
 import { startDaemon } from '../src/daemon.ts'
 import { OperatorError } from '../src/errors.ts'
@@ -34,6 +35,8 @@ async function serve(settings: Settings): Promise<void> {
     log: logger,
     clock: systemClock,
     random: systemRandom,
+    adminPassword: process.env[adminPasswordVariable],
+    tell: sentence => print(`holdfastd: ${sentence}\n`),
   })
   const { host, data } = settings
   print(

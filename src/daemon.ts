@@ -1,10 +1,18 @@
+import { resolve } from 'node:path'
+import { Access } from './auth/access.ts'
+import type { AuditLog } from './auth/audit.ts'
+import { makeFirstUser } from './auth/first-user.ts'
+import { userFileIn } from './auth/user-file.ts'
 import type { Clock } from './clock.ts'
 import type { Node } from './commands/node.ts'
+import { isLoopback } from './config/loopback.ts'
 import type { Settings } from './config/settings.ts'
 import { DcpService } from './dcp/service.ts'
 import { OperatorError } from './errors.ts'
 import { HttpServer } from './http/http-server.ts'
 import type { Log } from './log.ts'
+import { AuditFile } from './logging/audit-log.ts'
+import { registerAccess } from './metrics/access.ts'
 import { registerBuckets } from './metrics/buckets.ts'
 import { registerOperations } from './metrics/operations.ts'
 import { MetricsRegistry } from './metrics/registry.ts'
@@ -19,6 +27,10 @@ export interface Surroundings {
   readonly log: Log
   readonly clock: Clock
   readonly random: Random
+  /** Of the first user, if there is none yet; otherwise it is made up where one is needed. */
+  readonly adminPassword?: string | undefined
+  /** Tells the person who starts the daemon what is written down nowhere. */
+  readonly tell?: (sentence: string) => void
 }
 
 /** A daemon that serves. */
@@ -56,10 +68,11 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
   const { log, clock, random } = surroundings
   const registry = new MetricsRegistry()
   // First up and last down, so that it can say "starting" and "stopping".
-  const state: State = { isStopping: false, node: undefined }
+  const state: State = { isStopping: false, access: undefined, node: undefined }
   const http = new HttpServer(
     {
       unreadiness: () => unreadiness(state),
+      access: () => state.access,
       metrics: () => registry.text(),
       metricsContentType: registry.contentType,
       node: () => state.node,
@@ -74,11 +87,18 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
   parts.opened(() => buckets.close())
   registerBuckets(registry, () => buckets.list())
 
+  const audit = new AuditFile(resolve(settings.data, settings.auditLog))
+  parts.opened(() => audit.close())
+  const access = await openAccess(settings, surroundings, audit)
+  parts.opened(() => access.close())
+  state.access = access
+  registerAccess(registry, access)
+
   const dcp = new DcpService({ settings, clock, random, log })
   parts.opened(() => dcp.close())
   registerStreams(registry, dcp)
 
-  const server = new Server({ settings, httpPort, buckets, dcp, clock, log })
+  const server = new Server({ settings, httpPort, buckets, dcp, access, audit, clock, log })
   parts.opened(async () => {
     state.isStopping = true
     await server.close({ graceMs: settings.stopGraceSeconds * 1000 })
@@ -91,8 +111,32 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
 
 interface State {
   isStopping: boolean
+  /** Once the users are known. */
+  access: Access | undefined
   /** Once it serves. */
   node: Node | undefined
+}
+
+/** Reads the users, and makes the first one where somebody has to be able to log in. */
+async function openAccess(
+  settings: Settings,
+  { clock, log, adminPassword, tell }: Surroundings,
+  audit: AuditLog,
+): Promise<Access> {
+  const userFile = userFileIn(settings.data)
+  const { noAuth, host } = settings
+  const openWithoutUsers = isLoopback(host)
+  const access = new Access({ userFile, noAuth, openWithoutUsers, clock, log, audit })
+  const needsUser = !noAuth && !(openWithoutUsers && adminPassword === undefined)
+  if (needsUser && !access.hasUserFile) {
+    const { name, madeUpPassword } = await makeFirstUser(userFile, adminPassword)
+    access.reload()
+    if (madeUpPassword !== undefined) {
+      tell?.(`first user ${name}, password ${madeUpPassword} (told only this once)`)
+    }
+  }
+  access.watch()
+  return access
 }
 
 /** Why clients are not served right now. */

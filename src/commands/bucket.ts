@@ -3,21 +3,26 @@ import { decodeCreateBucket } from '../../protocol/commands/index.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
+import { mayUse } from '../auth/identity.ts'
 import { StatusError } from '../errors.ts'
 import { readBucketConfiguration } from './bucket-configuration.ts'
 import { Privilege, type CommandRow, type Outcome } from './command.ts'
+import { recordAct } from './recorded-act.ts'
 import { reply } from './reply.ts'
 import type { Reply, Session } from './session.ts'
 
 /** Selecting this leaves the connection without a bucket. */
 const noBucketName = '@no bucket@'
 
-/** Clients take "not found" for "not there yet" and ask for ever: a wrong name is "no access". */
+/**
+ * Clients take "not found" for "not there yet" and ask for ever: a wrong name is "no access", which
+ * also keeps from those who may not use a bucket whether there is one.
+ */
 function selectBucket(session: Session, frame: Frame): Outcome {
   const name = frame.key().toString()
-  const bucket = session.node.buckets.get(name)
+  const bucket = mayUse(session.identity, name) ? session.node.buckets.get(name) : undefined
   if (bucket === undefined && name !== noBucketName) {
-    session.errorContext = `there is no bucket ${name}`
+    session.errorContext = `there is no bucket ${name}, or none that you may use`
     return Status.accessDenied
   }
   session.selectBucket(bucket)
@@ -25,7 +30,8 @@ function selectBucket(session: Session, frame: Frame): Outcome {
 }
 
 function listBuckets(session: Session, frame: Frame): Outcome {
-  const names = session.node.buckets.list().map(bucket => bucket.name)
+  const all = session.node.buckets.list().map(bucket => bucket.name)
+  const names = all.filter(name => mayUse(session.identity, name))
   return reply(session, frame, { value: names.sort().join(' ') })
 }
 
@@ -38,6 +44,7 @@ async function createBucket(session: Session, frame: Frame): Promise<Reply> {
   const shape = readBucketConfiguration(request.configuration)
   await session.node.buckets.create(request.name, shape)
   session.log.info({ connection: session.id, bucket: request.name, ...shape }, 'bucket created')
+  recordAct(session, 'bucket-created', request.name)
   return {}
 }
 
@@ -45,6 +52,7 @@ async function deleteBucket(session: Session, frame: Frame): Promise<Reply> {
   const name = frame.key().toString()
   await session.node.buckets.delete(name)
   session.log.info({ connection: session.id, bucket: name }, 'bucket deleted')
+  recordAct(session, 'bucket-deleted', name)
   return {}
 }
 
@@ -55,7 +63,7 @@ export const bucketRows: readonly CommandRow[] = [
     ...named,
     opcode: Opcode.selectBucket,
     value: 'none',
-    privilege: Privilege.none,
+    privilege: Privilege.login,
     run: selectBucket,
   },
   {
@@ -64,7 +72,7 @@ export const bucketRows: readonly CommandRow[] = [
     key: 'none',
     value: 'none',
     target: 'node',
-    privilege: Privilege.none,
+    privilege: Privilege.login,
     run: listBuckets,
   },
   {

@@ -80,7 +80,7 @@ export const clusterConfigRows: readonly CommandRow[] = [
     value: 'none',
     cas: 'none',
     target: 'node',
-    privilege: Privilege.none,
+    privilege: Privilege.login,
     run: getClusterConfig,
   },
 ]

@@ -5,21 +5,7 @@ import type { Opcode } from '../../protocol/opcode.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import type { Reply, Session } from './session.ts'
 
-/** What a user may do; bits of `Session.privileges`. */
-export const Privilege = {
-  /** For commands that everybody may use, also before authenticating. */
-  none: 0,
-  read: 1,
-  write: 2,
-  /** Other replicas' copies, metadata and locks of other systems: what replication needs. */
-  meta: 4,
-  dcp: 8,
-  stats: 16,
-  /** Buckets, vbucket states, compaction, flush. */
-  admin: 32,
-  all: 63,
-} as const
-export type Privilege = (typeof Privilege)[keyof typeof Privilege]
+export { Privilege } from '../auth/privilege.ts'
 
 /**
  * What a command works on and hence what is checked before it runs: nothing, a selected bucket, a
@@ -53,7 +39,8 @@ export interface CommandRow {
   /** Only of requests that must not carry a CAS. */
   readonly cas?: 'none'
   readonly target: Target
-  readonly privilege: Privilege
+  /** Bits of `Privilege`, all of which are needed. */
+  readonly privilege: number
   /** What is not answered: `success` of a mutation, `miss` of a read; errors always are. */
   readonly quiet?: 'success' | 'miss'
   /** Changes documents: held back when the disk cannot keep up. */

@@ -44,5 +44,11 @@ export const connectionRows: readonly CommandRow[] = [
   { ...plain, opcode: Opcode.version, run: getVersion },
   { ...plain, opcode: Opcode.quit, run: quit },
   { ...plain, opcode: Opcode.quitq, run: quit, quiet: 'success' },
-  { ...plain, opcode: Opcode.verbosity, extras: [4], run: verbosity },
+  {
+    ...plain,
+    opcode: Opcode.verbosity,
+    extras: [4],
+    privilege: Privilege.login,
+    run: verbosity,
+  },
 ]

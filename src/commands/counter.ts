@@ -22,7 +22,8 @@ const counting = {
   key: 'required',
   value: 'none',
   target: 'active',
-  privilege: Privilege.write,
+  // The answer is the number.
+  privilege: Privilege.read | Privilege.write,
   writes: true,
 } as const
 const increment = { ...counting, run: counter(false) }

@@ -5,6 +5,7 @@ import type { Log } from '../log.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
 import { absoluteExpiry } from '../vbucket/expiry.ts'
 import { Privilege, type CommandRow } from './command.ts'
+import { recordAct } from './recorded-act.ts'
 import type { Reply, Session } from './session.ts'
 
 /** Timers for longer than this fire at once. */
@@ -56,6 +57,7 @@ async function flush(session: Session, frame: Frame): Promise<Reply> {
   const nowMs = clock.nowMs()
   const atMs = absoluteExpiry(at, Math.floor(nowMs / 1000)) * 1000
   session.log.info({ connection: id, bucket: bucket.name, at }, 'flush asked for')
+  recordAct(session, 'bucket-flushed', bucket.name)
   if (atMs > nowMs) {
     bucket.shape.assertFlushable()
     node.flushes.set(bucket, atMs)

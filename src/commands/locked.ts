@@ -48,6 +48,12 @@ const locking = {
 } as const
 
 export const lockRows: readonly CommandRow[] = [
-  { ...locking, opcode: Opcode.getLocked, extras: [0, 4], run: getLocked },
+  {
+    ...locking,
+    opcode: Opcode.getLocked,
+    extras: [0, 4],
+    privilege: Privilege.read | Privilege.write,
+    run: getLocked,
+  },
   { ...locking, opcode: Opcode.unlockKey, extras: [0], run: unlockKey },
 ]

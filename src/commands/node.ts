@@ -1,3 +1,5 @@
+import type { Access } from '../auth/access.ts'
+import type { AuditLog } from '../auth/audit.ts'
 import type { Clock } from '../clock.ts'
 import type { DcpService } from '../dcp/service.ts'
 import type { Log } from '../log.ts'
@@ -32,6 +34,8 @@ export interface Traffic {
 export interface Node {
   readonly buckets: Buckets
   readonly dcp: DcpService
+  readonly access: Access
+  readonly audit: AuditLog
   readonly settings: CommandSettings
   readonly clock: Clock
   readonly log: Log

@@ -1,40 +1,55 @@
-/**
- * Authentication while there are no users: the daemon listens on loopback only, and whoever
- * reaches it may do everything. Clients that insist on authenticating are let through by PLAIN.
- */
+/** Logging in. The requests are barriers: clients send what needs the login right behind it. */
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
+import { StatusError } from '../errors.ts'
 import { Privilege, type CommandRow, type Outcome } from './command.ts'
 import { reply } from './reply.ts'
-import type { Session } from './session.ts'
-
-const mechanism = 'PLAIN'
+import type { Reply, Session } from './session.ts'
 
 function listMechanisms(session: Session, frame: Frame): Outcome {
-  return reply(session, frame, { value: mechanism })
+  return reply(session, frame, { value: session.mechanisms.join(' ') })
 }
 
-/** Value: authorisation name, user name and password with a zero byte between. */
-function authenticate(session: Session, frame: Frame): Outcome {
-  if (frame.key().toString() !== mechanism) {
-    session.errorContext = `the mechanisms are: ${mechanism}`
-    return Status.authError
+/** Key: the mechanism; value: its first message. Whoever was logged in no longer is. */
+async function authenticate(session: Session, frame: Frame): Promise<Reply> {
+  if (session.producer !== undefined) {
+    const message = 'a connection for streams keeps its user'
+    throw new StatusError(Status.invalidArguments, message)
   }
-  if (frame.value().toString('latin1').split('\0').length !== 3) return Status.authError
-  return reply(session, frame, { value: 'Authenticated' })
+  session.logOut()
+  const name = frame.key().toString()
+  const mechanism = session.mechanisms.find(each => each === name)
+  if (mechanism === undefined) {
+    throw new StatusError(
+      Status.authError,
+      `the mechanisms here are: ${session.mechanisms.join(', ')}`,
+    )
+  }
+  session.login = session.node.access.begin(mechanism, session.origin)
+  return advance(session, frame)
 }
 
-/** PLAIN has no second step. */
-function step(): Outcome {
-  return Status.authError
+async function step(session: Session, frame: Frame): Promise<Reply> {
+  return advance(session, frame)
+}
+
+async function advance(session: Session, frame: Frame): Promise<Reply> {
+  const { login } = session
+  if (login === undefined) throw new StatusError(Status.authError, 'no login has begun')
+  const answer = await login.step(frame.value())
+  if (answer.kind === 'continue') return { status: Status.authContinue, value: answer.value }
+  session.login = undefined
+  if (answer.kind === 'refused') throw new StatusError(Status.authError, answer.reason)
+  session.logIn(answer.identity)
+  return { value: answer.value }
 }
 
 const sasl = { extras: [0], target: 'node', privilege: Privilege.none } as const
-const exchange = { ...sasl, key: 'required', value: 'optional' } as const
+const exchange = { ...sasl, key: 'required', value: 'optional', barrier: true } as const
 
 export const saslRows: readonly CommandRow[] = [
   { ...sasl, opcode: Opcode.saslListMechs, key: 'none', value: 'none', run: listMechanisms },
-  { ...exchange, opcode: Opcode.saslAuth, run: authenticate },
-  { ...exchange, opcode: Opcode.saslStep, run: step },
+  { ...exchange, opcode: Opcode.saslAuth, runLater: authenticate },
+  { ...exchange, opcode: Opcode.saslStep, runLater: step },
 ]

@@ -1,3 +1,6 @@
+import type { Origin } from '../auth/audit.ts'
+import type { Identity } from '../auth/identity.ts'
+import type { Login } from '../auth/login.ts'
 import type { Clock } from '../clock.ts'
 import type { Producer } from '../dcp/producer.ts'
 import type { DcpOutput } from '../dcp/output.ts'
@@ -9,6 +12,7 @@ import type { Command } from './command.ts'
 import type { Features } from './features.ts'
 import type { Node } from './node.ts'
 import type { RequestFraming } from '../../protocol/framing.ts'
+import type { SaslMechanism } from '../../protocol/sasl/index.ts'
 
 /** Where answers are encoded. */
 export interface Output {
@@ -49,9 +53,16 @@ export interface Session {
   readonly output: Output
   /** What the client calls itself in HELLO; empty until then. */
   agent: string
+  readonly origin: Origin
+  readonly identity: Identity
+  /** The name of `identity`; empty for somebody who has not logged in. */
   readonly user: string
-  /** Bits of `Privilege`. */
+  /** Bits of `Privilege`, in the bucket that is used. */
   readonly privileges: number
+  /** What clients of this port may log in with. */
+  readonly mechanisms: readonly SaslMechanism[]
+  /** A login that has begun. */
+  login: Login | undefined
   readonly features: Features
   readonly bucket: Bucket | undefined
   /** Of the bucket. Only for commands whose row asks for one. */
@@ -67,6 +78,10 @@ export interface Session {
   knownMapRevision: number
 
   selectBucket(bucket: Bucket | undefined): void
+  /** The client is this user from now on, in the default bucket unless it has selected one. */
+  logIn(identity: Identity): void
+  /** The client is whoever it was at first, before it logs in anew. */
+  logOut(): void
   /**
    * Calls `listener` when the client is gone and nobody waits for its answers any more, until the
    * returned function is called.

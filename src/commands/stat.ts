@@ -30,6 +30,7 @@ function nothing(): Status {
 }
 
 function reset(session: Session): Status {
+  if ((session.privileges & Privilege.admin) === 0) return Status.accessDenied
   session.node.traffic.reset()
   return Status.success
 }

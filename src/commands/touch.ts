@@ -54,11 +54,16 @@ const touching = {
   privilege: Privilege.write,
   writes: true,
 } as const
+const reading = {
+  ...touching,
+  privilege: Privilege.read | Privilege.write,
+  run: getAndTouch,
+}
 
 export const touchRows: readonly CommandRow[] = [
   { ...touching, opcode: Opcode.touch, run: touch },
-  { ...touching, opcode: Opcode.gat, run: getAndTouch },
-  { ...touching, opcode: Opcode.gatq, run: getAndTouch, quiet: 'miss' },
-  { ...touching, opcode: Opcode.gatk, run: getAndTouch, echoesKey: true },
-  { ...touching, opcode: Opcode.gatkq, run: getAndTouch, echoesKey: true, quiet: 'miss' },
+  { ...reading, opcode: Opcode.gat },
+  { ...reading, opcode: Opcode.gatq, quiet: 'miss' },
+  { ...reading, opcode: Opcode.gatk, echoesKey: true },
+  { ...reading, opcode: Opcode.gatkq, echoesKey: true, quiet: 'miss' },
 ]

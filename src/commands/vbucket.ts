@@ -128,7 +128,7 @@ async function compactDb(session: Session, frame: Frame): Promise<Reply> {
 }
 
 const plain = { extras: [0], key: 'none', value: 'none' } as const
-const reading = { ...plain, target: 'vbucket', privilege: Privilege.read } as const
+const reading = { ...plain, target: 'vbucket', privilege: Privilege.seqnos } as const
 const changing = { ...plain, target: 'bucket', privilege: Privilege.admin, barrier: true } as const
 
 export const vbucketRows: readonly CommandRow[] = [

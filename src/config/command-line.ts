@@ -57,7 +57,10 @@ function daemonCommand(print: (text: string) => void): Command {
   for (const { title, rows } of optionGroups) {
     for (const [, { flag, kind, meaning, default: value }] of rows) {
       const text = `${meaning} (default: ${kind.format(value)})`
-      command.addOption(new Option(`--${flag} ${kind.placeholder}`, text).helpGroup(`${title}:`))
+      const option = new Option(`--${flag} ${kind.placeholder}`, text).helpGroup(`${title}:`)
+      // A setting whose name begins with "no-" is not the opposite of another one.
+      option.negate = false
+      command.addOption(option)
     }
   }
   const example = environmentName(options.purgeAgeSeconds.flag)

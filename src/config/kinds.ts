@@ -84,11 +84,29 @@ export function choice<const Word extends string>(words: readonly Word[]): Kind<
   return kind(`<${words.join('|')}>`, `one of ${words.join(', ')}`, read, String)
 }
 
+/** Several words of a fixed list: `one,other` or, in a file, a list of them; each once. */
+export function words<const Word extends string>(known: readonly Word[]): Kind<readonly Word[]> {
+  const read = (input: unknown): readonly Word[] | undefined => {
+    const given = typeof input === 'string' ? input.split(',').map(word => word.trim()) : input
+    if (!Array.isArray(given) || given.length === 0) return undefined
+    if (given.some(word => !known.includes(word as Word))) return undefined
+    return known.filter(word => given.includes(word))
+  }
+  return kind('<list>', `some of ${known.join(', ')}`, read, value => value.join(','))
+}
+
 /** A folder; kept as an absolute path, so that it names the same folder wherever it is shown. */
 export function folder(): Kind<string> {
   const read = (input: unknown): string | undefined =>
     typeof input === 'string' && input !== '' && !input.includes('\0') ? resolve(input) : undefined
   return kind('<folder>', 'a path', read, String)
+}
+
+/** A file; relative to a folder that whoever reads the setting knows. */
+export function file(): Kind<string> {
+  const read = (input: unknown): string | undefined =>
+    typeof input === 'string' && input !== '' && !input.includes('\0') ? input : undefined
+  return kind('<file>', 'a path', read, String)
 }
 
 /** An address of this machine to listen at. */

@@ -7,6 +7,7 @@ import { callersEndpoint, noEndpoint } from './endpoint.ts'
 import * as is from './kinds.ts'
 import { GiB, KiB, MiB, TiB } from './kinds.ts'
 import type { Option } from './option.ts'
+import { security } from './security-options.ts'
 import { purging, streams } from './stream-options.ts'
 
 const minute = 60
@@ -25,7 +26,8 @@ const serving = {
     flag: 'host',
     kind: is.address(),
     default: '127.0.0.1',
-    meaning: 'Address to listen at; loopback only, as there are no users and passwords yet',
+    meaning:
+      'Address to listen at; beyond loopback, users have to log in, and the first one is made at the first start',
   },
   port: {
     flag: 'port',
@@ -202,7 +204,15 @@ const logs = {
 } satisfies Record<string, Option>
 
 /** The name in code (units last) to its row, in the order people read them. */
-export const options = { ...serving, ...storage, ...limits, ...streams, ...purging, ...logs }
+export const options = {
+  ...serving,
+  ...security,
+  ...storage,
+  ...limits,
+  ...streams,
+  ...purging,
+  ...logs,
+}
 
 export type SettingName = keyof typeof options
 type Rows = readonly (readonly [SettingName, Option])[]
@@ -212,6 +222,7 @@ const rowsOf = (table: object): Rows => Object.entries(table) as unknown as Rows
 /** Rows by what they are about, for `--help`. */
 export const optionGroups: readonly { readonly title: string; readonly rows: Rows }[] = [
   { title: 'Serving', rows: rowsOf(serving) },
+  { title: 'Security', rows: rowsOf(security) },
   { title: 'Storage', rows: rowsOf(storage) },
   { title: 'Limits', rows: rowsOf(limits) },
   { title: 'Streams', rows: rowsOf(streams) },

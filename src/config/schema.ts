@@ -1,5 +1,5 @@
-import { isIPv4 } from 'node:net'
 import { z } from 'zod'
+import { isLoopback } from './loopback.ts'
 import { optionRows, options } from './options.ts'
 import type { Settings } from './settings.ts'
 
@@ -31,11 +31,9 @@ const frameOverheadBytes = 24 + 255 + 255
 
 const agreements: readonly Agreement[] = [
   {
-    flag: options.host.flag,
-    holds: ({ host }) =>
-      host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.')),
-    problem:
-      'is not an address of this machine alone, and without users anybody who reaches it could read and write everything; use 127.0.0.1, ::1 or localhost',
+    flag: options.noAuth.flag,
+    holds: ({ noAuth, host }) => !noAuth || isLoopback(host),
+    problem: `needs a ${options.host.flag} of this machine alone, as anybody who reaches it can read and write everything; use 127.0.0.1, ::1 or localhost`,
   },
   {
     flag: options.httpPort.flag,

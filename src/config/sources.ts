@@ -16,8 +16,18 @@ export interface Given {
 export const configVariable = 'HOLDFAST_CONFIG'
 const prefix = 'HOLDFAST_'
 
-/** Variables of the command line `holdfast`, which people set in the same shell. */
-const ofTheClient = new Set(['HOLDFAST_BUCKET', 'HOLDFAST_USER', 'HOLDFAST_PASSWORD'])
+/** The password of the first user, who is made when there are none. */
+export const adminPasswordVariable = 'HOLDFAST_ADMIN_PASSWORD'
+
+/** That one, and those of the command line `holdfast`, which people set in the same shell. */
+const noSettings = new Set([
+  configVariable,
+  adminPasswordVariable,
+  'HOLDFAST_BUCKET',
+  'HOLDFAST_USER',
+  'HOLDFAST_PASSWORD',
+  'HOLDFAST_NEW_PASSWORD',
+])
 
 /** `memoryBytes`: what the machine has. */
 export function givenByDefault(memoryBytes = memoryThereIs()): Given[] {
@@ -38,7 +48,7 @@ function memoryThereIs(): number {
 export function givenByEnvironment(environment: NodeJS.ProcessEnv): Given[] {
   return Object.entries(environment)
     .filter(([variable]) => variable.startsWith(prefix))
-    .filter(([variable]) => variable !== configVariable && !ofTheClient.has(variable))
+    .filter(([variable]) => !noSettings.has(variable))
     .map(([variable, value]) => ({
       flag: variable.slice(prefix.length).toLowerCase().replaceAll('_', '-'),
       value,

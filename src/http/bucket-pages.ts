@@ -1,12 +1,14 @@
 /** The pages by which buckets are listed, made, changed, emptied and removed. */
 import type { FastifyInstance } from 'fastify'
 import { Status } from '../../protocol/status.ts'
+import { mayUse } from '../auth/identity.ts'
 import type { Node } from '../commands/node.ts'
 import { StatusError } from '../errors.ts'
 import { describeBucket } from './bucket-description.ts'
 import { readBucketForm, type Form } from './bucket-form.ts'
+import { recordAct } from './gate.ts'
 import { PageError, refusedForm } from './page-error.ts'
-import { bucketOf, type BucketRequest } from './pools.ts'
+import { anybody, bucketOf, users, type BucketRequest } from './pools.ts'
 
 const buckets = '/pools/default/buckets'
 const bucket = `${buckets}/:bucket`
@@ -29,12 +31,13 @@ async function asPage<Result>(change: Promise<Result>): Promise<Result> {
 }
 
 export function addBucketPages(fastify: FastifyInstance, node: () => Node): void {
-  fastify.get(buckets, async request =>
+  fastify.get(buckets, anybody, async request =>
     node()
       .buckets.list()
+      .filter(({ name }) => mayUse(request.identity!, name))
       .map(each => describeBucket(node(), each, request.hostname)),
   )
-  fastify.get(bucket, async (request: BucketRequest) =>
+  fastify.get(bucket, users, async (request: BucketRequest) =>
     describeBucket(node(), bucketOf(node(), request), request.hostname),
   )
   fastify.post(buckets, async (request, reply) => {
@@ -44,6 +47,7 @@ export function addBucketPages(fastify: FastifyInstance, node: () => Node): void
     const shape = readBucketForm(form)
     await asPage(node().buckets.create(name, shape))
     node().log.info({ bucket: name, ...shape }, 'bucket created')
+    recordAct(node().audit, request, 'bucket-created', name)
     return reply.code(202).send()
   })
   fastify.post(bucket, async (request: BucketRequest, reply) => {
@@ -54,18 +58,21 @@ export function addBucketPages(fastify: FastifyInstance, node: () => Node): void
     }
     changed.shape.change(shape)
     node().log.info({ bucket: changed.name, ...shape }, 'bucket changed')
+    recordAct(node().audit, request, 'bucket-changed', changed.name)
     return reply.code(200).send()
   })
   fastify.delete(bucket, async (request: BucketRequest, reply) => {
     const { name } = bucketOf(node(), request)
     await asPage(node().buckets.delete(name))
     node().log.info({ bucket: name }, 'bucket deleted')
+    recordAct(node().audit, request, 'bucket-deleted', name)
     return reply.code(200).send()
   })
   fastify.post(`${bucket}/controller/doFlush`, async (request: BucketRequest, reply) => {
     const emptied = bucketOf(node(), request)
     await asPage(emptied.flush())
     node().log.info({ bucket: emptied.name }, 'bucket flushed')
+    recordAct(node().audit, request, 'bucket-flushed', emptied.name)
     return reply.code(200).send()
   })
 }

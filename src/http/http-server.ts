@@ -1,9 +1,12 @@
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
+import type { Access } from '../auth/access.ts'
+import { Privilege } from '../auth/privilege.ts'
 import type { Node } from '../commands/node.ts'
 import type { Log } from '../log.ts'
 import { version } from '../version.ts'
 import { addBucketPages } from './bucket-pages.ts'
+import { Gate } from './gate.ts'
 import { MapStreams } from './map-streams.ts'
 import { PageError } from './page-error.ts'
 import { addPools } from './pools.ts'
@@ -15,6 +18,8 @@ export interface HttpPages {
   /** All metrics in Prometheus' text format. */
   metrics(): Promise<string>
   readonly metricsContentType: string
+  /** Who may see them; undefined while the daemon starts. */
+  access(): Access | undefined
   /** What is managed; undefined while the daemon starts. */
   node(): Node | undefined
   /** Clients that may follow cluster maps at once. */
@@ -40,6 +45,8 @@ export class HttpServer {
     this.#fastify.setNotFoundHandler(async (request, reply) =>
       reply.code(404).send({ error: `no page ${request.method} ${request.url}` }),
     )
+    const gate = new Gate(() => pages.access())
+    this.#fastify.addHook('onRequest', (request, reply) => gate.check(request, reply))
     addPages(this.#fastify, pages)
     const node = () => {
       const found = pages.node()
@@ -81,15 +88,17 @@ function takeForms(fastify: FastifyInstance): void {
   })
 }
 
+const open = { config: { rights: 'open' } } as const
+
 function addPages(fastify: FastifyInstance, pages: HttpPages): void {
-  fastify.get('/', async () => ({ name: 'holdfast', version }))
-  fastify.get('/healthz', async () => ({ status: 'ok' }))
-  fastify.get('/readyz', async (_request, reply) => {
+  fastify.get('/', open, async () => ({ name: 'holdfast', version }))
+  fastify.get('/healthz', open, async () => ({ status: 'ok' }))
+  fastify.get('/readyz', open, async (_request, reply) => {
     const reason = pages.unreadiness()
     if (reason === undefined) return { status: 'ready' }
     return reply.code(503).send({ status: 'not ready', reason })
   })
-  fastify.get('/metrics', async (_request, reply) =>
+  fastify.get('/metrics', { config: { rights: Privilege.stats } }, async (_request, reply) =>
     reply.type(pages.metricsContentType).send(await pages.metrics()),
   )
 }

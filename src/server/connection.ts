@@ -5,6 +5,11 @@ import { Opcode } from '../../protocol/opcode.ts'
 import { encodeResponse } from '../../protocol/requests.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame, FrameError } from '../../protocol/frame.ts'
+import type { SaslMechanism } from '../../protocol/sasl/index.ts'
+import type { Origin } from '../auth/audit.ts'
+import { mayUse, type Identity } from '../auth/identity.ts'
+import type { Login } from '../auth/login.ts'
+import type { UserChanges } from '../auth/user-changes.ts'
 import type { Timer } from '../clock.ts'
 import { encodeMapChange } from '../commands/cluster-config.ts'
 import { Privilege, type Command } from '../commands/command.ts'
@@ -13,6 +18,7 @@ import type { Node } from '../commands/node.ts'
 import type { Output, Pending, Session } from '../commands/session.ts'
 import type { Producer } from '../dcp/producer.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
+import { defaultBucketName } from '../vbucket/buckets.ts'
 import type { Documents } from '../vbucket/documents.ts'
 import type { ServerContext } from './context.ts'
 import { SocketDcpOutput } from './dcp-output.ts'
@@ -37,8 +43,11 @@ export class Connection implements Session {
   readonly requirements = new RequestFraming()
   /** Whether `requirements` holds anything. */
   hasRequirements = false
-  readonly user = ''
-  readonly privileges: number = Privilege.all
+  readonly origin: Origin
+  readonly mechanisms: readonly SaslMechanism[]
+  identity: Identity
+  privileges: number = Privilege.none
+  login: Login | undefined
   readonly dcpOutput: SocketDcpOutput
   agent = ''
   errorContext = ''
@@ -53,6 +62,8 @@ export class Connection implements Session {
   readonly #writer: ResponseWriter
   readonly #intake: Intake
   readonly #goneListeners = new Set<() => void>()
+  /** Opcodes refused for lack of rights so far: each is written down once. */
+  #denied: Set<number> | undefined
   readonly #onClosed: (connection: Connection) => void
   #lingering: Timer | undefined
   #quitCleanly = false
@@ -71,6 +82,9 @@ export class Connection implements Session {
     this.id = id
     this.node = context.node
     this.remote = `${accepted.remoteAddress}:${accepted.remotePort}`
+    this.origin = { address: accepted.remoteAddress ?? '', via: 'kv', connection: id }
+    this.mechanisms = context.mechanisms
+    this.identity = this.node.access.stranger
     this.#onClosed = onClosed
     const { readBuffer: buffer, budget, counters, slab, round } = context
     this.#socket = adoptSocket(accepted, { buffer, callback: length => this.#intake.read(length) })
@@ -93,7 +107,7 @@ export class Connection implements Session {
     })
     const end = (reason: string) => this.endAfterAnswers(reason)
     this.dcpOutput = new SocketDcpOutput(this.#writer, slab, end)
-    this.#enterBucket(context.node.buckets.get('default'))
+    this.#enterDefaultBucket()
     this.#socket.setNoDelay(true)
     this.#socket.setKeepAlive(true, keepAliveMs)
     this.#socket.on('end', () => this.endAfterAnswers('closed by the client'))
@@ -110,10 +124,54 @@ export class Connection implements Session {
   get output(): Output {
     return this.#context.slab
   }
+  get user(): string {
+    return this.identity.name
+  }
 
   selectBucket(bucket: Bucket | undefined): void {
     this.#enterBucket(bucket)
     this.hasSelectedBucket = bucket !== undefined
+  }
+
+  logIn(identity: Identity): void {
+    // It took a while: the client, or the user, may be gone by now.
+    if (this.#socket.destroyed) return
+    this.#assume(identity)
+    if (!this.hasSelectedBucket) this.#enterDefaultBucket()
+    this.log.debug({ connection: this.id, user: identity.name }, 'logged in')
+  }
+
+  logOut(): void {
+    this.login = undefined
+    this.#assume(this.node.access.stranger)
+  }
+
+  /** Users have changed: rights change at once, and who may not be here any more has to go. */
+  usersChanged({ ended }: UserChanges): void {
+    const { user } = this
+    const identity = this.node.access.renewed(this.identity)
+    if (identity === undefined || (user !== '' && ended.includes(user))) {
+      this.abort('its user is gone or has a new password')
+      return
+    }
+    const { bucket } = this
+    this.#assume(identity)
+    const hasLostStreams = this.producer !== undefined && !(this.privileges & Privilege.dcp)
+    if (hasLostStreams || this.bucket !== bucket)
+      this.abort('its user lost the right to the bucket')
+  }
+
+  /** Refuses a command for which rights are lacking. */
+  deny({ opcode, name }: Command): Status {
+    const isStranger = this.privileges === Privilege.none
+    this.errorContext = isStranger ? `log in before ${name}` : `your roles do not include ${name}`
+    this.#denied ??= new Set()
+    if (!this.#denied.has(opcode)) {
+      this.#denied.add(opcode)
+      const { user, origin, bucket } = this
+      this.node.audit.record('refused', { command: name, user, bucket: bucket?.name, ...origin })
+    }
+    return Status.accessDenied
   }
 
   whenGone(listener: () => void): () => void {
@@ -225,12 +283,26 @@ export class Connection implements Session {
     if (this.#closeReason === '') this.#closeReason = error.message
   }
 
+  /** Plain memcached clients know no other. */
+  #enterDefaultBucket(): void {
+    const isAllowed = mayUse(this.identity, defaultBucketName)
+    this.#enterBucket(isAllowed ? this.node.buckets.get(defaultBucketName) : undefined)
+  }
+
+  #assume(identity: Identity): void {
+    this.identity = identity
+    const { bucket } = this
+    if (bucket !== undefined && !mayUse(identity, bucket.name)) this.selectBucket(undefined)
+    else this.privileges = identity.privilegesIn(bucket?.name)
+  }
+
   #enterBucket(bucket: Bucket | undefined): void {
     if (this.bucket !== undefined) {
       this.#context.pressure.forget(this.bucket, this.#intake)
       this.#intake.relieve()
     }
     this.bucket = bucket
+    this.privileges = this.identity.privilegesIn(bucket?.name)
     if (bucket === undefined) return
     this.documents = bucket.documents
     this.#context.watchBucket(bucket)

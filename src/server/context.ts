@@ -1,3 +1,4 @@
+import type { SaslMechanism } from '../../protocol/sasl/index.ts'
 import type { FrameReaderOptions } from '../../protocol/frame-reader.ts'
 import type { Node } from '../commands/node.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
@@ -11,6 +12,8 @@ import type { WritePressure } from './write-pressure.ts'
 /** What all connections of a server share. */
 export interface ServerContext {
   readonly node: Node
+  /** What clients may log in with. */
+  readonly mechanisms: readonly SaslMechanism[]
   /** Every socket reads into it; what is cut by its end is copied by the frame reader. */
   readonly readBuffer: Buffer
   readonly slab: OutputSlab

@@ -117,12 +117,12 @@ export class Dispatcher {
       return framingStatus[framingError.kind]
     }
     if (connection.hasRequirements && impersonates(connection.requirements)) {
-      connection.errorContext = 'there are no users to act as'
+      connection.errorContext = 'nobody may act as another user'
       return Status.accessDenied
     }
     const refusal = this.#checkShape(connection, frame, command)
     if (refusal !== Status.success) return refusal
-    if ((command.privilege & ~connection.privileges) !== 0) return Status.accessDenied
+    if ((command.privilege & ~connection.privileges) !== 0) return connection.deny(command)
     if (command.target === 'node') return start(connection, frame, noVbucket, command)
     const { bucket } = connection
     if (bucket === undefined) return Status.noBucket

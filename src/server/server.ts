@@ -1,5 +1,8 @@
 import { createServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net'
 import { once } from 'node:events'
+import type { SaslMechanism } from '../../protocol/sasl/index.ts'
+import type { Access } from '../auth/access.ts'
+import type { AuditLog } from '../auth/audit.ts'
 import type { Clock } from '../clock.ts'
 import { DelayedFlushes } from '../commands/flush.ts'
 import { ClusterMaps, type Address } from '../commands/cluster-map.ts'
@@ -28,6 +31,7 @@ export interface ServerSettings extends CommandSettings {
   readonly httpPort: number
   readonly advertise: Endpoint
   readonly advertiseExternal: Endpoint
+  readonly saslMechanisms: readonly SaslMechanism[]
   readonly outputBytesMax: number
   readonly frameBytesMax: number
 }
@@ -36,6 +40,8 @@ export interface ServerOptions {
   readonly settings: ServerSettings
   readonly buckets: Buckets
   readonly dcp: DcpService
+  readonly access: Access
+  readonly audit: AuditLog
   readonly clock: Clock
   readonly log: Log
   /** Where HTTP is served, if not as the settings say. */
@@ -64,13 +70,14 @@ export class Server {
   readonly #connections = new Set<Connection>()
   readonly #watched = new WeakSet<Bucket>()
   readonly #listener: NetServer
+  readonly #forgetUsers: () => void
   #lastId = 0
   #closing: Promise<void> | undefined
   /** Called when the last connection is gone. */
   #onEmpty: (() => void) | undefined
 
   constructor(options: ServerOptions) {
-    const { settings, buckets, dcp, clock, log } = options
+    const { settings, buckets, dcp, access, audit, clock, log } = options
     this.#settings = settings
     this.#log = log
     this.#clock = clock
@@ -88,6 +95,8 @@ export class Server {
     this.node = {
       buckets,
       dcp,
+      access,
+      audit,
       settings,
       clock,
       log,
@@ -102,6 +111,7 @@ export class Server {
     }
     this.#context = {
       node: this.node,
+      mechanisms: settings.saslMechanisms,
       readBuffer: Buffer.allocUnsafeSlow(readBytes),
       slab: new OutputSlab(),
       round: new AnswerRound(),
@@ -116,6 +126,9 @@ export class Server {
       },
       watchBucket: bucket => this.#watchBucket(bucket),
     }
+    this.#forgetUsers = access.onChange(changes => {
+      for (const connection of this.#connections) connection.usersChanged(changes)
+    })
     this.#listener = createServer({ pauseOnConnect: true }, socket => {
       this.#accept(socket)
     })
@@ -147,6 +160,7 @@ export class Server {
   async #close(graceMs: number): Promise<void> {
     this.#flushes.close()
     this.maps.close()
+    this.#forgetUsers()
     if (this.#listener.listening) this.#listener.close()
     const timer = this.#clock.after(graceMs, () => {
       this.#log.warn({ connections: this.#connections.size }, 'cutting off clients at the stop')

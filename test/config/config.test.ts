@@ -144,12 +144,25 @@ t.test('settings that contradict each other are refused', t => {
   t.end()
 })
 
-t.test('only loopback addresses are served without users', t => {
+t.test('only loopback addresses are served to people who need not log in', t => {
   for (const host of ['127.0.0.1', '127.8.9.10', '::1', 'localhost']) {
-    t.equal(settingsOf(['--host', host]).host, host)
+    t.match(settingsOf(['--no-auth', '--host', host]), { host, noAuth: true })
   }
   for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.0.0.1.example.org', 'db.example.org']) {
-    refused(t, /--host: ".*" is not an address of this machine alone/, ['--host', host])
+    refused(t, /--no-auth: .* needs a host of this machine alone/, ['--no-auth', '--host', host])
+    t.match(settingsOf(['--host', host]), { host, noAuth: false })
+  }
+  t.end()
+})
+
+t.test('mechanisms are given with commas or as a list, and those unknown are refused', t => {
+  const all = ['SCRAM-SHA512', 'SCRAM-SHA256', 'SCRAM-SHA1', 'PLAIN']
+  t.same(settingsOf([]).saslMechanisms, all)
+  t.same(settingsOf(['--sasl-mechanisms=PLAIN, SCRAM-SHA512']).saslMechanisms, [all[0], 'PLAIN'])
+  const listed = file(t, 'k.yaml', 'sasl-mechanisms: [SCRAM-SHA256]')
+  t.same(settingsOf(listed).saslMechanisms, ['SCRAM-SHA256'])
+  for (const wrong of ['', 'plain', 'SCRAM-SHA512,', 'CRAM-MD5']) {
+    refused(t, /--sasl-mechanisms: .* expected some of/, [`--sasl-mechanisms=${wrong}`])
   }
   t.end()
 })

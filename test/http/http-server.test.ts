@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { HttpServer, type HttpPages } from '../../src/http/http-server.ts'
+import { accessTo } from '../support/access.ts'
 import { silentLog } from '../../src/log.ts'
 import { version } from '../../src/version.ts'
 
@@ -10,6 +11,7 @@ async function start(t: Test, pages: Partial<HttpPages> = {}) {
       unreadiness: () => undefined,
       metrics: async () => 'holdfast_test 1\n',
       metricsContentType: 'text/plain; version=0.0.4',
+      access: () => accessTo(t),
       node: () => undefined,
       mapStreamsMax: 1,
       ...pages,

@@ -115,15 +115,15 @@ t.test('configuration is checked without starting', async t => {
   t.notOk(existsSync(data), 'nothing has been made')
 })
 
-t.test('an address that others could reach is refused', async t => {
+t.test('an address that others could reach is refused without logging in', async t => {
   const data = t.testdir() + '/data'
   const hosts = ['0.0.0.0', '::', '192.0.2.1']
-  const flags = ['--data', data, '--port', '0', '--http-port', '0']
+  const flags = ['--data', data, '--port', '0', '--http-port', '0', '--no-auth']
   const ends = await Promise.all(hosts.map(host => runDaemon([...flags, '--host', host])))
   for (const { code, stdout, stderr } of ends) {
     t.equal(code, 2)
     t.equal(stdout, '')
-    t.match(stderr, /not an address of this machine alone.+use 127\.0\.0\.1/)
+    t.match(stderr, /needs a host of this machine alone.+use 127\.0\.0\.1/)
   }
 })
 

@@ -1,9 +1,13 @@
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { connect, type Socket } from 'node:net'
 import type { Test } from 'tap'
 import type { Frame } from '../../protocol/frame.ts'
 import { FrameReader } from '../../protocol/frame-reader.ts'
 import { encodeRequest, type RequestFields } from '../../protocol/requests.ts'
+import { saslMechanisms } from '../../protocol/sasl/index.ts'
+import type { Access, AccessOptions } from '../../src/auth/access.ts'
+import { silentAudit, type AuditLog } from '../../src/auth/audit.ts'
 import { systemClock, type Clock } from '../../src/clock.ts'
 import { callersEndpoint, noEndpoint } from '../../src/config/endpoint.ts'
 import type { DcpService } from '../../src/dcp/service.ts'
@@ -11,6 +15,7 @@ import { silentLog, type Log } from '../../src/log.ts'
 import { Server, type ServerSettings } from '../../src/server/server.ts'
 import type { Bucket } from '../../src/vbucket/bucket.ts'
 import type { Buckets, BucketsOptions } from '../../src/vbucket/buckets.ts'
+import { accessTo, writeUsers, type TestUser } from '../support/access.ts'
 import { openBuckets } from '../support/bucket.ts'
 
 const deadlineMs = 10_000
@@ -26,6 +31,7 @@ export const testSettings: ServerSettings = {
   httpPort: 8091,
   advertise: callersEndpoint,
   advertiseExternal: noEndpoint,
+  saslMechanisms,
 }
 
 /** Streams have tests of their own: here only what reaches them is looked at. */
@@ -49,6 +55,8 @@ export class ScriptedDcp {
 
 export interface Served {
   server: Server
+  access: Access
+  userFile: string
   buckets: Buckets
   bucket: Bucket
   dcp: ScriptedDcp
@@ -62,20 +70,29 @@ export interface ServedOptions {
   bucketSettings?: Partial<BucketsOptions['settings']>
   clock?: Clock
   log?: Log
+  /** Without any, everybody may do everything. */
+  users?: TestUser[]
+  access?: Partial<AccessOptions>
+  audit?: AuditLog
 }
 
 /** A server on a free port over a new data directory; all is closed when the test ends. */
 export async function serve(t: Test, options: ServedOptions = {}): Promise<Served> {
   const settings = { ...testSettings, ...options.settings }
-  const { clock = systemClock, log = silentLog } = options
+  const { clock = systemClock, log = silentLog, audit = silentAudit } = options
   const { valueBytesMax } = settings
   const { buckets, bucket } = await openBuckets(t, t.testdir(), {
     settings: { valueBytesMax, ...options.bucketSettings },
     clock,
   })
   const dcp = new ScriptedDcp()
+  const userFile = join(t.testdirName, 'users.json')
+  if (options.users !== undefined) await writeUsers(userFile, ...options.users)
+  const access = accessTo(t, { clock, log, audit, ...options.access })
   const server = new Server({
     settings,
+    access,
+    audit,
     buckets,
     dcp: dcp as unknown as DcpService,
     clock,
@@ -83,7 +100,16 @@ export async function serve(t: Test, options: ServedOptions = {}): Promise<Serve
   })
   t.teardown(() => server.close({ graceMs: 0 }))
   const { port } = await server.listen('127.0.0.1', 0)
-  return { server, buckets, bucket, dcp, port, client: () => TestClient.connect(t, port) }
+  return {
+    server,
+    access,
+    userFile,
+    buckets,
+    bucket,
+    dcp,
+    port,
+    client: () => TestClient.connect(t, port),
+  }
 }
 
 /** A connection that says what a test wants said, and hands out the answers one by one. */

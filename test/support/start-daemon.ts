@@ -10,6 +10,8 @@ export interface DaemonProcess {
   readonly httpPort: number
   readonly pid: number
   readonly data: string
+  /** Every line of standard output so far. */
+  readonly stdout: readonly string[]
   /** Every line of standard error so far: the log, as text. */
   readonly stderr: readonly string[]
   /** Resolves with the exit code, or the name of the signal that ended it. */
@@ -64,13 +66,15 @@ export async function startDaemon(test: Test, options: Options = {}): Promise<Da
   }
   test.teardown(end('SIGKILL'))
   const log = new Lines(child)
-  const [, host, port, httpPort] = await readReadyLine(child, exited, log)
+  const stdout: string[] = []
+  const [, host, port, httpPort] = await readReadyLine(child, exited, log, stdout)
   return {
     host: host!,
     port: Number(port),
     httpPort: Number(httpPort),
     pid: child.pid!,
     data,
+    stdout,
     stderr: log.lines,
     exited,
     line: text => withinDeadline(log.find(text), `a line with "${text}"`, log),
@@ -89,9 +93,11 @@ async function readReadyLine(
   child: ChildProcess,
   exited: Promise<number | string>,
   log: Lines,
+  stdout: string[],
 ): Promise<RegExpExecArray> {
   const ready = new Promise<RegExpExecArray>(resolve => {
     createInterface({ input: child.stdout! }).on('line', line => {
+      stdout.push(line)
       const match = readyLine.exec(line)
       if (match !== null) resolve(match)
     })

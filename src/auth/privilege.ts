@@ -1,0 +1,18 @@
+/** What somebody may do; bits of `Session.privileges` and of the rows of commands. */
+export const Privilege = {
+  /** For commands that everybody may use, also before logging in. */
+  none: 0,
+  /** Whoever has logged in, whatever else they may do. */
+  login: 1,
+  read: 2,
+  write: 4,
+  /** Changes that bring CAS and revision along: what restoring and replicating need. */
+  meta: 8,
+  dcp: 16,
+  stats: 32,
+  /** How far vbuckets are, and their histories: for readers, writers and streams alike. */
+  seqnos: 64,
+  /** Buckets, vbucket states, compaction, flush. */
+  admin: 128,
+  all: 255,
+} as const
