@@ -5,6 +5,7 @@ import type { Command } from '../commands/command.ts'
 import { commands } from '../commands/table.ts'
 import type { Connection } from './connection.ts'
 import type { ServerContext } from './context.ts'
+import { lookAhead } from './look-ahead.ts'
 import { slabBytes } from './output-slab.ts'
 import type { Debtor } from './memory-budget.ts'
 import type { ResponseWriter } from './response-writer.ts'
@@ -92,6 +93,9 @@ export class Intake implements Writer, Debtor {
     const chunk = length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length)
     const { producer, bucket } = this.#connection
     if (producer === undefined) bucket?.snapshots.othersServed()
+    if (bucket !== undefined && this.#reader.pendingBytes === 0) {
+      lookAhead(readBuffer, length, bucket.changes)
+    }
     slab.open(this.#writer)
     const error = this.#reader.read(chunk, this.#visit)
     slab.close()

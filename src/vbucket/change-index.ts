@@ -8,6 +8,7 @@
  *
  *   | hash u32 | number of the segment u32, 0: empty | offset in it, in units of 8 bytes, u32 |
  */
+import type { KeyBatch } from './key-batch.ts'
 import { offsetUnitsIn, positionAt, segmentOf } from '../storage/log-segment.ts'
 
 export interface LogKeys {
@@ -79,6 +80,20 @@ export class ChangeIndex {
     }
     this.#size--
     this.#closeGap(place)
+  }
+
+  /**
+   * Looks at the first place of each key: most likely its own. Nothing here depends on what was read
+   * before, so the reads do not wait for each other.
+   */
+  peek({ count, hashes, segments, units }: KeyBatch): void {
+    const words = this.#words
+    const mask = this.#mask
+    for (let i = 0; i < count; i++) {
+      const at = (hashes[i]! & mask) * placeWords
+      segments[i] = words[at + 1]!
+      units[i] = words[at + 2]!
+    }
   }
 
   #positionIn(at: number): number {

@@ -18,6 +18,7 @@ import {
   segmentSpan,
 } from '../storage/log-segment.ts'
 import { recordLength, writeRecordHead, type RecordHead, RecordView } from '../storage/record.ts'
+import type { KeyBatch } from './key-batch.ts'
 import { RecordMemory, type Segment } from './record-memory.ts'
 import { SeqnoRun } from './seqno-run.ts'
 
@@ -108,6 +109,11 @@ export class ChangeLog {
   /** Shows the newest version of a key; false if it is not in memory: then it is on disk. */
   find(vbid: number, key: Uint8Array, start: number, length: number, view: RecordView): boolean {
     return this.#memory.find(vbid, key, start, length, view)
+  }
+
+  /** Prepares look-ups that will follow. */
+  fetch(batch: KeyBatch): void {
+    this.#memory.fetch(batch)
   }
 
   /** Keeps a copy of a record that a read had to get from disk. */

@@ -22,11 +22,14 @@ import {
 } from '../storage/log-segment.ts'
 import { RecordView } from '../storage/record.ts'
 import { ChangeIndex, hashKey } from './change-index.ts'
+import type { KeyBatch } from './key-batch.ts'
 import { SegmentMemory } from './segment-memory.ts'
 import { SegmentRing } from './segment-ring.ts'
 
 /** Of a segment's size: a larger record is not worth keeping, as it would push out many others. */
 const keptShareMax = 1 / 16
+/** What a processor reads from memory at a time. */
+const cacheLineBytes = 64
 
 export interface RecordMemoryOptions {
   readonly segmentBytes: number
@@ -91,6 +94,23 @@ export class RecordMemory {
     if (position < 0) return false
     this.show(position, view)
     return true
+  }
+
+  /** Reads the records of keys that are about to be looked up, into the processor's cache. */
+  fetch(batch: KeyBatch): void {
+    if (this.#index.size === 0) return
+    this.#index.peek(batch)
+    const { count, segments, units } = batch
+    let sum = 0
+    for (let i = 0; i < count; i++) {
+      const number = segments[i]!
+      if (number === 0) continue
+      const { bytes } = this.#segments.at(number)
+      // Its head and most of its key; the processor foresees the rest.
+      const at = units[i]! * offsetUnitBytes + entryHeaderLength
+      sum += bytes[at]! + bytes[Math.min(at + cacheLineBytes, bytes.length - 1)]!
+    }
+    batch.sum = sum
   }
 
   show(position: number, view: RecordView): RecordView {

@@ -1,0 +1,26 @@
+/**
+ * Keys that are about to be looked up one after the other: what is known of them before. See
+ * look-ahead.ts for what it is good for.
+ */
+import { hashKey } from './change-index.ts'
+
+/** More are looked up as if there were no batch. */
+const keysMax = 256
+
+export class KeyBatch {
+  count = 0
+  readonly hashes = new Uint32Array(keysMax)
+  /** Where in memory the newest record of each most likely is; segment 0: nowhere. */
+  readonly segments = new Uint32Array(keysMax)
+  readonly units = new Uint32Array(keysMax)
+  /** Of the bytes that were read: what nobody uses, a compiler leaves out. */
+  sum = 0
+
+  get isFull(): boolean {
+    return this.count === keysMax
+  }
+
+  add(vbid: number, bytes: Uint8Array, start: number, length: number): void {
+    this.hashes[this.count++] = hashKey(vbid, bytes, start, length)
+  }
+}
