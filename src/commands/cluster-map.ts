@@ -55,6 +55,7 @@ const capabilities: readonly (readonly [name: string, feature?: number])[] = [
   ['durableWrite', Feature.syncReplication],
   ['nodesExt'],
   ['preserve_expiry', Feature.preserveExpiry],
+  ['rangeScan'],
   ['subdoc.DocumentMacroSupport', Feature.subdocDocumentMacro],
   ['subdoc.ReplaceBodyWithXattr', Feature.subdocReplaceBodyWithXattr],
   ['subdoc.ReplicaRead', Feature.subdocReplicaRead],

@@ -14,6 +14,7 @@ import { getRows } from './get.ts'
 import { helloRows } from './hello.ts'
 import { lockRows } from './locked.ts'
 import { metaRows } from './meta.ts'
+import { rangeScanRows } from './range-scan.ts'
 import { saslRows } from './sasl.ts'
 import { statRows } from './stat.ts'
 import { storeRows } from './store.ts'
@@ -34,6 +35,7 @@ export const commandRows: readonly CommandRow[] = [
   ...bucketRows,
   ...vbucketRows,
   ...metaRows,
+  ...rangeScanRows,
   ...clusterConfigRows,
   ...errorMapRows,
   ...dcpRows,

@@ -150,6 +150,19 @@ const limits = {
     default: 32,
     meaning: 'Buckets at once: each has threads, files and address space of its own',
   },
+  rangeScansMax: {
+    flag: 'range-scans-max',
+    kind: is.count({ max: 1024 }),
+    default: 64,
+    meaning:
+      'Range scans of a bucket at once; each pins a snapshot and may keep 8,192 keys in memory',
+  },
+  rangeScanSeconds: {
+    flag: 'range-scan-age',
+    kind: is.duration({ min: 1, max: day }),
+    default: 180,
+    meaning: 'How long a range scan may last; then it is cancelled and its snapshot let go',
+  },
   connectionsMax: {
     flag: 'connections-max',
     kind: is.count({ min: 1, max: 1_000_000 }),

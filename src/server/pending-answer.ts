@@ -44,7 +44,8 @@ export class PendingAnswer implements Pending {
   reply(parts: Reply): void {
     const status = parts.status ?? 0
     if (status === 0 && this.#command.quietSuccess) return this.answer(status, undefined)
-    if (status !== 0 && !parts.value?.length) return this.#refuse(status, '')
+    if (status !== 0 && !parts.value?.length && !parts.extras?.length)
+      return this.#refuse(status, '')
     const { opcode } = this.#command
     this.answer(status, encodeResponse({ ...parts, opcode, status, opaque: this.#opaque }))
   }

@@ -1,6 +1,7 @@
 /** The main thread's side of the backfill thread: what it is asked, and the memory lent to it. */
 import type { Worker } from 'node:worker_threads'
 import { OperatorError } from '../errors.ts'
+import type { KeyScanLimits, KeyScanRequest, KeysRead } from './key-scan.ts'
 import type { ScanSlab } from './snapshot.ts'
 import type {
   BackfillStart,
@@ -71,6 +72,31 @@ export class BackfillThread {
       offset += part.length
       return new SlabPart(slab, offset - part.length, part)
     })
+  }
+
+  /** Begins a range scan; false when `seqno` is given and not the newest of its key. */
+  async openKeys(
+    scanId: number,
+    snapshotId: number,
+    keys: KeyScanRequest,
+    seqno: number | undefined,
+  ): Promise<boolean> {
+    const answer = await this.#ask(request => {
+      return { kind: 'open-keys', request, scanId, snapshotId, keys, seqno }
+    })
+    if (answer.kind !== 'keys-opened') throw stopping()
+    return answer.hasSeqno
+  }
+
+  async readKeys(scanId: number, limits: KeyScanLimits): Promise<KeysRead> {
+    const answer = await this.#ask(request => ({ kind: 'read-keys', request, scanId, limits }))
+    if (answer.kind !== 'keys') throw stopping()
+    const { bytes, items, state } = answer
+    return { bytes: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), items, state }
+  }
+
+  closeKeys(scanId: number): void {
+    if (!this.#closed) this.#send({ kind: 'close-keys', scanId })
   }
 
   async close(): Promise<void> {

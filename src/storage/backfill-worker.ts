@@ -14,6 +14,7 @@ import { storageError } from './storage-error.ts'
 import { isBlockIntact } from './block.ts'
 import { writeFrames, type Slab } from './block-frames.ts'
 import { BlockScan } from './block-scan.ts'
+import { KeyScan } from './key-scan.ts'
 import type {
   BackfillStart,
   FromBackfill,
@@ -44,6 +45,8 @@ const environments = start.directories.map(directory =>
 )
 const scans = environments.map(environment => new BlockScan(environment))
 const pinned = new Map<number, Pinned>()
+/** Range scans; each ends before its snapshot does. */
+const keyScans = new Map<number, KeyScan>()
 /**
  * Memory for slabs, all of one size. Slabs come back when they have been sent: were each of them
  * new, both threads would stop for the garbage collector several times a second.
@@ -181,12 +184,32 @@ function keep(memory: ArrayBuffer, slabBytes: number): void {
 
 function perform(message: Exclude<ToBackfill, { kind: 'close' }>): FromBackfill | undefined {
   if (message.kind === 'read') return read(message)
+  if (message.kind === 'open-keys') return openKeys(message)
+  if (message.kind === 'read-keys') {
+    const scan = keyScans.get(message.scanId)
+    invariant(scan, 'a scan is read between its opening and its close')
+    return { kind: 'keys', request: message.request, ...scan.read(message.limits) }
+  }
+  if (message.kind === 'close-keys') {
+    keyScans.delete(message.scanId)
+    return undefined
+  }
   if (message.kind === 'release') {
     release(message.snapshotId)
     return undefined
   }
   const vbuckets = pin(message.snapshotId, message.environment)
   return { kind: 'pinned', request: message.request, vbuckets }
+}
+
+type OpenKeysMessage = Extract<ToBackfill, { kind: 'open-keys' }>
+
+function openKeys({ request, scanId, snapshotId, keys, seqno }: OpenKeysMessage): FromBackfill {
+  const { environment, transaction } = pinnedOf(snapshotId)
+  const scan = new KeyScan(environment, transaction, keys)
+  const hasSeqno = seqno === undefined || scan.hasSeqno(seqno)
+  keyScans.set(scanId, scan)
+  return { kind: 'keys-opened', request, hasSeqno }
 }
 
 const port = parentPort

@@ -1,4 +1,5 @@
 /** What the main thread and the backfill thread say to each other. All plain data. */
+import type { KeyScanLimits, KeyScanRequest, KeyScanState } from './key-scan.ts'
 import type { FrameForm } from './record-frame.ts'
 
 export interface BackfillStart {
@@ -45,6 +46,17 @@ export type ToBackfill =
       /** Slabs that have been sent: memory for others. */
       freed: ArrayBuffer[]
     }
+  /** Begin to read the keys of a vbucket in order. `seqno`: it has to be the newest of its key. */
+  | {
+      kind: 'open-keys'
+      request: number
+      scanId: number
+      snapshotId: number
+      keys: KeyScanRequest
+      seqno: number | undefined
+    }
+  | { kind: 'read-keys'; request: number; scanId: number; limits: KeyScanLimits }
+  | { kind: 'close-keys'; scanId: number }
   | { kind: 'close' }
 
 export type FromBackfill =
@@ -53,5 +65,7 @@ export type FromBackfill =
   | { kind: 'pinned'; request: number; vbuckets: [vbid: number, shown: PinnedVbucket][] }
   /** One part for each of the first ranges, as many as the slab had room for. */
   | { kind: 'slab'; request: number; slab: ArrayBuffer; parts: ScannedPart[] }
+  | { kind: 'keys-opened'; request: number; hasSeqno: boolean }
+  | { kind: 'keys'; request: number; bytes: Uint8Array; items: number; state: KeyScanState }
   | { kind: 'failed'; request: number; code: string; message: string; hint: string }
   | { kind: 'closed' }

@@ -11,6 +11,8 @@
 import type { Clock } from '../clock.ts'
 import { BackfillThread } from './backfill-thread.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
+import type { KeyScanRequest } from './key-scan.ts'
+import { OpenKeys } from './open-keys.ts'
 import { Pin, type Scan } from './pin.ts'
 import type { PinRequest, PinSummary, ScanSlab, SnapshotReference } from './snapshot.ts'
 import type { BackfillStart } from './snapshot-messages.ts'
@@ -32,6 +34,7 @@ export class SnapshotService {
   readonly #figures: EnvironmentFigures[]
   readonly #generations: number[]
   #nextSnapshot = 1
+  #nextScan = 1
   /** Snapshots with a lower number may show a vbucket that has been deleted or emptied since. */
   readonly #firstValid = new Map<number, number>()
   /** Pins are made one after the other, so that a burst finds the first one's. */
@@ -108,6 +111,30 @@ export class SnapshotService {
     } finally {
       for (const { pin } of scans) pin.endRead()
     }
+  }
+
+  /**
+   * Begins a range scan in a snapshot, which it lets go when it is closed. Undefined, and the
+   * snapshot is let go at once, when `seqno` is given and not the newest of its key in it.
+   */
+  async openKeys(
+    reference: SnapshotReference,
+    request: KeyScanRequest,
+    seqno: number | undefined,
+  ): Promise<OpenKeys | undefined> {
+    const scanId = this.#nextScan++
+    const { snapshotId } = reference
+    let hasSeqno = false
+    try {
+      hasSeqno = await this.#thread.openKeys(scanId, snapshotId, request, seqno)
+    } catch (error) {
+      reference.release()
+      throw error
+    }
+    const keys = new OpenKeys(this.#thread, reference, scanId)
+    if (hasSeqno) return keys
+    keys.close()
+    return undefined
   }
 
   /** The vbucket has been deleted or emptied: later pins must not show what it was. */

@@ -19,20 +19,19 @@ import type { BucketEvents, BucketOptions } from './bucket-options.ts'
 import { BucketShapeFile } from './bucket-shape.ts'
 import { CommitCounter, countDocuments, type BucketStatistics } from './bucket-statistics.ts'
 import { ChangeLog } from './change-log.ts'
-import { DocumentFinder } from './document-finder.ts'
-import { DocumentWriter } from './document-writer.ts'
-import { Documents } from './documents.ts'
+import { connectDocuments } from './document-access.ts'
+import type { Documents } from './documents.ts'
 import { Durability } from './durability.ts'
 import { expireDue } from './expiry-pager.ts'
 import { Passes } from './passes.ts'
 import { PressureGauge, type Pressure } from './pressure.ts'
 import { Purger, type CompactRequest } from './purger.ts'
 import { randomDocument } from './random-document.ts'
+import { RangeScans } from './range-scans.ts'
 import { noteCleanStop, recoverVbuckets } from './recovery.ts'
-import { StoredForm } from './stored-form.ts'
 import type { Vbucket } from './vbucket.ts'
 import { notMine, VbucketTable } from './vbucket-table.ts'
-import { MetaWriter } from './with-meta.ts'
+import type { MetaWriter } from './with-meta.ts'
 
 export type { BucketEvents, BucketOptions, BucketSettings } from './bucket-options.ts'
 
@@ -52,6 +51,7 @@ export class Bucket {
   readonly metaWriter: MetaWriter
   readonly holds: PurgeHolds
   readonly snapshots: SnapshotService
+  readonly rangeScans: RangeScans
   readonly #options: BucketOptions
   readonly #store: OpenStore
   readonly #vbuckets: VbucketTable
@@ -95,11 +95,19 @@ export class Bucket {
     this.#disk = new DiskReader(store.environments, (vbid, seqno, cause) => {
       log.error({ vbid, seqno, error: String(cause) }, 'a page of the store is damaged')
     })
-    const { documents, metaWriter } = this.#connectDocuments()
+    const { documents, metaWriter } = connectDocuments({
+      changes,
+      disk: this.#disk,
+      clock,
+      settings,
+      onAppend: () => this.#appended(),
+      admit: vbucket => this.#admit(vbucket),
+    })
     this.documents = documents
     this.metaWriter = metaWriter
     const flusher = (this.#flusher = this.#makeFlusher())
     const snapshots = (this.snapshots = this.#makeSnapshots())
+    this.rangeScans = new RangeScans({ ...options, bucket: this })
     const graceMs = settings.backfillGraceSeconds * 1000
     const holdOptions: HoldOptions = {
       clock,
@@ -255,6 +263,7 @@ export class Bucket {
     const reason = new StatusError(Status.temporaryFailure, 'the bucket is closing')
     await this.#durability.close(isDrained, reason)
     await this.#passes.ended()
+    this.rangeScans.close()
     await this.snapshots.close()
     if (isDrained) noteCleanStop(this.#store, this.#options)
     await closeStore(this.#store)
@@ -293,18 +302,6 @@ export class Bucket {
 
   #files() {
     return { ...this.#options.settings, directories: this.#store.directories }
-  }
-
-  #connectDocuments(): { documents: Documents; metaWriter: MetaWriter } {
-    const { clock, settings } = this.#options
-    const { valueBytesMax } = settings
-    const finder = new DocumentFinder(this.changes, this.#disk)
-    const writer = new DocumentWriter(this.changes, clock, () => this.#appended())
-    const admit = (vbucket: Vbucket) => this.#admit(vbucket)
-    const form = new StoredForm(settings)
-    const common = { finder, writer, clock, form, valueBytesMax, admit }
-    const documents = new Documents(common)
-    return { documents, metaWriter: new MetaWriter({ ...common, locks: documents.locks }) }
   }
 
   #startPasses(): void {

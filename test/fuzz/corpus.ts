@@ -4,6 +4,7 @@
  * all messages written down in the test vectors, also those that only servers send.
  */
 import { DcpControlKey } from '../../protocol/dcp/control.ts'
+import { Datatype } from '../../protocol/datatype.ts'
 import { encodeRequest, type RequestFields } from '../../protocol/requests.ts'
 import { encodeRequestFraming } from '../../protocol/framing.ts'
 import { Feature } from '../../protocol/feature.ts'
@@ -12,6 +13,7 @@ import { Opcode } from '../../protocol/opcode.ts'
 import type { CommandRow } from '../../src/commands/command.ts'
 import { commandRows } from '../../src/commands/table.ts'
 import { readVectorFiles, vectorBytes } from '../protocol/vector-files.ts'
+import { repeated } from '../support/snappy-blocks.ts'
 import type { Seeded } from './seeded.ts'
 
 /** The vbuckets of a fuzzed bucket. Those from `unsettledVbucket` on change state all the time. */
@@ -50,6 +52,13 @@ const rarity: Readonly<Record<number, number>> = {
 /** Named so that a mutation does not easily turn them into buckets that others need. */
 const bucketNames = ['extra-1', 'extra-2', 'extra-3']
 
+const rangeScans = [
+  '{"range":{"start":"","end":"/w=="}}',
+  '{"range":{"excl_start":"a2V5","excl_end":"a2V5LTk="},"key_only":true}',
+  '{"sampling":{"samples":10,"seed":5}}',
+  '{"range":{"start":"","end":"/w=="},"snapshot_requirements":{"vb_uuid":"1","seqno":1}}',
+]
+
 const special: Readonly<Record<number, Make>> = {
   [Opcode.hello]: random => ({
     key: random.pick(['fuzz', '{"a":"fuzz","i":"1/2"}', '']),
@@ -84,6 +93,12 @@ const special: Readonly<Record<number, Make>> = {
     extras[16] = random.below(2)
     return { extras }
   },
+  [Opcode.set]: random => (random.oneIn(4) ? compressed(random) : {}),
+  [Opcode.append]: random => (random.oneIn(8) ? compressed(random) : {}),
+  [Opcode.rangeScanCreate]: random => ({
+    value: random.pick(rangeScans),
+    datatype: Datatype.json,
+  }),
   [Opcode.dcpOpen]: random => ({
     extras: uint32s([0, random.pick([1, 1, 1, 5, 0x21, 0x25, 0x2d, 0])]),
     key: `stream-${random.below(4)}`,
@@ -249,6 +264,13 @@ function streamRequestExtras(random: Seeded): Buffer {
   extras.writeUInt32BE(start, 36)
   extras.writeUInt32BE(start + random.below(10), 44)
   return extras
+}
+
+/** A Snappy block that may be one. */
+function compressed(random: Seeded): Parts {
+  const block = repeated('x', 1 + random.below(3000))
+  if (random.oneIn(3)) block[random.below(block.length)] = random.below(256)
+  return { value: block, datatype: Datatype.snappy }
 }
 
 function uint16s(values: readonly number[]): Buffer {

@@ -94,6 +94,8 @@ export const codecs: Readonly<Record<string, Codec>> = {
   setVbucketExtras: extras(protocol.decodeSetVbucketExtras, protocol.encodeSetVbucketExtras),
   vbucketStateValue: value(protocol.decodeVbucketStateValue, protocol.encodeVbucketStateValue),
   compactDb: extras(protocol.decodeCompactDb, protocol.encodeCompactDb),
+  rangeScanContinue: extras(protocol.decodeRangeScanContinue, protocol.encodeRangeScanContinue),
+  rangeScanCancel: extras(protocol.decodeRangeScanCancel, protocol.encodeRangeScanCancel),
   seqnoPersistence: extras(protocol.decodeSeqnoPersistence, protocol.encodeSeqnoPersistence),
   features: value(protocol.decodeFeatures, protocol.encodeFeatures),
   createBucket: value(protocol.decodeCreateBucket, protocol.encodeCreateBucketValue),

@@ -24,6 +24,9 @@ export const smallSettings: BucketsOptions['settings'] = {
   compression: 'passive',
   // Many tests store what has a datatype that is not its own.
   detectJson: false,
+  rangeScansMax: 8,
+  rangeScanSeconds: 180,
+  pinnedBytesMax: 2 ** 32,
   purgeAgeSeconds: 3 * 24 * 3600,
   purgeIntervalSeconds: 3600,
   expiryPagerIntervalSeconds: 3600,

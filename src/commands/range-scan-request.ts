@@ -1,0 +1,147 @@
+/** RANGE_SCAN_CREATE: the JSON that says what is to be scanned, checked. */
+import { z } from 'zod'
+import { leb128Length, writeLeb128 } from '../../protocol/leb128.ts'
+import { Status } from '../../protocol/status.ts'
+import { StatusError } from '../errors.ts'
+import type { KeyRange } from '../storage/key-scan.ts'
+import type { RangeScanRequest, SnapshotRequirements } from '../vbucket/range-scans.ts'
+
+const keyBytesMax = 250
+const nameBytesMax = 50
+/** Behind every key that a collection can have. */
+const lastKey = 'ÿ'.repeat(keyBytesMax + 1)
+
+const uint32 = z.number().int().min(0).max(0xffffffff)
+const key = z.string().refine(isBase64, 'keys are in base64').transform(decoded)
+const schema = z.object({
+  collection: z
+    .string()
+    .regex(/^(0x)?[0-9a-f]{1,8}$/i)
+    .optional(),
+  key_only: z.boolean().optional(),
+  include_xattrs: z.boolean().optional(),
+  name: z
+    .string()
+    .refine(name => Buffer.byteLength(name) <= nameBytesMax)
+    .optional(),
+  range: z
+    .object({
+      start: key.optional(),
+      excl_start: key.optional(),
+      end: key.optional(),
+      excl_end: key.optional(),
+    })
+    .optional(),
+  sampling: z.object({ samples: z.number().int().min(0), seed: uint32.optional() }).optional(),
+  snapshot_requirements: z
+    .object({
+      vb_uuid: z.string().regex(/^\d{1,20}$/),
+      seqno: z.number().int().min(0),
+      seqno_exists: z.boolean().optional(),
+      timeout_ms: uint32.optional(),
+    })
+    .optional(),
+})
+type Parsed = z.output<typeof schema>
+
+/** What the client may be shown. */
+export interface RangeScanClient {
+  xattr: boolean
+  snappy: boolean
+}
+
+export interface RangeScanCreate {
+  collection: number
+  request: RangeScanRequest
+}
+
+/** Fails with a StatusError. */
+export function readRangeScan(text: string, client: RangeScanClient): RangeScanCreate {
+  const parsed = parse(text)
+  const { key_only: keyOnly = false, include_xattrs: includeXattrs = false, sampling } = parsed
+  if ((parsed.range === undefined) === (sampling === undefined)) {
+    throw invalid('either range or sampling has to be given')
+  }
+  if (includeXattrs && !client.xattr) {
+    throw new StatusError(Status.notSupported, 'attributes have to be negotiated')
+  }
+  if (includeXattrs && keyOnly) throw invalid('key_only and include_xattrs exclude each other')
+  const collection = Number.parseInt(parsed.collection ?? '0', 16)
+  const prefix = prefixOf(collection)
+  const form = { keyOnly, includeXattrs, keepSnappy: client.snappy, prefixLength: prefix.length }
+  return {
+    collection,
+    request: {
+      range: rangeOf(parsed, prefix),
+      sampling: sampling && { samples: sampling.samples, seed: sampling.seed ?? 0 },
+      form,
+      requirements: requirementsOf(parsed),
+    },
+  }
+}
+
+function parse(text: string): Parsed {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    throw invalid('the value has to be JSON')
+  }
+  const parsed = schema.safeParse(json)
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  throw invalid(`${issue!.path.join('.')}: ${issue!.message}`)
+}
+
+function rangeOf({ range }: Parsed, prefix: string): KeyRange {
+  if (range === undefined) {
+    return { start: prefix, includesStart: true, end: prefix + lastKey, includesEnd: true }
+  }
+  const { start, excl_start: afterStart, end, excl_end: beforeEnd } = range
+  return {
+    start: prefix + one(start, afterStart, 'start'),
+    includesStart: start !== undefined,
+    end: prefix + one(end, beforeEnd, 'end'),
+    includesEnd: end !== undefined,
+  }
+}
+
+function one(inclusive: string | undefined, exclusive: string | undefined, name: string): string {
+  const bound = inclusive ?? exclusive
+  if (bound === undefined) throw invalid(`range: ${name} or excl_${name} has to be given`)
+  if (inclusive !== undefined && exclusive !== undefined) {
+    throw invalid(`range: ${name} and excl_${name} exclude each other`)
+  }
+  if (bound.length > keyBytesMax) throw invalid(`range: keys have up to ${keyBytesMax} bytes`)
+  return bound
+}
+
+function requirementsOf(parsed: Parsed): SnapshotRequirements | undefined {
+  const required = parsed.snapshot_requirements
+  if (required === undefined) return undefined
+  return {
+    vbuuid: BigInt(required.vb_uuid),
+    seqno: required.seqno,
+    seqnoExists: required.seqno_exists ?? false,
+    timeoutMs: required.timeout_ms ?? 0,
+  }
+}
+
+/** The id of a collection as it is in front of its keys. */
+function prefixOf(collection: number): string {
+  const bytes = Buffer.alloc(leb128Length(collection))
+  writeLeb128(bytes, 0, collection)
+  return bytes.toString('latin1')
+}
+
+function isBase64(text: string): boolean {
+  return /^[A-Za-z0-9+/]*={0,2}$/.test(text) && text.length % 4 === 0
+}
+
+function decoded(text: string): string {
+  return Buffer.from(text, 'base64').toString('latin1')
+}
+
+function invalid(message: string): StatusError {
+  return new StatusError(Status.invalidArguments, message)
+}

@@ -1,0 +1,79 @@
+/** Range scans: begun, continued and cancelled. What they do is in the vbucket layer. */
+import {
+  decodeRangeScanCancel,
+  decodeRangeScanContinue,
+  RangeScanContent,
+  rangeScanContinueExtrasLength,
+  rangeScanIdLength,
+} from '../../protocol/commands/index.ts'
+import { Datatype } from '../../protocol/datatype.ts'
+import { Opcode } from '../../protocol/opcode.ts'
+import { Status } from '../../protocol/status.ts'
+import type { Frame } from '../../protocol/frame.ts'
+import { StatusError } from '../errors.ts'
+import { defaultCollection } from '../storage/record-key.ts'
+import type { Vbucket } from '../vbucket/vbucket.ts'
+import { Privilege, type CommandRow, type Outcome } from './command.ts'
+import { readRangeScan } from './range-scan-request.ts'
+import { reply, uint32Extras } from './reply.ts'
+import type { Reply, Session } from './session.ts'
+
+async function create(session: Session, frame: Frame, vbucket: Vbucket): Promise<Reply> {
+  if (frame.datatype !== Datatype.json || !session.features.json) {
+    throw new StatusError(Status.invalidArguments, 'the value and its datatype have to be JSON')
+  }
+  const { collection, request } = readRangeScan(frame.value().toString(), session.features)
+  if (collection !== defaultCollection) {
+    throw new StatusError(Status.unknownCollection, 'there is no such collection')
+  }
+  const { rangeScans } = session.bucket!
+  const id = await rangeScans.create(vbucket, request)
+  return { value: Buffer.from(id, 'hex') }
+}
+
+async function goOn(session: Session, frame: Frame, vbucket: Vbucket): Promise<Reply> {
+  const { scanId, ...limits } = decodeRangeScanContinue(frame)!
+  const { rangeScans } = session.bucket!
+  const forget = session.whenGone(() => rangeScans.abandon(scanId))
+  try {
+    const { bytes, keyOnly, isEnd } = await rangeScans.continue(vbucket.id, scanId, limits)
+    const content = keyOnly ? RangeScanContent.keys : RangeScanContent.documents
+    return {
+      status: isEnd ? Status.rangeScanComplete : Status.rangeScanMore,
+      extras: uint32Extras(content),
+      value: bytes,
+    }
+  } finally {
+    forget()
+  }
+}
+
+function cancel(session: Session, frame: Frame, vbucket: Vbucket): Outcome {
+  session.bucket!.rangeScans.cancel(vbucket.id, decodeRangeScanCancel(frame)!)
+  return reply(session, frame)
+}
+
+const scanning = {
+  extras: [0],
+  key: 'none',
+  value: 'none',
+  cas: 'none',
+  target: 'active',
+  privilege: Privilege.read,
+} as const
+
+export const rangeScanRows: readonly CommandRow[] = [
+  { ...scanning, opcode: Opcode.rangeScanCreate, value: 'required', runLater: create },
+  {
+    ...scanning,
+    opcode: Opcode.rangeScanContinue,
+    extras: [rangeScanContinueExtrasLength],
+    runLater: goOn,
+  },
+  {
+    ...scanning,
+    opcode: Opcode.rangeScanCancel,
+    extras: [rangeScanIdLength],
+    run: cancel,
+  },
+]

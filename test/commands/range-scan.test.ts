@@ -1,0 +1,209 @@
+/** RANGE_SCAN_CREATE, CONTINUE and CANCEL as a client sees them. */
+import t, { type Test } from 'tap'
+import {
+  decodeScannedDocuments,
+  decodeScannedKeys,
+  encodeFeatures,
+  encodeRangeScanCancel,
+  encodeRangeScanContinue,
+  encodeSetVbucketExtras,
+  encodeStoreExtras,
+} from '../../protocol/commands/index.ts'
+import { Datatype } from '../../protocol/datatype.ts'
+import { Feature } from '../../protocol/feature.ts'
+import type { Frame } from '../../protocol/frame.ts'
+import { Opcode } from '../../protocol/opcode.ts'
+import { Status } from '../../protocol/status.ts'
+import { VbucketState } from '../../protocol/vbucket-state.ts'
+import { StatusError } from '../../src/errors.ts'
+import { ManualClock } from '../dcp/support/manual-clock.ts'
+import { eventually, serve, type ServedOptions, type TestClient } from '../server/harness.ts'
+import { committed } from '../support/bucket.ts'
+import { repeated } from '../support/snappy-blocks.ts'
+
+const vbid = 5
+const base64 = (text: string) => Buffer.from(text, 'latin1').toString('base64')
+const whole = { start: base64(''), end: base64('\xff') }
+
+const create = (request: object) => ({
+  opcode: Opcode.rangeScanCreate,
+  vbid,
+  value: JSON.stringify(request),
+  datatype: Datatype.json,
+})
+const goOn = (scanId: string, limits: { items?: number; ms?: number; bytes?: number } = {}) => ({
+  opcode: Opcode.rangeScanContinue,
+  vbid,
+  extras: encodeRangeScanContinue({
+    scanId,
+    itemsMax: limits.items ?? 0,
+    timeMaxMs: limits.ms ?? 0,
+    bytesMax: limits.bytes ?? 0,
+  }),
+})
+const cancel = (scanId: string) => ({
+  opcode: Opcode.rangeScanCancel,
+  vbid,
+  extras: encodeRangeScanCancel(scanId),
+})
+const set = (key: string, value: string | Buffer, datatype = 0) => ({
+  opcode: Opcode.set,
+  vbid,
+  key,
+  value,
+  datatype,
+  extras: encodeStoreExtras({ flags: 7, expiry: 0 }),
+})
+
+async function scene(t: Test, options: ServedOptions = {}) {
+  const served = await serve(t, options)
+  const one = await served.client()
+  const features = [Feature.json, Feature.xerror, Feature.snappy]
+  await one.call({ opcode: Opcode.hello, value: encodeFeatures(features) })
+  for (let i = 0; i < 25; i++) await one.call(set(`key-${i}`, `value ${i}`))
+  await committed(served.bucket)
+  return { ...served, one, vbuuid: served.bucket.vbucket(vbid)!.failoverLog.vbuuid }
+}
+
+const keysIn = (frame: Frame) => decodeScannedKeys(frame.value())!.map(key => key.toString())
+
+async function idOf(client: TestClient, request: object): Promise<string> {
+  const answer = await client.call(create(request))
+  t.equal(answer.status, Status.success, answer.value().toString())
+  return answer.value().toString('hex')
+}
+
+t.test('keys come in order, as many as were asked for, until the scan is complete', async t => {
+  const { one, bucket } = await scene(t)
+  const id = await idOf(one, { key_only: true, range: whole })
+  t.equal(id.length, 32)
+  const first = await one.call(goOn(id, { items: 10 }))
+  t.equal(first.status, Status.rangeScanMore)
+  t.equal(first.extras().toString('hex'), '00000000')
+  const second = await one.call(goOn(id))
+  t.equal(second.status, Status.rangeScanComplete)
+  const expected = Array.from({ length: 25 }, (_, i) => `key-${i}`).sort()
+  t.same([...keysIn(first), ...keysIn(second)], expected)
+  t.equal((await one.call(goOn(id))).status, Status.keyNotFound, 'it is gone')
+  t.equal(bucket.snapshots.pins().length, 0, 'and so is its snapshot')
+})
+
+t.test('documents come with flags, seqno and cas; ranges have ends', async t => {
+  const { one, bucket } = await scene(t)
+  await one.call(set('zip', repeated('z', 300), Datatype.snappy))
+  await committed(bucket)
+  const id = await idOf(one, { range: { excl_start: base64('key-8'), end: base64('zip') } })
+  const answer = await one.call(goOn(id, { ms: 10_000 }))
+  t.equal(answer.status, Status.rangeScanComplete)
+  t.equal(answer.extras().toString('hex'), '00000001')
+  const [nine, zip, ...rest] = decodeScannedDocuments(answer.value())!
+  t.same(rest, [])
+  t.match(nine, { flags: 7, expiry: 0, seqno: 10, datatype: 0 })
+  t.equal(nine!.key.toString(), 'key-9')
+  t.equal(nine!.value.toString(), 'value 9')
+  t.equal(nine!.cas, (await one.call({ opcode: Opcode.get, vbid, key: 'key-9' })).cas)
+  t.equal(zip!.datatype, Datatype.snappy, 'as it is stored')
+})
+
+t.test('what is wrong with a request is told', async t => {
+  const { one } = await scene(t)
+  const key = base64('k')
+  const refused = [
+    {},
+    { range: {} },
+    { range: { start: key } },
+    { range: { start: key, excl_start: key, end: key } },
+    { range: { start: key, end: '?' } },
+    { range: { start: key, end: base64('k'.repeat(251)) } },
+    { range: whole, sampling: { samples: 4 } },
+    { sampling: {} },
+    { sampling: { samples: -1 } },
+    { range: whole, name: 'n'.repeat(51) },
+    { range: whole, key_only: 'yes' },
+    { range: whole, collection: 'x' },
+    { range: whole, snapshot_requirements: { seqno: 1 } },
+    { range: whole, snapshot_requirements: { vb_uuid: 'uuid', seqno: 1 } },
+  ]
+  for (const request of refused) {
+    const answer = await one.call(create(request))
+    t.equal(answer.status, Status.invalidArguments, JSON.stringify(request))
+    t.match(JSON.parse(answer.value().toString()), { error: { context: /./ } })
+  }
+  const raw = { ...create({ range: whole }), datatype: 0 }
+  t.equal((await one.call(raw)).status, Status.invalidArguments)
+  t.equal((await one.call({ ...create({}), value: '{' })).status, Status.invalidArguments)
+  const xattrs = { range: whole, include_xattrs: true }
+  t.equal((await one.call(create(xattrs))).status, Status.notSupported, 'not negotiated')
+  const unknown = { range: whole, collection: '8' }
+  t.equal((await one.call(create(unknown))).status, Status.unknownCollection)
+  const empty = { range: { start: base64('l'), end: base64('m') } }
+  t.equal((await one.call(create(empty))).status, Status.keyNotFound)
+  t.equal(
+    (await one.call({ ...create({ sampling: { samples: 3 } }), vbid: 6 })).status,
+    Status.keyNotFound,
+  )
+  t.equal((await one.call(goOn('00'.repeat(16)))).status, Status.keyNotFound)
+  t.equal((await one.call(cancel('00'.repeat(16)))).status, Status.keyNotFound)
+})
+
+t.test('a snapshot has to meet what is required of it', async t => {
+  const { one, vbuuid, bucket } = await scene(t)
+  const required = (requirements: object) =>
+    create({
+      key_only: true,
+      range: whole,
+      snapshot_requirements: { vb_uuid: String(vbuuid), seqno: 25, ...requirements },
+    })
+  t.equal((await one.call(required({}))).status, Status.success)
+  t.equal((await one.call(required({ seqno_exists: true }))).status, Status.success)
+  t.equal((await one.call(required({ vb_uuid: '1' }))).status, Status.vbuuidNotEqual)
+  t.equal((await one.call(required({ seqno: 99 }))).status, Status.temporaryFailure)
+  t.equal((await one.call(required({ seqno: 99, timeout_ms: 5 }))).status, Status.temporaryFailure)
+  await one.call(set('key-3', 'anew'))
+  const waited = await one.call(required({ seqno: 26, seqno_exists: true, timeout_ms: 5000 }))
+  t.equal(waited.status, Status.success, 'it was waited for')
+  const gone = await one.call(required({ seqno: 4, seqno_exists: true }))
+  t.equal(gone.status, Status.notStored, 'the key has a newer version')
+  for (let i = 0; i < 5; i++) await one.call(required({}))
+  t.equal((await one.call(required({}))).status, Status.busy, 'there are as many as there may be')
+  bucket.rangeScans.close()
+  t.equal(bucket.snapshots.pins().length, 0)
+})
+
+t.test('a scan ends with its vbucket, when it is cancelled, and when it is too old', async t => {
+  const clock = new ManualClock()
+  const { one, bucket } = await scene(t, { clock })
+  const request = { key_only: true, range: whole }
+  const cancelled = await idOf(one, request)
+  t.equal((await one.call(cancel(cancelled))).status, Status.success)
+  t.equal((await one.call(goOn(cancelled))).status, Status.keyNotFound)
+  await idOf(one, request)
+  clock.advance(181_000)
+  t.equal(bucket.rangeScans.count, 0, 'too old')
+  const ofVbucket = await idOf(one, request)
+  const state = (to: VbucketState) => ({
+    opcode: Opcode.setVbucket,
+    vbid,
+    extras: encodeSetVbucketExtras(to),
+  })
+  await one.call(state(VbucketState.dead))
+  t.equal((await one.call(goOn(ofVbucket))).status, Status.notMyVbucket)
+  await one.call(state(VbucketState.active))
+  t.equal((await one.call(goOn(ofVbucket))).status, Status.keyNotFound)
+  t.equal(bucket.snapshots.pins().length, 0)
+})
+
+t.test(
+  'two clients do not continue one scan, and who leaves ends what it was continuing',
+  async t => {
+    const { one, bucket, client } = await scene(t)
+    const other = await client()
+    const id = await idOf(one, { key_only: true, range: whole })
+    const { rangeScans } = bucket
+    const reading = rangeScans.continue(vbid, id, { itemsMax: 1, timeMaxMs: 0, bytesMax: 0 })
+    t.equal((await other.call(goOn(id))).status, Status.busy)
+    rangeScans.abandon(id)
+    await t.rejects(reading, new StatusError(Status.rangeScanCancelled, 'the scan was cancelled'))
+    await eventually(() => bucket.snapshots.pins().length === 0)
+  },
+)
