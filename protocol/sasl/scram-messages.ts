@@ -37,7 +37,7 @@ export interface ClientFinal {
 }
 
 /** More rounds than anybody asks for; a hostile server could keep a client busy otherwise. */
-const iterationsMax = 10_000_000
+const iterationsMax = 1_000_000
 
 const clientFirstPattern = /^([ny],(?:a=([^,]+))?,)(n=([^,]+),r=([ -+--~]+)(?:,[A-Za-z]=[^,]*)*)$/s
 const serverFirstPattern = /^r=([ -+--~]+),s=([A-Za-z\d+/]+={0,2}),i=([1-9]\d{0,8})(?:,|$)/

@@ -1,5 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
-import type { Credentials } from '../client/index.ts'
+import { readFileSync } from 'node:fs'
+import type { Credentials, TlsOptions } from '../client/index.ts'
+import { CommandError, ExitCode } from './exit-code.ts'
 
 /** What every command needs to reach a bucket. */
 export interface Target {
@@ -7,6 +9,10 @@ export interface Target {
   port: number
   bucket: string
   user?: string
+  tls?: boolean
+  tlsCa?: string
+  tlsCertificate?: string
+  tlsKey?: string
 }
 
 export function addTargetOptions(program: Command): void {
@@ -30,13 +36,42 @@ export function addTargetOptions(program: Command): void {
         'HOLDFAST_USER',
       ),
     )
+    .option('--tls', 'encrypt, and check the server by the authorities that Node.js knows')
+    .option('--tls-ca <file>', 'encrypt, and check the server by this authority (PEM)')
+    .option('--tls-certificate <file>', 'log in by this certificate (PEM)')
+    .option('--tls-key <file>', 'the key of the certificate (PEM)')
+}
+
+/** What leads to the daemon and into a bucket. */
+export function accessOf(
+  target: Target,
+  env: NodeJS.ProcessEnv,
+): { host: string; port: number; tls: boolean | TlsOptions; credentials?: Credentials } {
+  const { host, port } = target
+  return { host, port, tls: tlsOf(target), ...credentialsOf(target, env) }
+}
+
+function tlsOf({ tls, tlsCa, tlsCertificate, tlsKey }: Target): boolean | TlsOptions {
+  if (tlsCa === undefined && tlsCertificate === undefined && tlsKey === undefined) {
+    return tls ?? false
+  }
+  return {
+    ...(tlsCa === undefined ? {} : { ca: readPem(tlsCa) }),
+    ...(tlsCertificate === undefined ? {} : { cert: readPem(tlsCertificate) }),
+    ...(tlsKey === undefined ? {} : { key: readPem(tlsKey) }),
+  }
+}
+
+function readPem(path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    throw new CommandError(ExitCode.usage, (cause as Error).message, { cause })
+  }
 }
 
 /** The password is taken from the environment alone: others can see a command line. */
-export function credentialsOf(
-  target: Target,
-  env: NodeJS.ProcessEnv,
-): { credentials?: Credentials } {
+function credentialsOf(target: Target, env: NodeJS.ProcessEnv): { credentials?: Credentials } {
   if (target.user === undefined) return {}
   return { credentials: { username: target.user, password: env['HOLDFAST_PASSWORD'] ?? '' } }
 }

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { KvClient, type StoreOptions } from '../client/index.ts'
-import { credentialsOf, type Target } from './command-options.ts'
+import { accessOf, type Target } from './command-options.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import type { Surroundings } from './surroundings.ts'
 
@@ -11,14 +11,9 @@ async function withClient<T>(
   { env }: Surroundings,
   work: (client: KvClient) => Promise<T>,
 ): Promise<T> {
-  const { host, port, bucket } = target
-  const client = await KvClient.connect({
-    host,
-    port,
-    bucket,
-    agent: 'holdfast command line',
-    ...credentialsOf(target, env),
-  })
+  const { bucket } = target
+  const agent = 'holdfast command line'
+  const client = await KvClient.connect({ bucket, agent, ...accessOf(target, env) })
   try {
     return await work(client)
   } finally {

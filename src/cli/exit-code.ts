@@ -1,4 +1,5 @@
 import { ClientError } from '../client/index.ts'
+import { OperatorError } from '../errors.ts'
 
 /** What the shell is told; `docs/client.md` has the table. */
 export const ExitCode = {
@@ -29,6 +30,10 @@ export class CommandError extends Error {
 export function describeFailure(error: unknown): { exitCode: ExitCode; line: string } {
   const line = `holdfast: ${messageOf(error).replace(/\s*\n\s*/g, ' ')}\n`
   if (error instanceof CommandError) return { exitCode: error.exitCode, line }
+  if (error instanceof OperatorError) {
+    const { message, code, hint } = error
+    return { exitCode: ExitCode.refused, line: `holdfast: ${message} [${code}]: ${hint}\n` }
+  }
   if (error instanceof RangeError) return { exitCode: ExitCode.usage, line }
   if (!(error instanceof ClientError)) return { exitCode: ExitCode.bug, line }
   if (error.code === 'HOLDFAST_STATUS') return { exitCode: ExitCode.refused, line }

@@ -17,6 +17,7 @@ import {
 import { describeFailure, ExitCode } from './exit-code.ts'
 import { streamChanges, type StreamOptions } from './stream.ts'
 import type { Surroundings } from './surroundings.ts'
+import { addUserCommands } from './users.ts'
 
 const durabilityLevels = ['majority', 'majorityAndPersistOnMaster', 'persistToMajority']
 
@@ -47,6 +48,7 @@ function buildProgram(world: Surroundings): Command {
   addTargetOptions(program)
   addDocumentCommands(program, world)
   addStreamCommand(program, world)
+  addUserCommands(program, world)
   return program
 }
 

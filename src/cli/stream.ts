@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { DcpClient, type DcpClientOptions } from '../client/index.ts'
 import { silentLog } from '../log.ts'
 import { changeLine, rollbackLine } from './change-line.ts'
-import { credentialsOf, type Target } from './command-options.ts'
+import { accessOf, type Target } from './command-options.ts'
 import { LineWriter } from './line-writer.ts'
 import { readResumeFile, writeResumeFile } from './resume-file.ts'
 import type { Surroundings } from './surroundings.ts'
@@ -78,17 +78,15 @@ function clientOptions(
   state: unknown,
   world: Surroundings,
 ): DcpClientOptions {
-  const { host, port, bucket, vbuckets, fromNow, untilNow, resumeFile, keysOnly } = options
+  const { bucket, vbuckets, fromNow, untilNow, resumeFile, keysOnly } = options
   return {
-    host,
-    port,
     bucket,
     name,
     bufferBytes,
     acknowledgement: resumeFile === undefined ? 'auto' : 'manual',
     keysOnly: keysOnly ?? false,
     log: { ...silentLog, info: tell(world), warn: tell(world) },
-    ...credentialsOf(options, world.env),
+    ...accessOf(options, world.env),
     ...(vbuckets === undefined ? {} : { vbuckets }),
     ...(fromNow ? { from: 'now' } : {}),
     ...(untilNow ? { until: 'now' } : {}),

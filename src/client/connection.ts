@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { writeUint32 } from '../../protocol/bytes.ts'
 import { FrameReader } from '../../protocol/frame-reader.ts'
 import type { Frame } from '../../protocol/frame.ts'
@@ -11,12 +11,15 @@ import { clientClock } from './client-clock.ts'
 import { ClientError, protocolError } from './errors.ts'
 import { Outbox } from './outbox.ts'
 import { PendingRequests, type Patience, type ResponseVisitor } from './pending-requests.ts'
+import { openSocket, readyEvent, type TlsOptions } from './socket.ts'
 
 export interface ConnectionOptions {
   /** Default 127.0.0.1. */
   host?: string
   /** Default 11210. */
   port?: number
+  /** Encrypt, and how (default false). */
+  tls?: boolean | TlsOptions
   /** Default 5,000. */
   connectTimeoutMs?: number
   /** How long requests may go without any answer (default 10,000). */
@@ -63,6 +66,7 @@ export class Connection {
   readonly #outbox: Outbox
   readonly #closed: Promise<void>
   readonly #address: string
+  readonly #tls: boolean | TlsOptions
   #error: ClientError | undefined
   #ending = false
   #bytesRead = 0
@@ -90,7 +94,9 @@ export class Connection {
       this.#read(bytes.subarray(0, length))
       return true
     }
-    this.#socket = connect({ host, port, noDelay: true, onread: { buffer: readBuffer, callback } })
+    this.#tls = options.tls ?? false
+    const onread = { buffer: readBuffer, callback }
+    this.#socket = openSocket({ host, port, tls: this.#tls, onread })
     this.#outbox = new Outbox(this.#socket)
     this.#socket.on('error', error => this.#fail(this.#lost(error)))
     this.#socket.on('end', () => this.#fail(this.#lost()))
@@ -121,7 +127,7 @@ export class Connection {
       const dropped = () => refuse(this.#error ?? new Error('closed'))
       this.#socket.once('error', refuse)
       this.#socket.once('close', dropped)
-      this.#socket.once('connect', () => {
+      this.#socket.once(readyEvent(this.#tls), () => {
         timer.cancel()
         this.#socket.off('error', refuse)
         this.#socket.off('close', dropped)
@@ -139,6 +145,10 @@ export class Connection {
   /** When the peer was last heard of, on the clock's monotonic scale. */
   get lastReadMs(): number {
     return this.#lastReadMs
+  }
+
+  get isEncrypted(): boolean {
+    return this.#tls !== false
   }
 
   get isOpen(): boolean {

@@ -5,7 +5,7 @@ import { systemRandom, type Random } from '../random.ts'
 import type { BackoffOptions } from './backoff.ts'
 import { clientClock } from './client-clock.ts'
 import type { ConnectionOptions } from './connection.ts'
-import type { Credentials } from './handshake.ts'
+import type { Credentials } from './login.ts'
 
 /**
  * `accept`: gone back to that seqno. A number: only an older state was to be had, this one (0 is
@@ -138,10 +138,11 @@ function checkOptions(options: DcpClientOptions, bufferBytes: number, noopSecond
 }
 
 function connectionOptions(options: DcpClientOptions): ConnectionOptions {
-  const { host, port, connectTimeoutMs, requestTimeoutMs } = options
+  const { host, port, tls, connectTimeoutMs, requestTimeoutMs } = options
   return {
     ...(host === undefined ? {} : { host }),
     ...(port === undefined ? {} : { port }),
+    ...(tls === undefined ? {} : { tls }),
     ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
     ...(requestTimeoutMs === undefined ? {} : { requestTimeoutMs }),
   }

@@ -5,11 +5,7 @@ import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Connection } from './connection.ts'
 import { protocolError, ServerError } from './errors.ts'
-
-export interface Credentials {
-  username: string
-  password: string
-}
+import { logIn, type Credentials } from './login.ts'
 
 export interface HandshakeOptions {
   /** Shown in the server's log and statistics. */
@@ -36,18 +32,21 @@ const wanted: readonly number[] = [
 ]
 
 /**
- * Introduces a new connection: HELLO, SASL PLAIN if there are credentials, SELECT_BUCKET; all
- * three on their way before the first answer is back. Returns the features granted. A server that
- * does not know HELLO grants nothing and is no error.
+ * Introduces a new connection: HELLO, a login if there are credentials, SELECT_BUCKET, each on its
+ * way as soon as may be. Returns the features granted. A server that does not know HELLO grants
+ * nothing and is no error.
  */
 export async function handshake(
   connection: Connection,
   options: HandshakeOptions,
 ): Promise<ReadonlySet<number>> {
-  const steps = [hello(connection, options.agent ?? 'holdfast')] as Promise<unknown>[]
-  if (options.credentials) steps.push(authenticate(connection, options.credentials))
-  if (options.bucket !== false) steps.push(selectBucket(connection, options.bucket))
-  const results = await Promise.allSettled(steps)
+  const { agent = 'holdfast', credentials, bucket } = options
+  const enter = async () => {
+    // There is no bucket to be had before.
+    if (credentials !== undefined) await logIn(connection, credentials)
+    if (bucket !== false) await selectBucket(connection, bucket)
+  }
+  const results = await Promise.allSettled([hello(connection, agent), enter()])
   for (const result of results) if (result.status === 'rejected') throw result.reason
   return (results[0] as PromiseFulfilledResult<ReadonlySet<number>>).value
 }
@@ -62,11 +61,6 @@ function hello(connection: Connection, agent: string): Promise<ReadonlySet<numbe
     if (!granted) throw protocolError('hello: half a feature granted')
     return new Set(granted)
   })
-}
-
-async function authenticate(connection: Connection, { username, password }: Credentials) {
-  const value = `\0${username}\0${password}`
-  await connection.send({ opcode: Opcode.saslAuth, key: 'PLAIN', value }, expectSuccess)
 }
 
 /** A plain memcached has no buckets: unless one was named, it need not know of them. */

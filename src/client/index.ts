@@ -17,8 +17,8 @@ export {
 export { DcpClient, type DcpStatistics } from './dcp-client.ts'
 export { type DcpClientOptions, type RollbackDecision } from './dcp-options.ts'
 export { ClientError, ServerError, type ClientErrorCode } from './errors.ts'
-export { type Credentials } from './handshake.ts'
 export { KvClient } from './kv-client.ts'
+export { type Credentials } from './login.ts'
 export {
   type CounterOptions,
   type CounterResult,
@@ -33,4 +33,5 @@ export {
   type WithMetaOptions,
 } from './kv-options.ts'
 export { NodeClient, type ClusterConfig, type NodeClientOptions } from './node-client.ts'
+export { type TlsOptions } from './socket.ts'
 export { type DcpState, type SavedPosition } from './stream-position.ts'

@@ -24,7 +24,8 @@ import {
   type RequestOptions,
 } from './connection.ts'
 import { protocolError, type ClientError } from './errors.ts'
-import { expectSuccess, handshake, type Credentials } from './handshake.ts'
+import { expectSuccess, handshake } from './handshake.ts'
+import type { Credentials } from './login.ts'
 import type { HistoryBranch } from './stream-position.ts'
 
 export interface NodeClientOptions extends ConnectionOptions {

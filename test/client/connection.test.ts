@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import t from 'tap'
+import type { Frame } from '../../protocol/frame.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { encodeResponse } from '../../protocol/requests.ts'
 import { Status } from '../../protocol/status.ts'
@@ -239,7 +240,7 @@ t.test('a connection that is not made in time', async t => {
   await t.rejects(attempt, { code: 'HOLDFAST_CONNECT', message: /within 5000 ms/ })
 })
 
-t.test('handshake: HELLO, SASL PLAIN and SELECT_BUCKET leave together', async t => {
+t.test('handshake: HELLO, SASL and SELECT_BUCKET, in this order', async t => {
   const { connection, server } = await open(t, (frame, peer) => {
     if (frame.opcode !== Opcode.hello) return false
     peer.reply(frame, { value: Buffer.from([0, 4, 0, 7]) })
@@ -247,7 +248,7 @@ t.test('handshake: HELLO, SASL PLAIN and SELECT_BUCKET leave together', async t 
   })
   const features = await handshake(connection, {
     agent: 'test',
-    credentials: { username: 'user', password: 'pass' },
+    credentials: { username: 'user', password: 'pass', mechanism: 'PLAIN' },
     bucket: 'travel',
   })
   t.same([...features], [4, 7])
@@ -268,7 +269,8 @@ t.test('handshake: refusals are typed errors, an old server is none', async t =>
       return true
     }
   }
-  const options = { credentials: { username: 'u', password: 'p' }, bucket: 'b' }
+  const credentials = { username: 'u', password: 'p', mechanism: 'PLAIN' } as const
+  const options = { credentials, bucket: 'b' }
   const old = await open(t, refuse(Opcode.hello, Status.unknownCommand))
   t.equal((await handshake(old.connection, options)).size, 0)
   const stranger = await open(t, refuse(Opcode.saslAuth, Status.authError))
@@ -284,6 +286,46 @@ t.test('handshake: refusals are typed errors, an old server is none', async t =>
     status: Status.keyNotFound,
     message: 'selectBucket: keyNotFound',
   })
+})
+
+t.test('a password is not sent in the clear because a server offers nothing else', async t => {
+  const offer = (mechanisms: string): Script => {
+    return (frame, peer) => {
+      if (frame.opcode !== Opcode.saslListMechs) return false
+      peer.reply(frame, { value: mechanisms })
+      return true
+    }
+  }
+  const credentials = { username: 'u', password: 'secret' }
+  const weak = await open(t, offer('PLAIN'))
+  await t.rejects(handshake(weak.connection, { credentials }), { code: 'HOLDFAST_PROTOCOL' })
+  t.notOk(weak.server.last.received.some(frame => frame.value().includes('secret')))
+  const strong = await open(t, offer('PLAIN SCRAM-SHA1 SCRAM-SHA256'))
+  await t.rejects(handshake(strong.connection, { credentials }), { code: 'HOLDFAST_STATUS' })
+  t.equal(strong.server.last.sent(Opcode.saslAuth)[0]!.key().toString(), 'SCRAM-SHA256')
+})
+
+t.test('a server that does not know the user is found out', async t => {
+  const first = (frame: Frame) => frame.value().toString().split('r=')[1]!
+  const pretend =
+    (salted: (nonce: string) => string): Script =>
+    (frame, peer) => {
+      if (frame.opcode === Opcode.saslListMechs) peer.reply(frame, { value: 'SCRAM-SHA1' })
+      else if (frame.opcode === Opcode.saslStep) peer.reply(frame, { value: 'v=AAAA' })
+      else if (frame.opcode !== Opcode.saslAuth) return false
+      else peer.reply(frame, { status: Status.authContinue, value: salted(first(frame)) })
+      return true
+    }
+  const credentials = { username: 'u', password: 'secret' }
+  for (const salted of [
+    (nonce: string) => `r=${nonce}more,s=AAAA,i=1`,
+    () => 'r=another,s=AAAA,i=1',
+    (nonce: string) => `r=${nonce},s=AAAA,i=100000000`,
+    () => 'nonsense',
+  ]) {
+    const { connection } = await open(t, pretend(salted))
+    await t.rejects(handshake(connection, { credentials }), { code: 'HOLDFAST_PROTOCOL' })
+  }
 })
 
 t.test('a ServerError says what the server said', async t => {
