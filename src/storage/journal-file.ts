@@ -1,12 +1,12 @@
 /** One of the journal's files: filled with zeroes once, then over and over again with blocks. */
-import { constants, fdatasync, write } from 'node:fs'
+import { constants, fdatasync, fdatasyncSync, write, writeSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { journalFileBytes } from './journal-format.ts'
 
 const zeroBytes = 2 ** 20
 
 /**
- * With it a write that has returned is on disk: one errand of the thread pool instead of two.
+ * With it a write that has returned is on disk: one call instead of two.
  * Elsewhere it may leave the data in the disk's own cache.
  */
 const syncedWrites = process.platform === 'linux' ? constants.O_DSYNC : 0
@@ -68,19 +68,35 @@ export class JournalFile {
     return untold
   }
 
-  /** One at a time. `done` is called once the block is on disk. */
+  /** Writes a block by the thread pool; one at a time. `done` is called once it is on disk. */
   append(block: Buffer, upTo: number, done: (error: Error | null) => void): void {
     const { fd } = this.#handle
-    const at = this.#used
-    this.#used += block.length
-    this.#upTo = upTo
-    write(fd, block, 0, block.length, at, (error, written) => {
+    write(fd, block, 0, block.length, this.#placeFor(block, upTo), (error, written) => {
       if (error !== null) done(error)
-      else if (written !== block.length) {
-        done(new Error(`${written} of ${block.length} bytes were written`))
-      } else if (syncedWrites === 0) fdatasync(fd, done)
+      else if (written !== block.length) done(writtenInPart(block, written))
+      else if (syncedWrites === 0) fdatasync(fd, done)
       else done(null)
     })
+  }
+
+  /** The same by this thread: returns once it is on disk, and the error if it is not. */
+  appendHere(block: Buffer, upTo: number): Error | null {
+    const { fd } = this.#handle
+    try {
+      const written = writeSync(fd, block, 0, block.length, this.#placeFor(block, upTo))
+      if (written !== block.length) return writtenInPart(block, written)
+      if (syncedWrites === 0) fdatasyncSync(fd)
+      return null
+    } catch (error) {
+      return error as Error
+    }
+  }
+
+  #placeFor({ length }: Buffer, upTo: number): number {
+    const at = this.#used
+    this.#used += length
+    this.#upTo = upTo
+    return at
   }
 
   async close(isEmptied: boolean): Promise<void> {
@@ -88,4 +104,8 @@ export class JournalFile {
     if (isEmptied) await this.#handle.truncate(0).catch(() => undefined)
     await this.#handle.close()
   }
+}
+
+function writtenInPart(block: Buffer, written: number): Error {
+  return new Error(`${written} of ${block.length} bytes were written`)
 }

@@ -19,6 +19,7 @@ import type { Random } from '../random.ts'
 import { blockLength, encodeBlock, journalFileBytes, journalFileNames } from './journal-format.ts'
 import { JournalFile } from './journal-file.ts'
 import { syncDirectory } from './sync-directory.ts'
+import { SyncPace } from './sync-pace.ts'
 
 const retryMs = 60_000
 
@@ -45,6 +46,8 @@ export interface JournalOptions {
   readonly stretchFrom: (position: number) => Stretch | undefined
   /** Everything before this position is in LMDB. */
   readonly committed: () => number
+  /** Whether clients wait for what is to be written; otherwise there is no hurry. */
+  readonly isAwaited: () => boolean
   /** Everything before this position is durable. */
   readonly onDurable: (position: number) => void
   /** It can not make durable what it was asked for: only a commit does. */
@@ -58,6 +61,7 @@ type State = 'unused' | 'preparing' | 'ready' | 'failed' | 'closed'
 export class Journal {
   readonly #options: JournalOptions
   readonly #epoch: bigint
+  readonly #pace = new SyncPace()
   #state: State = 'unused'
   /** The one that is being filled first. */
   #files: JournalFile[] = []
@@ -158,18 +162,30 @@ export class Journal {
   }
 
   #write(file: JournalFile, block: Buffer, upTo: number): void {
+    const { isAwaited, onFilling } = this.#options
     const isHalfFull = file.isHalfFull
-    this.#isWriting = true
     this.#written = upTo
-    file.append(block, upTo, error => {
-      this.#wrote(error, upTo)
-      if (!this.#isWriting) this.#onIdle?.()
-    })
-    if (!isHalfFull && file.isHalfFull) this.#options.onFilling()
+    if (isAwaited() && this.#pace.isQuick()) this.#writeHere(file, block, upTo)
+    else {
+      this.#isWriting = true
+      file.append(block, upTo, error => {
+        this.#isWriting = false
+        this.#wrote(error, upTo)
+        if (!this.#isWriting) this.#onIdle?.()
+      })
+    }
+    if (!isHalfFull && file.isHalfFull) onFilling()
+  }
+
+  #writeHere(file: JournalFile, block: Buffer, upTo: number): void {
+    const { clock } = this.#options
+    const startedMs = clock.monotonicMs()
+    const error = file.appendHere(block, upTo)
+    this.#pace.took(clock.monotonicMs() - startedMs)
+    this.#wrote(error, upTo)
   }
 
   #wrote(error: Error | null, upTo: number): void {
-    this.#isWriting = false
     if (error !== null) {
       this.#fail(error)
       return this.#options.onRefused()

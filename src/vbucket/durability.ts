@@ -51,6 +51,7 @@ export class Durability {
       ...options,
       stretchFrom: position => this.#stretchFrom(position),
       committed: () => changes.committed,
+      isAwaited: () => this.waiters.isDurableAwaited,
       onDurable: position => this.waiters.durable(position),
       onRefused: hurry,
       onFilling: hurry,

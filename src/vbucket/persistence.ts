@@ -35,6 +35,11 @@ export class PersistenceWaiters {
     this.#after(this.#forDurable, done)
   }
 
+  /** Whether somebody waits for `afterDurable`. */
+  get isDurableAwaited(): boolean {
+    return !this.#forDurable.isEmpty
+  }
+
   /** Calls `done` once everything appended so far is in LMDB; never within this call. */
   afterCommit(done: () => void): void {
     this.#after(this.#forCommit, done)

@@ -11,6 +11,10 @@ export class PositionWaiters {
   #waiters: Waiter[] = []
   #first = 0
 
+  get isEmpty(): boolean {
+    return this.#first === this.#waiters.length
+  }
+
   /** Positions never go back. */
   add(position: number, done: () => void): void {
     this.#waiters.push({ position, done })

@@ -6,13 +6,14 @@ import { silentLog, type Log } from '../../src/log.ts'
 import { systemRandom } from '../../src/random.ts'
 import { Journal } from '../../src/storage/journal.ts'
 import { readBlocks } from '../../src/storage/journal-format.ts'
+import { SyncPace } from '../../src/storage/sync-pace.ts'
 import { ManualClock } from '../dcp/support/manual-clock.ts'
 
 const MiB = 2 ** 20
 
 /** A log of which `end` bytes are appended and `committed` are in LMDB. */
 function scene(t: Test, directory: string) {
-  const log = { end: 0, committed: 0, isRefusing: false }
+  const log = { end: 0, committed: 0, isRefusing: false, isAwaited: false }
   const told = { durable: 0, refused: 0, filling: 0 }
   let answered: (() => void)[] = []
   const answer = () => {
@@ -35,6 +36,7 @@ function scene(t: Test, directory: string) {
       return { entries, upTo: log.end, vbids: [3], vbuuids: [5n] }
     },
     committed: () => log.committed,
+    isAwaited: () => log.isAwaited,
     onDurable: position => {
       told.durable = position
       answer()
@@ -77,6 +79,38 @@ t.test('what is asked for during a write goes with the next one', async t => {
   while (told.durable < 101) await new Promise(resolve => setImmediate(resolve))
   t.same(blocksIn(directory, 'journal-0'), [10, 90])
   t.equal(told.refused, 0)
+})
+
+t.test(
+  'what clients wait for is on disk, all of it, when the turn ends in which it came',
+  async t => {
+    const directory = t.testdir()
+    const { log, told, append, ready } = scene(t, directory)
+    await ready()
+    log.isAwaited = true
+    const all = [append(10), append(20), append(30)]
+    await new Promise(resolve => setImmediate(resolve))
+    t.equal(told.durable, 61)
+    t.same(blocksIn(directory, 'journal-0'), [60])
+    await Promise.all(all)
+  },
+)
+
+t.test('the main thread leaves a slow disk to others for a while', t => {
+  const pace = new SyncPace()
+  t.ok(pace.isQuick())
+  pace.took(4)
+  t.ok(pace.isQuick(), 'one that took longer is not a slow disk')
+  pace.took(0.1)
+  for (let i = 0; i < 3; i++) pace.took(4)
+  let aside = 0
+  while (!pace.isQuick()) aside++
+  t.equal(aside, 100)
+  pace.took(0.1)
+  t.ok(pace.isQuick())
+  pace.took(20)
+  t.notOk(pace.isQuick(), 'one that took very long is')
+  t.end()
 })
 
 t.test('a file is used again only when all that is in it is committed', async t => {
