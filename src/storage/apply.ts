@@ -1,14 +1,15 @@
 /**
  * Applies records to one environment's tables, inside its write transaction, and keeps the
- * counts of the vbuckets it touches. Applying the same records again changes nothing, so a batch
- * that failed half-way is simply applied again from its beginning.
+ * counts of the vbuckets it touches. Records go into blocks one by one; what follows from them in
+ * the index by key, and for the versions that they take the place of, is done for many at once.
  */
 import { fitsIntoBlock } from './block.ts'
 import { BlockWriter } from './block-writer.ts'
 import { decodeVbucketRecord, encodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
-import { documentEntryLength, DocumentEntry, writeDocumentEntry } from './document-entry.ts'
+import type { DocumentEntry } from './document-entry.ts'
 import type { Environment } from './environment.ts'
-import type { DocumentKey, ExpiryKey, SeqnoKey } from './keys.ts'
+import { IndexWriter } from './index-writer.ts'
+import type { ExpiryKey, SeqnoKey } from './keys.ts'
 import { recordLength, type RecordView } from './record.ts'
 import { SupersededRecords } from './superseded.ts'
 import { writeTombstoneEntry, tombstoneEntryLength } from './tombstone-entry.ts'
@@ -22,18 +23,17 @@ export class Applier {
   /** Of these, the ones that differ from what is stored. */
   readonly #changed = new Set<number>()
   #isCommitted = true
-  readonly #entry = new DocumentEntry()
-  readonly #entryBytes = Buffer.alloc(documentEntryLength)
   readonly #tombstoneBytes = Buffer.alloc(tombstoneEntryLength)
-  readonly #documentKey: DocumentKey = { vbid: 0, bytes: nothing, start: 0, length: 0 }
   readonly #seqnoKey: SeqnoKey = { vbid: 0, seqno: 0 }
   readonly #expiryKey: ExpiryKey = { expiry: 0, vbid: 0, seqno: 0 }
   readonly #blocks: BlockWriter
+  readonly #index: IndexWriter
   readonly #superseded: SupersededRecords
 
   constructor(environment: Environment) {
     this.#environment = environment
     this.#blocks = new BlockWriter(environment)
+    this.#index = new IndexWriter(environment, (vbid, old) => this.#replaced(vbid, old))
     this.#superseded = new SupersededRecords(environment)
   }
 
@@ -43,6 +43,7 @@ export class Applier {
     this.#isCommitted = false
     this.#changed.clear()
     this.#blocks.begin()
+    this.#index.clear()
     this.#superseded.clear()
   }
 
@@ -70,59 +71,57 @@ export class Applier {
   forgetVbucket(vbid: number): void {
     this.#vbuckets.delete(vbid)
     this.#changed.delete(vbid)
+    this.#index.forget(vbid)
     this.#superseded.forget(vbid)
     this.#environment.vbuckets.removeSync(vbid)
   }
 
   /** All vbuckets have been emptied. */
   forgetRecords(): void {
+    this.#index.clear()
     this.#superseded.clear()
   }
 
-  /** A record is purged. */
-  removeRecord(vbid: number, block: number, seqno: number): void {
+  /** The record of a tombstone is purged. */
+  purge(record: RecordView, block: number): void {
+    const { vbid, seqno } = record
+    this.#index.remove(record)
     this.#superseded.mark(vbid, block, seqno)
   }
 
-  /** Stores what has been applied: call before anything else of the transaction reads blocks. */
-  flushBlocks(): void {
+  /** Stores what has been applied: call before anything else of the transaction reads it. */
+  flush(): void {
     this.#blocks.flush()
+    this.#index.merge()
   }
 
-  /** Writes one record; `nowSeconds` is when its tombstone, if it is one, begins to age. */
+  /**
+   * Writes one record; `nowSeconds` is when its tombstone, if it is one, begins to age. Those of a
+   * vbucket come in the order of their seqnos, and are followed by `advance`: what it has reached
+   * was applied before.
+   */
   apply(record: RecordView, nowSeconds: number): void {
     const { vbid, seqno } = record
     const vbucket = this.vbucket(vbid)
     // The vbucket was deleted after this change was made.
-    if (vbucket === undefined) return
+    if (vbucket === undefined || seqno <= vbucket.highSeqno) return
     this.#changed.add(vbid)
-    const { documents, tombstones } = this.#environment
-    const key = this.#documentKey
-    key.vbid = vbid
-    key.bytes = record.bytes
-    key.start = record.keyStart
-    key.length = record.keyLength
-    const stored = documents.getBinaryFast(key)
-    if (stored !== undefined) {
-      const old = this.#entry.at(stored)
-      if (old.seqno >= seqno) return
-      this.#removeOld(key, old, vbucket)
-    }
     const block = this.#blocks.append(record, vbucket.newestBlock ?? 0)
     vbucket.newestBlock = block
-    writeDocumentEntry(record, block, this.#entryBytes)
-    documents.putSync(key, this.#entryBytes)
     if (record.isDeletion) {
       const place = this.#seqnoKey
       place.vbid = vbid
       place.seqno = seqno
       writeTombstoneEntry({ nowSeconds, block, seqno }, this.#tombstoneBytes)
-      tombstones.putSync(place, this.#tombstoneBytes)
+      this.#environment.tombstones.putSync(place, this.#tombstoneBytes)
       vbucket.tombstones++
     } else {
       vbucket.items++
-      if (record.expiry !== 0) this.#addExpiry(record.expiry, vbid, seqno)
+      if (record.expiry !== 0) {
+        this.#environment.expiries.putSync(this.#due(record.expiry, vbid, seqno), nothing)
+      }
     }
+    if (this.#index.put(record, block)) this.flush()
   }
 
   /** Raises a vbucket's high seqno and greatest CAS to what its changes brought. */
@@ -136,7 +135,7 @@ export class Applier {
 
   /** Writes what has gathered; the last thing in the transaction. */
   finish(): void {
-    this.#blocks.flush()
+    this.flush()
     this.#superseded.settle()
     for (const vbid of this.#changed) {
       const record = this.#vbuckets.get(vbid)!
@@ -149,12 +148,12 @@ export class Applier {
     for (const vbid of this.#changed) yield { vbid, highSeqno: this.#vbuckets.get(vbid)!.highSeqno }
   }
 
-  #removeOld(key: DocumentKey, old: DocumentEntry, vbucket: VbucketRecord): void {
-    const { vbid } = key
-    const { isDeletion, expiry, seqno, block, kind, valueLength } = old
-    const isAlone = !fitsIntoBlock(recordLength(kind, key.length, valueLength))
-    if (isAlone) this.#superseded.markAll(vbid, block)
-    else this.#superseded.mark(vbid, block, seqno)
+  /** A version is not the newest of its key any more. */
+  #replaced(vbid: number, old: DocumentEntry): void {
+    const vbucket = this.vbucket(vbid)!
+    const { isDeletion, expiry, seqno, block, kind, valueLength, keyLength } = old
+    const isAlone = !fitsIntoBlock(recordLength(kind, keyLength, valueLength))
+    this.#superseded.mark(vbid, block, seqno, isAlone)
     if (isDeletion) {
       const place = this.#seqnoKey
       place.vbid = vbid
@@ -164,19 +163,14 @@ export class Applier {
       return
     }
     vbucket.items--
-    if (expiry === 0) return
-    const due = this.#expiryKey
-    due.expiry = expiry
-    due.vbid = vbid
-    due.seqno = seqno
-    this.#environment.expiries.removeSync(due)
+    if (expiry !== 0) this.#environment.expiries.removeSync(this.#due(expiry, vbid, seqno))
   }
 
-  #addExpiry(expiry: number, vbid: number, seqno: number): void {
+  #due(expiry: number, vbid: number, seqno: number): ExpiryKey {
     const due = this.#expiryKey
     due.expiry = expiry
     due.vbid = vbid
     due.seqno = seqno
-    this.#environment.expiries.putSync(due, nothing)
+    return due
   }
 }

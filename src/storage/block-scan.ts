@@ -5,7 +5,7 @@
 import type { Transaction } from 'lmdb'
 import { readSeqno } from '../../protocol/bytes.ts'
 import { headerLength } from '../../protocol/header.ts'
-import { blockBytesMax, blockHeadLength, recordLengthIn } from './block.ts'
+import { blockBytesMax, blockHeadLength, recordLengthIn, spanOf } from './block.ts'
 import type { Environment } from './environment.ts'
 import { isSuperseded } from './superseded.ts'
 
@@ -25,12 +25,12 @@ export class ScannedBlock {
   block = 0
   bytes: Buffer = Buffer.allocUnsafeSlow(blockBytesMax)
   length = 0
-  /** See superseded.ts; undefined when all of its records live. */
+  /** See superseded.ts; undefined when all records of the span live. */
   superseded: Buffer | undefined
 
   /** Whether a record of the block is the newest of its key. */
   isLive(seqno: number): boolean {
-    return this.superseded === undefined || !isSuperseded(this.superseded, this.block, seqno)
+    return this.superseded === undefined || !isSuperseded(this.superseded, seqno)
   }
 
   /** Where the records lie that live, with their seqnos. */
@@ -62,6 +62,8 @@ export class BlockScan {
     const shown = this.#shown
     const first = blockWith(this.#environment, vbid, from, options)
     const end = { vbid, seqno: Math.min(to, endless) + 1 }
+    // Of what is shown of superseded records.
+    let span = -1
     for (const { key, value } of blocks.getRange({
       start: { vbid, seqno: first },
       end,
@@ -72,8 +74,11 @@ export class BlockScan {
       shown.bytes = value.length <= this.#own.length ? this.#own : Buffer.alloc(value.length)
       shown.bytes.set(value)
       shown.block = key.seqno
-      const entry = superseded.getBinaryFast(key, options)
-      shown.superseded = entry && Buffer.from(entry.subarray(0, entry.length))
+      if (spanOf(key.seqno) !== span) {
+        span = spanOf(key.seqno)
+        const entry = superseded.getBinaryFast({ vbid, seqno: span }, options)
+        shown.superseded = entry && Buffer.from(entry.subarray(0, entry.length))
+      }
       yield shown
     }
   }

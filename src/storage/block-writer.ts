@@ -3,10 +3,10 @@ import type { Environment } from './environment.ts'
 import {
   blockBytesMax,
   blockHeadLength,
-  blockSpan,
   fitsIntoBlock,
   sealBlock,
   sealLonger,
+  spanOf,
 } from './block.ts'
 import type { SeqnoKey } from './keys.ts'
 import { sealRecord, type RecordView } from './record.ts'
@@ -60,7 +60,9 @@ export class BlockWriter {
   }
 
   #hasRoom(recordBytes: number, seqno: number): boolean {
-    return this.#length + recordBytes <= blockBytesMax && seqno - this.#place.seqno < blockSpan
+    return (
+      this.#length + recordBytes <= blockBytesMax && spanOf(seqno) === spanOf(this.#place.seqno)
+    )
   }
 
   #open(seqno: number, recordBytes: number): void {

@@ -18,8 +18,13 @@ export const blockHeadLength = 4
 /** What two pages of LMDB have room for. A record longer than that has a block of its own. */
 export const blockBytesMax = 2 * 4096 - 32
 
-/** Seqnos of a block are less than this apart, which bounds what notes its superseded records. */
+/** Seqnos are cut into spans of so many; a block is within one of them. See superseded.ts. */
 export const blockSpan = 4096
+
+/** The first of the span that has this seqno. */
+export function spanOf(seqno: number): number {
+  return seqno - (seqno % blockSpan)
+}
 
 /** Whether records that together have this many bytes fit into a block. */
 export function fitsIntoBlock(recordBytes: number): boolean {

@@ -2,12 +2,15 @@
  * Reads all of an environment and says whether its tables tell the same story. Slow: for a start
  * that has reason to doubt its files, and for tests.
  */
-import { documentEntryLength, DocumentEntry } from './document-entry.ts'
-import { isBlockIntact } from './block.ts'
+import type { DocumentEntry } from './document-entry.ts'
+import { countInBlock, isBlockIntact, spanOf } from './block.ts'
 import { BlockScan, type ScannedBlock } from './block-scan.ts'
+import { checkIndex } from './check-index.ts'
 import type { Environment } from './environment.ts'
-import type { DocumentKey, ExpiryKey } from './keys.ts'
+import { IndexReader } from './index-reader.ts'
+import type { ExpiryKey } from './keys.ts'
 import { isIntact, RecordView } from './record.ts'
+import { notesIn } from './superseded.ts'
 import { blockOfTombstone } from './tombstone-entry.ts'
 import { decodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 
@@ -17,7 +20,8 @@ interface Count {
   items: number
   tombstones: number
   expiring: number
-  superseded: number
+  /** Blocks that have lost records. */
+  lossy: number
   lastSeqno: number
 }
 
@@ -32,20 +36,21 @@ class Check {
   readonly #problems: string[] = []
   readonly #counts = new Map<number, Count>()
   readonly #record = new RecordView()
-  readonly #entry = new DocumentEntry()
+  readonly #index: IndexReader
 
   constructor(environment: Environment, problemsMax: number) {
     this.#environment = environment
+    this.#index = new IndexReader(environment)
     this.#problemsMax = problemsMax
   }
 
   run(): string[] {
-    const { documents, superseded, tombstones, expiries, vbuckets } = this.#environment
+    const { tombstones, expiries, vbuckets } = this.#environment
     const start = { vbid: 0, seqno: 0 }
     this.#checkBlocks()
-    this.#compare('superseded entries', superseded.getKeys({ start }), of => of.superseded)
-    const firstKey: DocumentKey = { vbid: 0, bytes: Buffer.alloc(0), start: 0, length: 0 }
-    this.#compare('documents', documents.getKeys({ start: firstKey }), of => of.records)
+    this.#compare('blocks noted', this.#noted(), of => of.lossy)
+    const indexed = checkIndex(this.#environment, (vbid, text) => this.#problem(vbid, text))
+    this.#compare('documents', indexed, of => of.records)
     this.#compare('tombstone entries', tombstones.getKeys({ start }), of => of.tombstones)
     const firstExpiry: ExpiryKey = { expiry: 0, ...start }
     this.#compare('expiry entries', expiries.getKeys({ start: firstExpiry }), of => of.expiring)
@@ -81,7 +86,6 @@ class Check {
     if (!isBlockIntact(bytes, length)) {
       this.#problem(vbid, `block ${block} does not match its checksum`)
     }
-    if (shown.superseded) this.#countOf(vbid).superseded++
     if (block <= last) this.#problem(vbid, `block ${block} begins before the one in front ends`)
     let before = block - 1
     let lives = 0
@@ -92,7 +96,25 @@ class Check {
       this.#checkRecord(vbid, seqno, block, bytes.subarray(at, at + recordBytes))
     }
     if (lives === 0) this.#problem(vbid, `nothing in block ${block} lives`)
+    this.#checkNote(vbid, shown, countInBlock(bytes, length) - lives)
     return before
+  }
+
+  /** `lost` is how many records of the block do not live. */
+  #checkNote(vbid: number, { block, superseded }: ScannedBlock, lost: number): void {
+    const notes =
+      superseded === undefined ? [] : notesIn(superseded, superseded.length, spanOf(block))
+    const noted = notes.find(note => note.block === block)
+    this.#equal(vbid, `records lost by block ${block}`, noted?.lost ?? 0, lost)
+    if (lost > 0) this.#countOf(vbid).lossy++
+  }
+
+  /** One object for each block of which something is noted. */
+  #noted(): { vbid: number }[] {
+    const entries = this.#environment.superseded.getRange({ start: { vbid: 0, seqno: 0 } })
+    return [...entries].flatMap(({ key: { vbid, seqno }, value }) =>
+      notesIn(value, value.length, seqno).map(() => ({ vbid })),
+    )
   }
 
   #checkRecord(vbid: number, seqno: number, block: number, value: Buffer): void {
@@ -107,15 +129,13 @@ class Check {
     const record = this.#record.at(value, 0)
     const { isDeletion, expiry } = record
     const bytes = record.key()
-    const key = { vbid, bytes, start: 0, length: bytes.length }
-    const { documents, tombstones, expiries } = this.#environment
-    const found = documents.getBinary(key)
-    if (found?.length !== documentEntryLength) {
-      this.#problem(vbid, `record ${seqno} has no document`)
-    } else if (this.#entry.at(found).seqno !== seqno) {
-      this.#problem(vbid, `record ${seqno} is not the newest, ${this.#entry.seqno} is`)
-    } else if (this.#entry.block !== block) {
-      this.#problem(vbid, `record ${seqno} is in block ${block}, not ${this.#entry.block}`)
+    const { tombstones, expiries } = this.#environment
+    const found = this.#entryOf(vbid, bytes)
+    if (found === undefined) this.#problem(vbid, `record ${seqno} has no document`)
+    else if (found.seqno !== seqno) {
+      this.#problem(vbid, `record ${seqno} is not the newest, ${found.seqno} is`)
+    } else if (found.block !== block) {
+      this.#problem(vbid, `record ${seqno} is in block ${block}, not ${found.block}`)
     }
     if (isDeletion) {
       count.tombstones++
@@ -130,6 +150,14 @@ class Check {
     count.expiring++
     const due: ExpiryKey = { expiry, vbid, seqno }
     if (!expiries.getBinary(due)) this.#problem(vbid, `record ${seqno} will not expire`)
+  }
+
+  #entryOf(vbid: number, key: Buffer): DocumentEntry | undefined {
+    try {
+      return this.#index.find(vbid, key, 0, key.length)
+    } catch {
+      return undefined
+    }
   }
 
   #checkVbucket(vbid: number, record: VbucketRecord): void {
@@ -160,7 +188,7 @@ class Check {
   #countOf(vbid: number): Count {
     let count = this.#counts.get(vbid)
     if (count === undefined) {
-      count = { records: 0, items: 0, tombstones: 0, expiring: 0, superseded: 0, lastSeqno: 0 }
+      count = { records: 0, items: 0, tombstones: 0, expiring: 0, lossy: 0, lastSeqno: 0 }
       this.#counts.set(vbid, count)
     }
     return count

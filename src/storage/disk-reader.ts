@@ -6,9 +6,10 @@ import { StatusError } from '../errors.ts'
 import { Status } from '../../protocol/status.ts'
 import { findInBlock, recordLengthIn } from './block.ts'
 import { BlockScan, blockWith } from './block-scan.ts'
-import { DocumentEntry, documentEntryLength } from './document-entry.ts'
+import type { DocumentEntry } from './document-entry.ts'
 import type { Environment } from './environment.ts'
-import type { DocumentKey, SeqnoKey } from './keys.ts'
+import { IndexReader } from './index-reader.ts'
+import type { SeqnoKey } from './keys.ts'
 import { isIntact, RecordView } from './record.ts'
 
 /** Where a record is. */
@@ -26,8 +27,7 @@ export interface DueDocument {
 
 export class DiskReader {
   readonly #environments: readonly Environment[]
-  readonly #entry = new DocumentEntry()
-  readonly #documentKey: DocumentKey = { vbid: 0, bytes: Buffer.alloc(0), start: 0, length: 0 }
+  readonly #indexes: IndexReader[]
   readonly #seqnoKey: SeqnoKey = { vbid: 0, seqno: 0 }
   readonly #record = new RecordView()
   readonly #scans: BlockScan[]
@@ -39,6 +39,7 @@ export class DiskReader {
   ) {
     this.#environments = environments
     this.#scans = environments.map(environment => new BlockScan(environment))
+    this.#indexes = environments.map(environment => new IndexReader(environment))
     this.#onDamage = onDamage
   }
 
@@ -49,17 +50,11 @@ export class DiskReader {
 
   /** Where a key's newest version is and its metadata; undefined when the key is unknown. */
   entry(vbid: number, bytes: Uint8Array, start: number, length: number): DocumentEntry | undefined {
-    const key = this.#documentKey
-    key.vbid = vbid
-    key.bytes = bytes
-    key.start = start
-    key.length = length
-    const found = this.#guard(vbid, 0, () => this.#environmentOf(vbid).documents.getBinaryFast(key))
-    if (found === undefined) return undefined
-    if (found.length !== documentEntryLength) {
-      this.#damaged(vbid, 0, new Error('a document entry has the wrong length'))
+    try {
+      return this.#indexes[vbid % this.#indexes.length]!.find(vbid, bytes, start, length)
+    } catch (cause) {
+      return this.#unreadable(vbid, 0, cause)
     }
-    return this.#entry.at(found)
   }
 
   /** Shows the record that a key's `entry` names, which must be there and be of that key. */
@@ -152,10 +147,14 @@ export class DiskReader {
     try {
       return read()
     } catch (cause) {
-      // LMDB answers nothing any more from a transaction that has met a damaged page.
-      this.#environmentOf(vbid).refresh()
-      return this.#damaged(vbid, seqno, cause)
+      return this.#unreadable(vbid, seqno, cause)
     }
+  }
+
+  #unreadable(vbid: number, seqno: number, cause: unknown): never {
+    // LMDB answers nothing any more from a transaction that has met a damaged page.
+    this.#environmentOf(vbid).refresh()
+    return this.#damaged(vbid, seqno, cause)
   }
 
   #damaged(vbid: number, seqno: number, cause: unknown): never {

@@ -12,13 +12,13 @@ import { dataFileOf, resizeDataFile } from './data-file.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
 import { journalBytesMax } from './journal-format.ts'
 import {
-  documentKeyEncoder,
   expiryKeyEncoder,
   holdKeyEncoder,
+  indexKeyEncoder,
   seqnoKeyEncoder,
-  type DocumentKey,
   type ExpiryKey,
   type HoldKey,
+  type IndexKey,
   type SeqnoKey,
 } from './keys.ts'
 import { storageError, storeDamaged } from './storage-error.ts'
@@ -94,7 +94,7 @@ interface Range<Key> {
 export interface Environment {
   readonly directory: string
   readonly root: RootDatabase<Buffer, string>
-  readonly documents: Table<DocumentKey>
+  readonly index: Table<IndexKey>
   readonly blocks: Table<SeqnoKey>
   readonly superseded: Table<SeqnoKey>
   readonly tombstones: Table<SeqnoKey>
@@ -203,7 +203,7 @@ function openTables(
     return opened
   }
   const tables = {
-    documents: table<DocumentKey>('documents', documentKeyEncoder),
+    index: table<IndexKey>('index', indexKeyEncoder),
     blocks: table<SeqnoKey>('blocks', seqnoKeyEncoder),
     superseded: table<SeqnoKey>('superseded', seqnoKeyEncoder),
     tombstones: table<SeqnoKey>('tombstones', seqnoKeyEncoder),

@@ -3,6 +3,7 @@
  * steps, makes one transaction per environment of each, and answers when all are on disk.
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import { uint64From } from '../../protocol/bytes.ts'
 import { invariant } from '../errors.ts'
 import { Applier } from './apply.ts'
 import { dropSome } from './drop.ts'
@@ -17,7 +18,7 @@ import type {
   PurgeResult,
   ToFlusher,
 } from './flusher-messages.ts'
-import { LogReader, type Stretch } from './log-reader.ts'
+import { LogReader, type Stretch, type VbucketStretch } from './log-reader.ts'
 import { purge } from './purge.ts'
 import type { VbucketRecord } from './vbucket-record.ts'
 
@@ -52,7 +53,7 @@ class Flusher {
     // Takes the reader slots that this needs before pinned snapshots take the others, too.
     this.#figures = this.#environments.map(figuresOf)
     this.#mapSizeBytes = start.mapSizeBytes
-    this.log = new LogReader(this.#environments.length)
+    this.log = new LogReader()
     this.#appliers = this.#environments.map(environment => new Applier(environment))
   }
 
@@ -85,7 +86,8 @@ class Flusher {
   }
 
   #assertRoom(index: number, stretches: (Stretch | undefined)[], heldBytes: number[]): void {
-    const neededBytes = stretches.reduce((sum, stretch) => sum + (stretch?.bytes[index] ?? 0), 0)
+    const own = stretches.flatMap(stretch => this.#ofEnvironment(index, stretch))
+    const neededBytes = own.reduce((sum, { bytes }) => sum + bytes, 0)
     if (neededBytes === 0) return
     assertRoom(this.#environments[index]!.directory, this.#mapSizeBytes, {
       liveBytes: this.#figures[index]!.liveBytes,
@@ -104,7 +106,7 @@ class Flusher {
     const { environment: index, committed } = progress
     const count = this.#environments.length
     const concerns = (step: FlushStep, i: number) => {
-      if (step.kind === 'apply') return stretches[i]!.entries[index]!.length > 0
+      if (step.kind === 'apply') return this.#ofEnvironment(index, stretches[i]).length > 0
       if (step.kind === 'clear') return true
       return (step.kind === 'purge' ? step.request.vbid : step.vbid) % count === index
     }
@@ -122,8 +124,7 @@ class Flusher {
           const step = steps[next]!
           if (!concerns(step, next)) continue
           if (step.kind === 'apply') {
-            this.#apply(stretches[next]!, index, applier, nowSeconds)
-            records += stretches[next]!.entries[index]!.length
+            records += this.#apply(stretches[next]!, index, applier, nowSeconds)
           } else if (step.kind === 'purge') {
             purged.push(purge(environment, applier, step.id, step.request))
           } else if (step.kind === 'clear') {
@@ -142,14 +143,24 @@ class Flusher {
     }
   }
 
-  #apply(stretch: Stretch, index: number, applier: Applier, nowSeconds: number): void {
-    for (const position of stretch.entries[index]!) {
-      applier.apply(this.log.recordAt(position), nowSeconds)
+  /** Returns how many records were written. */
+  #apply(stretch: Stretch, index: number, applier: Applier, nowSeconds: number): number {
+    const own = this.#ofEnvironment(index, stretch)
+    let records = 0
+    for (const { positions } of own) {
+      for (const position of positions) applier.apply(this.log.recordAt(position), nowSeconds)
+      records += positions.length
     }
-    applier.flushBlocks()
-    for (const [vbid, { seqno, cas }] of stretch.highs) {
-      if (vbid % this.#environments.length === index) applier.advance(vbid, seqno, cas)
+    applier.flush()
+    for (const { vbid, highSeqno, maxCasHigh, maxCasLow } of own) {
+      applier.advance(vbid, highSeqno, uint64From(maxCasHigh, maxCasLow))
     }
+    return records
+  }
+
+  #ofEnvironment(index: number, stretch: Stretch | undefined): VbucketStretch[] {
+    const count = this.#environments.length
+    return stretch?.filter(({ vbid }) => vbid % count === index) ?? []
   }
 }
 
@@ -169,8 +180,8 @@ function clear(
   applier: Applier,
   vbuckets: [vbid: number, record: VbucketRecord][],
 ): void {
-  const { documents, blocks, superseded, tombstones, expiries } = environment
-  for (const table of [documents, blocks, superseded, tombstones, expiries]) table.clearSync()
+  const { index, blocks, superseded, tombstones, expiries } = environment
+  for (const table of [index, blocks, superseded, tombstones, expiries]) table.clearSync()
   applier.forgetRecords()
   for (const [vbid, record] of vbuckets) applier.setVbucket(vbid, record)
 }

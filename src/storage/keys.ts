@@ -1,9 +1,9 @@
 /**
  * Keys of the tables, big-endian so that LMDB's byte order is the numeric order:
  *
- *   documents    | vbid u16 | key bytes |
+ *   index        | vbid u16 | name u32 |   a block's name, see index-block.ts
  *   blocks       | vbid u16 | seqno u64 |  the block's name, see block.ts
- *   superseded   | vbid u16 | seqno u64 |  the same
+ *   superseded   | vbid u16 | seqno u64 |  where a span begins, see superseded.ts
  *   tombstones   | vbid u16 | seqno u64 |
  *   expiries     | expiry u32 | vbid u16 | seqno u64 |
  *   vbuckets     | vbid u16 |
@@ -18,24 +18,20 @@ interface KeyEncoder<Key> {
   readKey(source: Buffer, start: number, end: number): Key
 }
 
-export interface DocumentKey {
+export interface IndexKey {
   vbid: number
-  bytes: Uint8Array
-  start: number
-  length: number
+  /** See index-block.ts. */
+  name: number
 }
 
-export const documentKeyEncoder: KeyEncoder<DocumentKey> = {
+export const indexKeyEncoder: KeyEncoder<IndexKey> = {
   writeKey(key, target, position) {
     target[position] = key.vbid >>> 8
     target[position + 1] = key.vbid
-    const { bytes, start, length } = key
-    for (let i = 0; i < length; i++) target[position + 2 + i] = bytes[start + i]!
-    return position + 2 + length
+    return writeUint32(target, position + 2, key.name)
   },
-  readKey(source, start, end) {
-    const bytes = Uint8Array.prototype.slice.call(source, start + 2, end)
-    return { vbid: uint16(source, start), bytes, start: 0, length: bytes.length }
+  readKey(source, start) {
+    return { vbid: uint16(source, start), name: uint32(source, start + 2) }
   },
 }
 

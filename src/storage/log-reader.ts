@@ -1,6 +1,6 @@
 /**
- * The flusher's side of the change log: finds what a batch brings to each environment, and leaves
- * out versions that the same batch supersedes.
+ * The flusher's side of the change log: finds what a batch brings to each vbucket, and leaves out
+ * versions that the same batch supersedes.
  */
 import { invariant } from '../errors.ts'
 import type { FlushStep } from './flusher-messages.ts'
@@ -18,28 +18,36 @@ import {
 } from './log-segment.ts'
 import { RecordView } from './record.ts'
 
-/** What a record takes beside itself: its keys, its document entry, its expiry or tombstone. */
+/** What a record takes beside itself: its document entry, its expiry or tombstone. */
 const entryOverheadBytes = 100
 
-/** One stretch of the log, as positions of the entries to write, by environment. */
-export interface Stretch {
-  entries: number[][]
-  /** About what the entries will take on disk, by environment. */
-  bytes: number[]
-  /** High seqno and greatest CAS that the stretch brings to each vbucket. */
-  highs: Map<number, { seqno: number; cas: bigint }>
+/** What one stretch of the log brings to a vbucket. */
+export interface VbucketStretch {
+  readonly vbid: number
+  /** Of the entries to write, in the order of their seqnos. */
+  positions: number[]
+  /** About what they will take on disk. */
+  bytes: number
+  highSeqno: number
+  maxCasHigh: number
+  maxCasLow: number
+}
+
+/** By vbid. */
+export type Stretch = readonly VbucketStretch[]
+
+/** A vbucket while the log is read: every entry, even if a later one supersedes it. */
+interface Gathered extends VbucketStretch {
+  lengths: number[]
+  /** Seqno of the next version of the key of each, or Infinity. */
+  successors: number[]
 }
 
 export class LogReader {
-  readonly #environmentCount: number
   readonly #segments = new Map<number, LogSegment>()
   readonly #view = new RecordView()
   /** Everything before this position is on disk. */
   #applied = segmentSpan
-
-  constructor(environmentCount: number) {
-    this.#environmentCount = environmentCount
-  }
 
   addSegment(number: number, memory: SharedArrayBuffer): void {
     this.#segments.set(number, logSegment(number, memory))
@@ -65,55 +73,6 @@ export class LogReader {
     })
   }
 
-  #stretch(from: number, upTo: number): Stretch {
-    const stretch: Stretch = {
-      entries: Array.from({ length: this.#environmentCount }, () => []),
-      bytes: Array.from({ length: this.#environmentCount }, () => 0),
-      highs: new Map(),
-    }
-    const seen: number[] = []
-    this.#visit(from, upTo, (segment, offset) => {
-      const record = this.#view.at(segment.bytes, offset + entryHeaderLength)
-      const high = stretch.highs.get(record.vbid)
-      const { seqno, cas } = record
-      if (high === undefined) stretch.highs.set(record.vbid, { seqno, cas })
-      else {
-        high.seqno = seqno
-        if (cas > high.cas) high.cas = cas
-      }
-      seen.push(positionOf(segment.number, offset))
-    })
-    for (const position of seen) {
-      const segment = this.#segments.get(segmentOf(position))!
-      const offset = offsetIn(position)
-      const { vbid, seqno } = this.#view.at(segment.bytes, offset + entryHeaderLength)
-      // A version whose successor is in this stretch too need not be written. One whose
-      // successor comes later must be: until then the disk has to show it.
-      const delta = supersededAt(segment, offset)
-      if (delta !== 0 && seqno + delta <= stretch.highs.get(vbid)!.seqno) continue
-      const environment = vbid % this.#environmentCount
-      stretch.entries[environment]!.push(position)
-      stretch.bytes[environment]! += recordLengthAt(segment, offset) + entryOverheadBytes
-    }
-    for (const entries of stretch.entries) this.#sort(entries)
-    return stretch
-  }
-
-  /** By vbucket, then by seqno: neighbours in the records table are written together. */
-  #sort(positions: number[]): void {
-    const byVbucket = new Map<number, number[]>()
-    for (const position of positions) {
-      const { vbid } = this.recordAt(position)
-      const own = byVbucket.get(vbid)
-      if (own === undefined) byVbucket.set(vbid, [position])
-      else own.push(position)
-    }
-    let next = 0
-    for (const vbid of [...byVbucket.keys()].sort((one, other) => one - other)) {
-      for (const position of byVbucket.get(vbid)!) positions[next++] = position
-    }
-  }
-
   /** The record at a position; the view is valid until the next call. */
   recordAt(position: number): RecordView {
     const segment = this.#segments.get(segmentOf(position))
@@ -121,18 +80,61 @@ export class LogReader {
     return this.#view.at(segment.bytes, offsetIn(position) + entryHeaderLength)
   }
 
-  #visit(from: number, upTo: number, visit: (segment: LogSegment, offset: number) => void): void {
+  /** Looks at each entry once: for most of them that is a wait for memory. */
+  #stretch(from: number, upTo: number): Stretch {
+    const gathered: (Gathered | undefined)[] = []
     for (let number = segmentOf(from); number <= segmentOf(upTo); number++) {
       const segment = this.#segments.get(number)
       if (segment === undefined) continue
       const end = number === segmentOf(upTo) ? offsetIn(upTo) : segment.bytes.length
-      let offset = number === segmentOf(from) ? offsetIn(from) : 0
-      while (offset < end) {
-        const length = recordLengthAt(segment, offset)
-        if (length === 0) break
-        visit(segment, offset)
-        offset += entryLength(length)
+      const start = number === segmentOf(from) ? offsetIn(from) : 0
+      this.#gather(segment, start, end, gathered)
+    }
+    const stretch = gathered.filter(one => one !== undefined)
+    for (const one of stretch) leaveOutSuperseded(one)
+    return stretch
+  }
+
+  #gather(
+    segment: LogSegment,
+    start: number,
+    end: number,
+    gathered: (Gathered | undefined)[],
+  ): void {
+    for (let offset = start; offset < end;) {
+      const length = recordLengthAt(segment, offset)
+      if (length === 0) break
+      const record = this.#view.at(segment.bytes, offset + entryHeaderLength)
+      const { vbid, seqno, casHigh, casLow } = record
+      const own = (gathered[vbid] ??= nothingOf(vbid))
+      own.highSeqno = seqno
+      if (casHigh > own.maxCasHigh || (casHigh === own.maxCasHigh && casLow > own.maxCasLow)) {
+        own.maxCasHigh = casHigh
+        own.maxCasLow = casLow
       }
+      const delta = supersededAt(segment, offset)
+      own.positions.push(positionOf(segment.number, offset))
+      own.lengths.push(length)
+      own.successors.push(delta === 0 ? Infinity : seqno + delta)
+      offset += entryLength(length)
     }
   }
+}
+
+function nothingOf(vbid: number): Gathered {
+  const nothing = { positions: [], lengths: [], successors: [] }
+  return { vbid, ...nothing, bytes: 0, highSeqno: 0, maxCasHigh: 0, maxCasLow: 0 }
+}
+
+/**
+ * A version whose successor is in this stretch too need not be written. One whose successor comes
+ * later must be: until then the disk has to show it.
+ */
+function leaveOutSuperseded(gathered: Gathered): void {
+  const { positions, lengths, successors, highSeqno } = gathered
+  gathered.positions = positions.filter((_, i) => successors[i]! > highSeqno)
+  gathered.bytes = lengths.reduce(
+    (sum, length, i) => (successors[i]! > highSeqno ? sum + length + entryOverheadBytes : sum),
+    0,
+  )
 }

@@ -7,7 +7,6 @@ import type { Applier } from './apply.ts'
 import type { Environment } from './environment.ts'
 import type { PurgeRequest, PurgeResult } from './flusher-messages.ts'
 import { findInBlock } from './block.ts'
-import { DocumentEntry } from './document-entry.ts'
 import { RecordView } from './record.ts'
 import { agesSince, blockOfTombstone } from './tombstone-entry.ts'
 
@@ -37,6 +36,7 @@ export function purge(
     vbucket.purgeSeqno = Math.max(vbucket.purgeSeqno, seqno)
     result.removed++
   }
+  applier.flush()
   if (result.removed > 0) applier.setVbucket(vbid, vbucket)
   result.purgeSeqno = vbucket.purgeSeqno
   return result
@@ -61,7 +61,6 @@ function oldTombstones(environment: Environment, request: PurgeRequest, last: nu
 }
 
 const view = new RecordView()
-const entry = new DocumentEntry()
 
 function removeTombstone(
   environment: Environment,
@@ -70,17 +69,7 @@ function removeTombstone(
   { seqno, block }: Tombstone,
 ): void {
   environment.tombstones.removeSync({ vbid, seqno })
-  const stored = environment.blocks.getBinary({ vbid, seqno: block })
+  const stored = environment.blocks.getBinaryFast({ vbid, seqno: block })
   const at = stored === undefined ? 0 : findInBlock(stored, stored.length, seqno)
-  if (at === 0) return
-  const record = view.at(stored!, at)
-  const key = {
-    vbid,
-    bytes: record.bytes,
-    start: record.keyStart,
-    length: record.keyLength,
-  }
-  const found = environment.documents.getBinaryFast(key)
-  if (found !== undefined && entry.at(found).seqno === seqno) environment.documents.removeSync(key)
-  applier.removeRecord(vbid, block, seqno)
+  if (at > 0) applier.purge(view.at(stored!, at), block)
 }

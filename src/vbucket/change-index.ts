@@ -154,14 +154,3 @@ function copyPlace(source: Uint32Array, from: number, target: Uint32Array, to: n
   target[to + 1] = source[from + 1]!
   target[to + 2] = source[from + 2]!
 }
-
-/** FNV-1a over vbucket and key with a final mix; for the index only, never stored. */
-export function hashKey(vbid: number, bytes: Uint8Array, start: number, length: number): number {
-  let hash = 0x811c9dc5 ^ vbid
-  for (let i = start, end = start + length; i < end; i++) {
-    hash = Math.imul(hash ^ bytes[i]!, 0x01000193)
-  }
-  hash ^= hash >>> 15
-  hash = Math.imul(hash, 0x2c1b3c6d)
-  return (hash ^ (hash >>> 13)) >>> 0
-}

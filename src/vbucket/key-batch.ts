@@ -2,7 +2,7 @@
  * Keys that are about to be looked up one after the other: what is known of them before. See
  * look-ahead.ts for what it is good for.
  */
-import { hashKey } from './change-index.ts'
+import { hashKey } from '../storage/key-hash.ts'
 
 /** More are looked up as if there were no batch. */
 const keysMax = 256

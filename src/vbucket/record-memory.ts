@@ -7,6 +7,7 @@
  * goes, with all that it holds. What is found here is the newest version of its key, so a read that
  * finds something does not look on disk.
  */
+import { hashKey } from '../storage/key-hash.ts'
 import {
   entryHeaderLength,
   entryLength,
@@ -21,7 +22,7 @@ import {
   type LogSegment,
 } from '../storage/log-segment.ts'
 import { RecordView } from '../storage/record.ts'
-import { ChangeIndex, hashKey } from './change-index.ts'
+import { ChangeIndex } from './change-index.ts'
 import type { KeyBatch } from './key-batch.ts'
 import { SegmentMemory } from './segment-memory.ts'
 import { SegmentRing } from './segment-ring.ts'

@@ -4,7 +4,7 @@ import t from 'tap'
 import { Opcode } from '../../protocol/opcode.ts'
 import { encodeRequest } from '../../protocol/requests.ts'
 import { lookAhead } from '../../src/server/look-ahead.ts'
-import { hashKey } from '../../src/vbucket/change-index.ts'
+import { hashKey } from '../../src/storage/key-hash.ts'
 import type { ChangeLog } from '../../src/vbucket/change-log.ts'
 import type { KeyBatch } from '../../src/vbucket/key-batch.ts'
 

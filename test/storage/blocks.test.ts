@@ -174,7 +174,7 @@ t.test('a vbucket that takes the place of a removed one keeps all of its records
   scene.write(() => {
     // Supersedes what is in a block that is then dropped, whose name is soon used again.
     scene.applier.apply(recordOf({ key: 'key-0', seqno: 11, valueBytes: 10 }), 0)
-    scene.applier.flushBlocks()
+    scene.applier.flush()
     while (!dropSome(scene.environment, vbid, 4));
     scene.applier.forgetVbucket(vbid)
     scene.applier.setVbucket(vbid, newVbucketRecord(1, 8n))

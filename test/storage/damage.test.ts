@@ -74,12 +74,12 @@ t.test('a damaged document is refused with one log line, the others are read on'
   // In the value of one, in the key of another's record, in the entry that names a third.
   const value = bytes.indexOf('value-117-') + 50
   const record = bytes.indexOf('document-42value-42-')
-  const entry = bytes.indexOf(Buffer.from('\u0000\u0005\u0000document-133\u0000'))
-  assert.ok(value > 50 && record > 0 && entry > 0)
+  const entries = indexEntriesOf(bytes, '\u0000document-133')
+  assert.ok(value > 50 && record > 0 && entries.length > 0)
   overwrite(path, value, Buffer.from('?'))
   overwrite(path, record, Buffer.from('?'))
   // The low byte of the seqno in the entry.
-  overwrite(path, entry + 3 + 'document-133'.length + 7, Buffer.of(0xee))
+  for (const entry of entries) overwrite(path, entry + 17, Buffer.of(0xee))
   const { log, lines } = errorLog()
   const { buckets, bucket } = await openBuckets(t, directory, { log })
   for (let i = 0; i < 300; i++) {
@@ -131,6 +131,16 @@ t.test('a damaged document is refused with one log line, the others are read on'
   t.equal(bucket.failure, undefined)
   await buckets.close()
 })
+
+/** Where the entries of a key begin that has no flags and no expiry: in pages not in use any more, too. */
+function indexEntriesOf(bytes: Buffer, key: string): number[] {
+  const found: number[] = []
+  for (let at = bytes.indexOf(key); at >= 0; at = bytes.indexOf(key, at + 1)) {
+    const isEntry = bytes.readUInt16BE(at - 34 + 4) === 34 + key.length
+    if (isEntry) found.push(at - 34)
+  }
+  return found
+}
 
 t.test('a page that reads as zeros damages what it held, nothing else', async t => {
   const directory = await makeStore(t)
@@ -227,6 +237,14 @@ t.test('a file that lacks but free pages at its end is whole', async t => {
   const directory = t.testdir()
   const settings = { environments: 1 }
   const first = await openBuckets(t, directory, { settings })
+  // Free pages, too few for what follows, so that nothing else is put behind it.
+  for (let i = 0; i < 3; i++)
+    set(first.bucket, first.bucket.vbucket(3)!, `key-${i}`, 'x'.repeat(9000))
+  await first.bucket.deleteVbucket(3)
+  for (let i = 0; i < 3; i++) {
+    set(first.bucket, first.bucket.vbucket(1)!, 'kept', `${i}`)
+    await committed(first.bucket)
+  }
   // What is written and removed in one transaction leaves its pages unwritten.
   const vbucket = first.bucket.vbucket(2)!
   for (let i = 0; i < 100; i++) set(first.bucket, vbucket, `key-${i}`, 'x'.repeat(50_000))
@@ -265,7 +283,7 @@ t.test('a store of a newer format, a mixed one and a broken description are refu
     return codeOfOpening(directory)
   }
   t.equal(await changed({ format: storeFormat + 1 }), 'format-newer')
-  t.equal(await changed({ format: 1 }), 'format-older')
+  t.equal(await changed({ format: storeFormat - 1 }), 'format-older')
   t.equal(await changed({ uuid: 'another' }), 'store-mixed')
   t.equal(await changed({ environments: 2 }), 'store-damaged', 'there is no second one')
   t.equal(await changed({ environments: 0 }), 'store-damaged')

@@ -2,14 +2,18 @@ import { strict as assert } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
 import {
-  documentEntryLength,
   DocumentEntry,
+  entryHashAt,
+  entryKeyStart,
+  entryLengthMax,
+  isEntryOf,
   writeDocumentEntry,
 } from '../../src/storage/document-entry.ts'
+import { hashKey } from '../../src/storage/key-hash.ts'
 import {
-  documentKeyEncoder,
   expiryKeyEncoder,
   holdKeyEncoder,
+  indexKeyEncoder,
   seqnoKeyEncoder,
 } from '../../src/storage/keys.ts'
 import {
@@ -69,21 +73,8 @@ t.test('keys sort as the numbers in them, and are read back', async t => {
     holds,
     (a, b) => a.vbid - b.vbid || Buffer.from(a.holder).compare(Buffer.from(b.holder)),
   )
-  const documents = fc.record({
-    vbid: fc.nat(1),
-    key: fc.uint8Array({ minLength: 1, maxLength: 250 }),
-  })
-  const asKey = ({ vbid, key }: { vbid: number; key: Uint8Array }) => ({
-    vbid,
-    bytes: Uint8Array.from(key),
-    start: 0,
-    length: key.length,
-  })
-  checkOrder(
-    documentKeyEncoder,
-    documents.map(asKey),
-    (a, b) => a.vbid - b.vbid || Buffer.compare(a.bytes, b.bytes),
-  )
+  const names = fc.record({ vbid: fc.oneof(fc.nat(1), vbids), name: uint32s })
+  checkOrder(indexKeyEncoder, names, (a, b) => a.vbid - b.vbid || a.name - b.name)
   t.pass()
 })
 
@@ -124,7 +115,7 @@ function written({ head, key, value, start }: Content): RecordView {
 
 t.test('a record shows what was written into it', async t => {
   const property = fc.property(contents, content => {
-    const { head, key, value } = content
+    const { head, key, value, start } = content
     const view = written(content)
     const isDeletion = head.kind !== RecordKind.mutation
     assert.equal(view.isDeletion, isDeletion)
@@ -141,10 +132,16 @@ t.test('a record shows what was written into it', async t => {
     assert.ok(view.value().equals(value))
     assert.equal(view.bytes[view.end], 0xdd, 'nothing is written behind it')
     assert.equal(view.end - view.start, view.length)
-    const entryBytes = Buffer.alloc(documentEntryLength)
+    const entryBytes = Buffer.alloc(start + entryLengthMax(key.length) + 1, 0xdd)
     const block = Math.max(0, seqno - 4095)
-    writeDocumentEntry(view, block, entryBytes)
-    const entry = new DocumentEntry().at(entryBytes)
+    const length = writeDocumentEntry(view, block, entryBytes, start)
+    assert.ok(entryBytes.subarray(start + length).every(byte => byte === 0xdd))
+    assert.equal(entryHashAt(entryBytes, start), hashKey(vbid, key, 0, key.length))
+    assert.ok(isEntryOf(entryBytes, start, key, 0, key.length))
+    assert.ok(!isEntryOf(entryBytes, start, key, 0, key.length - 1))
+    assert.ok(entryBytes.subarray(entryKeyStart(entryBytes, start)).indexOf(key) === 0)
+    const entry = new DocumentEntry().at(entryBytes, start)
+    assert.equal(entry.keyLength, key.length)
     assert.equal(entry.kind, kind)
     assert.equal(entry.seqno, seqno)
     assert.equal(entry.block, block)
