@@ -3,6 +3,7 @@ import { opcodeName } from '../../protocol/opcode.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import type { Opcode } from '../../protocol/opcode.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
+import { reorderable } from './reordering.ts'
 import type { Reply, Session } from './session.ts'
 
 export { Privilege } from '../auth/privilege.ts'
@@ -81,6 +82,8 @@ export class Command {
   readonly quietMiss: boolean
   readonly writes: boolean
   readonly barrier: boolean
+  /** Its answer may be overtaken, where that is negotiated. */
+  readonly reorders: boolean
   readonly slow: boolean
   readonly echoesKey: boolean
   readonly datatypes: number
@@ -105,6 +108,7 @@ export class Command {
     this.quietMiss = row.quiet === 'miss'
     this.writes = row.writes === true
     this.barrier = row.barrier === true
+    this.reorders = reorderable.has(row.opcode)
     this.slow = row.slow === true
     this.echoesKey = row.echoesKey === true
     this.datatypes =

@@ -34,6 +34,10 @@ function open(session: Session, frame: Frame): Outcome {
     session.errorContext = 'DCP_OPEN takes a name, and works once on a connection'
     return Status.invalidArguments
   }
+  if (session.features.unordered) {
+    session.errorContext = 'streams and unordered execution exclude each other'
+    return Status.notSupported
+  }
   const { name, flags, value } = request
   session.producer = session.node.dcp.open({
     name,

@@ -1,13 +1,12 @@
 /** Answers that carry a document: written straight from its record, one copy of the value. */
 import { writeUint32 } from '../../protocol/bytes.ts'
 import { Datatype } from '../../protocol/datatype.ts'
-import { headerLength, writeHeader } from '../../protocol/header.ts'
-import { Magic } from '../../protocol/magic.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { defaultPrefixLength } from '../storage/record-key.ts'
 import { PlainValue } from '../storage/plain-value.ts'
 import type { RecordView } from '../storage/record.ts'
+import { beginAnswer } from './answer-header.ts'
 import type { Outcome } from './command.ts'
 import type { Session } from './session.ts'
 
@@ -61,23 +60,19 @@ export function replyDocument(
   const keyStart = record.keyStart + defaultPrefixLength
   const keyLength = withKey ? record.valueStart - keyStart : 0
   const bodyLength = flagsLength + keyLength + valueLength
-  const at = output.reserve(headerLength + bodyLength)
-  const target = output.buffer
-  writeHeader(
-    target,
-    at,
-    Magic.response,
+  const bodyAt = beginAnswer(
+    session,
     frame.opcode,
+    frame.opaque,
     keyLength,
     flagsLength,
     datatype,
     Status.success,
     bodyLength,
-    frame.opaque,
     casHigh,
     casLow,
   )
-  const bodyAt = at + headerLength
+  const target = output.buffer
   writeUint32(target, bodyAt, record.flags)
   if (withKey) copyBytes(record.bytes, keyStart, keyLength, target, bodyAt + flagsLength)
   copyBytes(bytes, start, valueLength, target, bodyAt + bodyLength - valueLength)

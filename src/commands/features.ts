@@ -3,7 +3,7 @@ import { Feature } from '../../protocol/feature.ts'
 
 /**
  * What this server grants when asked. Not here on purpose: collections and sub-document features
- * (no such commands yet), tracing (no framing extras in answers).
+ * (no such commands yet).
  */
 const granted: ReadonlySet<number> = new Set([
   Feature.tcpNoDelay,
@@ -15,8 +15,8 @@ const granted: ReadonlySet<number> = new Set([
   Feature.snappy,
   Feature.duplex,
   Feature.clustermapChange,
-  // Answering in order is one of the orders it allows.
   Feature.unorderedExecution,
+  Feature.tracing,
   Feature.altRequest,
   Feature.syncReplication,
   Feature.preserveExpiry,
@@ -44,6 +44,10 @@ export class Features {
   json = false
   xattr = false
   snappy = false
+  /** Answers may come in another order than their requests. */
+  unordered = false
+  /** Answers tell how long they took. */
+  tracing = false
   /** Bits that datatypes of its requests and answers may have. */
   datatypes = 0
   selectBucket = false
@@ -65,10 +69,14 @@ export class Features {
    * Starts over, as each HELLO does, and returns the granted part of `asked`; undefined, and nothing
    * changes, when that contradicts itself.
    */
-  negotiate(asked: readonly number[]): readonly number[] | undefined {
+  negotiate(asked: readonly number[], isStreaming = false): readonly number[] | undefined {
     const isAsked = (code: number) => asked.includes(code)
     if (dependent.some(([code, needed]) => isAsked(code) && !isAsked(needed))) return undefined
     this.#codes = [...new Set(asked)].filter(code => granted.has(code))
+    // Streams need the order of answers.
+    if (isStreaming) {
+      this.#codes = this.#codes.filter(code => code !== Feature.unorderedExecution)
+    }
     // Of the two ways to push a map one is enough.
     if (this.has(Feature.clustermapChangeBrief)) {
       this.#codes = this.#codes.filter(code => code !== Feature.clustermapChange)
@@ -79,6 +87,8 @@ export class Features {
     this.json = this.has(Feature.json)
     this.xattr = this.has(Feature.xattr)
     this.snappy = this.has(Feature.snappy)
+    this.unordered = this.has(Feature.unorderedExecution)
+    this.tracing = this.has(Feature.tracing)
     this.datatypes =
       (this.json ? Datatype.json : 0) |
       (this.xattr ? Datatype.xattr : 0) |

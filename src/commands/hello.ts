@@ -14,7 +14,9 @@ function hello(session: Session, frame: Frame): Outcome {
     session.errorContext = 'features are two bytes each'
     return Status.invalidArguments
   }
-  const granted = session.features.negotiate(asked)
+  const { features } = session
+  const wasTracing = features.tracing
+  const granted = features.negotiate(asked, session.producer !== undefined)
   if (granted === undefined) {
     session.errorContext = 'pushes of cluster maps need the feature duplex'
     return Status.invalidArguments
@@ -24,7 +26,13 @@ function hello(session: Session, frame: Frame): Outcome {
     { connection: session.id, agent: session.agent, features: granted.map(featureName) },
     'hello',
   )
-  return reply(session, frame, { value: encodeFeatures(granted) })
+  // What comes behind it in one write was received about now; it is itself answered as before.
+  session.receivedMs = session.clock.monotonicMs()
+  const { tracing } = features
+  features.tracing = wasTracing
+  const outcome = reply(session, frame, { value: encodeFeatures(granted) })
+  features.tracing = tracing
+  return outcome
 }
 
 function agentOf(key: string): string {

@@ -8,6 +8,7 @@ import { mutationTokenLength, writeMutationToken } from '../../protocol/commands
 import type { Frame } from '../../protocol/frame.ts'
 import { StatusError } from '../errors.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
+import { beginAnswer } from './answer-header.ts'
 import { pending, type Command, type Outcome } from './command.ts'
 import { replyHeader } from './reply.ts'
 import type { Pending, Reply, Session } from './session.ts'
@@ -49,9 +50,24 @@ function replyWithToken(
   vbucket: Vbucket,
   value: Uint8Array | undefined,
 ): void {
-  const { output } = session
-  const at = output.reserve(changeAnswerLength(session, value))
-  writeChangeAnswer(output.buffer, at, session, frame, vbucket, value)
+  const { result } = session.documents
+  const tokenLength = tokenLengthFor(session)
+  const bodyLength = tokenLength + (value?.length ?? 0)
+  const { opcode, opaque } = frame
+  const { casHigh, casLow } = result
+  const bodyAt = beginAnswer(
+    session,
+    opcode,
+    opaque,
+    0,
+    tokenLength,
+    0,
+    Status.success,
+    bodyLength,
+    casHigh,
+    casLow,
+  )
+  writeChange(session.output.buffer, bodyAt, tokenLength, vbucket, result.seqno, value)
 }
 
 /** The same in memory of its own, as it has to wait. */
@@ -61,35 +77,17 @@ function changeAnswer(
   vbucket: Vbucket,
   value: Uint8Array | undefined,
 ): Buffer {
-  const bytes = Buffer.allocUnsafe(changeAnswerLength(session, value))
-  writeChangeAnswer(bytes, 0, session, frame, vbucket, value)
-  return bytes
-}
-
-function changeAnswerLength(session: Session, value: Uint8Array | undefined): number {
-  const extrasLength = session.features.mutationSeqno ? mutationTokenLength : 0
-  return headerLength + extrasLength + (value?.length ?? 0)
-}
-
-/** Positional, as it runs once for every change. */
-function writeChangeAnswer(
-  target: Buffer,
-  at: number,
-  session: Session,
-  frame: Frame,
-  vbucket: Vbucket,
-  value: Uint8Array | undefined,
-): void {
   const { result } = session.documents
-  const extrasLength = session.features.mutationSeqno ? mutationTokenLength : 0
-  const bodyLength = extrasLength + (value?.length ?? 0)
+  const tokenLength = tokenLengthFor(session)
+  const bodyLength = tokenLength + (value?.length ?? 0)
+  const bytes = Buffer.allocUnsafe(headerLength + bodyLength)
   writeHeader(
-    target,
-    at,
+    bytes,
+    0,
     Magic.response,
     frame.opcode,
     0,
-    extrasLength,
+    tokenLength,
     0,
     Status.success,
     bodyLength,
@@ -97,11 +95,25 @@ function writeChangeAnswer(
     result.casHigh,
     result.casLow,
   )
-  const bodyAt = at + headerLength
-  if (extrasLength > 0) {
-    writeMutationToken(target, bodyAt, vbucket.failoverLog.vbuuid, result.seqno)
-  }
-  if (value !== undefined) target.set(value, bodyAt + extrasLength)
+  writeChange(bytes, headerLength, tokenLength, vbucket, result.seqno, value)
+  return bytes
+}
+
+function tokenLengthFor({ features }: Session): number {
+  return features.mutationSeqno ? mutationTokenLength : 0
+}
+
+/** Positional, as it runs once for every change. */
+function writeChange(
+  target: Buffer,
+  at: number,
+  tokenLength: number,
+  vbucket: Vbucket,
+  seqno: number,
+  value: Uint8Array | undefined,
+): void {
+  if (tokenLength > 0) writeMutationToken(target, at, vbucket.failoverLog.vbuuid, seqno)
+  if (value !== undefined) target.set(value, at + tokenLength)
 }
 
 function replyChange(

@@ -1,8 +1,7 @@
 /** Encoders of answers. Those of reads and mutations write in place; the rest take a `Reply`. */
-import { headerLength, writeHeader } from '../../protocol/header.ts'
 import { uint64High, uint64Low, writeUint32 } from '../../protocol/bytes.ts'
-import { Magic } from '../../protocol/magic.ts'
 import { defaultPrefixLength } from '../storage/record-key.ts'
+import { beginAnswer } from './answer-header.ts'
 import { answered } from './command.ts'
 import { errorBody, errorDatatype } from './error-body.ts'
 import type { Frame } from '../../protocol/frame.ts'
@@ -18,34 +17,28 @@ export function reply(session: Session, frame: Frame, parts: Reply = {}): Outcom
   const value = typeof parts.value === 'string' ? Buffer.from(parts.value) : parts.value
   const valueLength = value?.length ?? 0
   const bodyLength = extras.length + key.length + valueLength
-  const at = output.reserve(headerLength + bodyLength)
-  const target = output.buffer
-  writeHeader(
-    target,
-    at,
-    Magic.response,
+  const bodyAt = beginAnswer(
+    session,
     frame.opcode,
+    frame.opaque,
     key.length,
     extras.length,
     datatype,
     status,
     bodyLength,
-    frame.opaque,
     uint64High(cas),
     uint64Low(cas),
   )
-  target.set(extras, at + headerLength)
-  target.set(key, at + headerLength + extras.length)
-  if (value !== undefined) target.set(value, at + headerLength + bodyLength - valueLength)
+  const target = output.buffer
+  target.set(extras, bodyAt)
+  target.set(key, bodyAt + extras.length)
+  if (value !== undefined) target.set(value, bodyAt + bodyLength - valueLength)
   return answered | status
 }
 
 /** Answers success with nothing but a CAS; no object is made for it. */
 export function replyHeader(session: Session, frame: Frame, casHigh: number, casLow: number): void {
-  const { output } = session
-  const at = output.reserve(headerLength)
-  const { opcode, opaque } = frame
-  writeHeader(output.buffer, at, Magic.response, opcode, 0, 0, 0, 0, 0, opaque, casHigh, casLow)
+  beginAnswer(session, frame.opcode, frame.opaque, 0, 0, 0, 0, 0, casHigh, casLow)
 }
 
 /** Answers an error; with `echoesKey`, the body is the key that was asked for. */
@@ -60,24 +53,21 @@ export function replyError(
   const keyLength = echoesKey ? frame.valueStart - keyStart : 0
   const body = keyLength > 0 ? nothing : errorBody(session, status, frame.opcode)
   const bodyLength = keyLength + body.length
-  const at = output.reserve(headerLength + bodyLength)
-  const target = output.buffer
-  writeHeader(
-    target,
-    at,
-    Magic.response,
+  const bodyAt = beginAnswer(
+    session,
     frame.opcode,
+    frame.opaque,
     keyLength,
     0,
     errorDatatype(session, body),
     status,
     bodyLength,
-    frame.opaque,
     0,
     0,
   )
-  if (keyLength > 0) frame.bytes.copy(target, at + headerLength, keyStart, frame.valueStart)
-  else target.set(body, at + headerLength)
+  const target = output.buffer
+  if (keyLength > 0) frame.bytes.copy(target, bodyAt, keyStart, frame.valueStart)
+  else target.set(body, bodyAt)
 }
 
 /** Four bytes of extras in memory of their own. */

@@ -72,6 +72,8 @@ export interface Session {
   readonly hasSelectedBucket: boolean
   /** Framing extras of the request that is being run. */
   readonly requirements: RequestFraming
+  /** Monotonic: when the request came in that is being run; only told to those who trace. */
+  receivedMs: number
   /** Why the request that is being run is refused, for clients that asked for reasons. */
   errorContext: string
   /** The version of the cluster map that the client is known to have. */

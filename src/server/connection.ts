@@ -51,6 +51,7 @@ export class Connection implements Session {
   readonly dcpOutput: SocketDcpOutput
   agent = ''
   errorContext = ''
+  receivedMs = 0
   knownMapRevision = 0
   producer: Producer | undefined
   bucket: Bucket | undefined

@@ -91,7 +91,8 @@ export class Intake implements Writer, Debtor {
     if (this.isEnding) return true
     if (this.#pausedBy & Pause.settling) return false
     const chunk = length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length)
-    const { producer, bucket } = this.#connection
+    const { producer, bucket, features } = this.#connection
+    if (features.tracing) this.#connection.receivedMs = this.#connection.clock.monotonicMs()
     if (producer === undefined) bucket?.snapshots.othersServed()
     if (bucket !== undefined && this.#reader.pendingBytes === 0) {
       lookAhead(readBuffer, length, bucket.changes)
@@ -156,7 +157,10 @@ export class Intake implements Writer, Debtor {
     const connection = this.#connection
     const command = commands[frame.opcode]
     const framingError = dispatcher.readFraming(connection, frame)
-    const isBarrier = command?.barrier === true || connection.requirements.barrier
+    const isBarrier =
+      command?.barrier === true ||
+      connection.requirements.barrier ||
+      (connection.features.unordered && command?.reorders !== true)
     if (isBarrier && !this.#writer.isInOrder) {
       this.#held = frame.copy()
       this.#pausedBy |= Pause.order

@@ -1,4 +1,5 @@
 import { encodeResponse } from '../../protocol/requests.ts'
+import { traced } from '../commands/answer-header.ts'
 import { errorBody, errorDatatype, shownStatus } from '../commands/error-body.ts'
 import type { Command } from '../commands/command.ts'
 import type { Pending, Reply, Session } from '../commands/session.ts'
@@ -31,14 +32,17 @@ export class PendingAnswer implements Pending {
     this.#command = command
     this.#opaque = frame.opaque
     this.#startedMs = session.clock.monotonicMs()
-    this.#slot = writer.openSlot()
+    this.#slot = writer.openSlot(session.features.unordered && command.reorders)
   }
 
   answer(status: number, bytes: Buffer | undefined): void {
     const { opcode } = this.#command
+    const { features, clock } = this.#session
+    const tookMs = clock.monotonicMs() - this.#startedMs
     this.#counters.count(opcode, status)
-    this.#counters.time(opcode, this.#session.clock.monotonicMs() - this.#startedMs, 1)
-    this.#writer.fillSlot(this.#slot, bytes)
+    this.#counters.time(opcode, tookMs, 1)
+    const isTraced = features.tracing && bytes !== undefined
+    this.#writer.fillSlot(this.#slot, isTraced ? traced(bytes, tookMs * 1000) : bytes)
   }
 
   reply(parts: Reply): void {

@@ -8,6 +8,8 @@
 
 /** The place of one answer that is still to come. */
 export class Slot {
+  /** It has no place in the order: nothing queues behind it. */
+  isDetached = false
   waiting = true
   answer: Buffer | undefined
   /** Encoded after this answer and to be sent after it. */

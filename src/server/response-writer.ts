@@ -3,7 +3,7 @@ import type { Answering, AnswerRound } from './answer-round.ts'
 import type { OperationCounters } from './operation-counters.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import { slabBytes, type OutputTarget } from './output-slab.ts'
-import { ResponseQueue, type Slot } from './response-queue.ts'
+import { ResponseQueue, Slot } from './response-queue.ts'
 
 /** Up to here answers are copied, if many clients lag, rather than leaving the slab with one. */
 const copiedBytesMax = 4 * 1024
@@ -36,6 +36,10 @@ export class ResponseWriter implements OutputTarget, Answering {
   readonly #onProgress: () => void
   readonly #onEvict: (reason: string) => void
   readonly #queue = new ResponseQueue()
+  /** Answers that are waited for and hold nothing back. */
+  #detached = 0
+  /** Of these, the ones that have become ready. */
+  #overtaking: Buffer[] = []
   /** What the budget was last told. */
   #chargedBytes = 0
   /** Of a slab that had to be left to the socket: what it holds beyond the answer. */
@@ -59,10 +63,11 @@ export class ResponseWriter implements OutputTarget, Answering {
   }
   /** Answers that are waited for, or that wait for those. */
   get slots(): number {
-    return this.#queue.slots
+    return this.#queue.slots + this.#detached
   }
+  /** Nothing is waited for. */
   get isInOrder(): boolean {
-    return this.#queue.isEmpty
+    return this.#queue.isEmpty && this.#detached === 0
   }
   /** Bytes that the kernel has not taken. */
   get unreadBytes(): number {
@@ -77,13 +82,23 @@ export class ResponseWriter implements OutputTarget, Answering {
     return true
   }
 
-  openSlot(): Slot {
-    return this.#queue.open()
+  /** `mayBeOvertaken`: what is answered from now on need not wait for it. */
+  openSlot(mayBeOvertaken: boolean): Slot {
+    if (!mayBeOvertaken || !this.#queue.isEmpty) return this.#queue.open()
+    this.#detached++
+    const slot = new Slot()
+    slot.isDetached = true
+    return slot
   }
 
   fillSlot(slot: Slot, answer: Buffer | undefined): void {
-    this.#queue.fill(slot, answer)
-    if (!this.#queue.isReady) return this.#charge()
+    if (slot.isDetached) {
+      this.#detached--
+      if (answer !== undefined) this.#overtaking.push(answer)
+    } else {
+      this.#queue.fill(slot, answer)
+      if (!this.#queue.isReady) return this.#charge()
+    }
     if (this.#isInRound) return
     this.#isInRound = true
     this.#round.add(this)
@@ -91,8 +106,10 @@ export class ResponseWriter implements OutputTarget, Answering {
 
   gather(): void {
     this.#isInRound = false
-    const ready: Buffer[] = []
+    const ready = this.#overtaking
+    this.#overtaking = []
     let length = 0
+    for (const bytes of ready) length += bytes.length
     this.#queue.drain(bytes => {
       ready.push(bytes)
       length += bytes.length
