@@ -1,0 +1,70 @@
+import { appendFileSync, existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { randomUUID } from 'node:crypto'
+import t from 'tap'
+import { FileStore } from '../../src/backup/store/file-store.ts'
+import { collect, content, storeSuite } from './store-suite.ts'
+
+t.test('a folder is a store', async t => {
+  const root = join(t.testdir(), 'made/on the way')
+  await storeSuite(t, () => new FileStore(root))
+  t.same(readdirSync(root), ['.uploads'], 'no folder is left without objects')
+  t.same(readdirSync(join(root, '.uploads')), [])
+})
+
+t.test('keys do not lead out of the archive', async t => {
+  const store = new FileStore(join(t.testdir(), 'archive'))
+  for (const key of ['../a', 'a/../../b', '/a', 'a//b', '', 'a\0b', './a'])
+    await t.rejects(async () => store.put(key, Buffer.from('x')), { code: 'store' }, key)
+  t.notOk(existsSync(join(t.testdirName, 'a')))
+})
+
+t.test('a part whose line was torn by a crash does not count', async t => {
+  const root = t.testdir()
+  const store = new FileStore(root)
+  const upload = await store.createUpload('a/b', randomUUID())
+  const one = await store.putPart(upload, 1, content('one'))
+  appendFileSync(join(root, '.uploads', `${upload.id}.data`), 'half of')
+  appendFileSync(join(root, '.uploads', `${upload.id}.log`), '2 7 abc')
+  const next = new FileStore(root)
+  t.same(await next.listParts(upload), [one])
+  // The line that goes on behind the torn one must not become part of it.
+  const two = await next.putPart(upload, 2, content('two'))
+  t.same(await new FileStore(root).listParts(upload), [one, two])
+  await next.completeUpload(upload, [one, two])
+  t.equal((await store.get('a/b'))?.toString(), 'onetwo')
+})
+
+t.test('a part that was being overwritten when a crash came does not count', async t => {
+  const root = t.testdir()
+  const store = new FileStore(root)
+  const upload = await store.createUpload('a/b', randomUUID())
+  const one = await store.putPart(upload, 1, content('one'))
+  await store.putPart(upload, 2, content('two'))
+  const broken = { ...content('three'), chunks: [null as unknown as Buffer] }
+  await t.rejects(store.putPart(upload, 2, broken))
+  t.same(await new FileStore(root).listParts(upload), [one])
+})
+
+t.test('an upload that a crash left half made or half completed', async t => {
+  const root = t.testdir()
+  const store = new FileStore(root)
+  const upload = await store.createUpload('a', randomUUID())
+  const part = await store.putPart(upload, 1, content('one'))
+  await store.completeUpload(upload, [part])
+  // As if the process had ended before the log was removed.
+  writeFileSync(join(root, '.uploads', `${upload.id}.log`), '{"key":"a","token":"t"}\n1 3 x\n')
+  const next = new FileStore(root)
+  t.equal(await next.isCompleted(upload, 3), true)
+  t.equal(await next.listParts(upload), undefined)
+  t.same(await collect(next.listUploads('')), [{ key: 'a', id: upload.id }])
+  await next.abortUpload(upload)
+  t.same(await collect(next.listUploads('')), [])
+  t.equal((await next.get('a'))?.toString(), 'one')
+})
+
+t.test('what the system refuses is told with the place', async t => {
+  const root = t.testdir({ file: 'no folder' })
+  const store = new FileStore(join(root, 'file'))
+  await t.rejects(store.put('a', Buffer.from('x')), { code: 'store', message: /file/ })
+})
