@@ -8,7 +8,13 @@ import type { DcpSession } from './dcp-session.ts'
 import { EventQueue } from './event-queue.ts'
 import { initialStreams } from './initial-streams.ts'
 import { StreamOpener } from './stream-opener.ts'
-import { readState, savePosition, type DcpState, type StreamPosition } from './stream-position.ts'
+import {
+  readState,
+  savePosition,
+  type DcpState,
+  type SavedPosition,
+  type StreamPosition,
+} from './stream-position.ts'
 import type { VbucketStream } from './vbucket-stream.ts'
 
 export interface DcpStatistics {
@@ -142,6 +148,12 @@ export class DcpClient implements AsyncIterable<Change> {
     return { format: 'holdfast-dcp-state', version: 1, bucket: this.#settings.bucket, vbuckets }
   }
 
+  /** Where the consumer is in one of the vbuckets that it streams. */
+  position(vbid: number): SavedPosition | undefined {
+    const stream = this.#streams.get(vbid)
+    return stream && savePosition(vbid, stream.taken)
+  }
+
   /** With manual acknowledgement: all taken so far is safe, the server need not keep it. */
   acknowledge(): void {
     this.#link.session?.acknowledge(true)
@@ -182,6 +194,7 @@ export class DcpClient implements AsyncIterable<Change> {
       // Lost or refused: either way there is no such stream any more.
       await session.closeStream(vbid).catch(() => {})
     }
+    this.#opener.openMore()
     this.#consumer.wake()
   }
 
@@ -218,7 +231,7 @@ export class DcpClient implements AsyncIterable<Change> {
   #attach(session: DcpSession): void {
     session.onMessage = frame => this.#receiver.receive(frame, session)
     if (this.#queue.bytes > this.#settings.queueBytesMax) session.pause(true)
-    this.#opener.attach(session, this.#streams.values())
+    this.#opener.attach(session, this.#streams)
   }
 
   #abort(reason: unknown): void {

@@ -46,6 +46,8 @@ export interface DcpClientOptions extends Omit<ConnectionOptions, 'bodyBytesMax'
    * of bounded streams, too, the owner acknowledges and then closes.
    */
   acknowledgement?: 'auto' | 'manual'
+  /** Further streams are asked for as others come to their end (default: all at once). */
+  openStreamsMax?: number
   /** How often the server gives a sign of life; twice this in silence ends a connection (default 20). */
   noopIntervalSeconds?: number
   /**
@@ -80,6 +82,7 @@ export interface DcpSettings {
   readonly onRollback: (vbid: number, seqno: number) => RollbackDecision | Promise<RollbackDecision>
   readonly bufferBytes: number
   readonly queueBytesMax: number
+  readonly openStreamsMax: number
   readonly manualAcknowledgement: boolean
   readonly noopIntervalMs: number
   readonly backfillResume: boolean | { id: string; grace?: number }
@@ -109,6 +112,7 @@ export function settle(options: DcpClientOptions): DcpSettings {
     onRollback: options.onRollback ?? (() => 'stop'),
     bufferBytes,
     queueBytesMax: options.queueBytesMax ?? Math.max(2 * bufferBytes, 1024 * 1024),
+    openStreamsMax: options.openStreamsMax ?? Infinity,
     manualAcknowledgement: options.acknowledgement === 'manual',
     noopIntervalMs: noopIntervalSeconds * 1000,
     backfillResume: options.backfillResume ?? true,
@@ -129,6 +133,8 @@ function checkOptions(options: DcpClientOptions, bufferBytes: number, noopSecond
     throw new RangeError(`a DCP name has 1 to ${dcpNameLengthMax} bytes, not ${nameLength}`)
   if (!Number.isInteger(bufferBytes) || bufferBytes < 0 || bufferBytes > 0x7fffffff)
     throw new RangeError(`bufferBytes ${bufferBytes} is not within 0 and 2^31-1`)
+  if (options.openStreamsMax !== undefined && !(options.openStreamsMax >= 1))
+    throw new RangeError('openStreamsMax has to be at least 1')
   if (!(noopSeconds > 0)) throw new RangeError('noopIntervalSeconds has to be more than 0')
   if (options.vbuckets !== undefined && options.vbuckets !== 'all') {
     for (const vbid of options.vbuckets)

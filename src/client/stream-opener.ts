@@ -31,6 +31,7 @@ export class StreamOpener {
   readonly #events: OpenerEvents
   readonly #timers = new Set<Timer>()
   #session: DcpSession | undefined
+  #streams: ReadonlyMap<number, VbucketStream> = new Map()
 
   constructor(settings: DcpSettings, queue: EventQueue, events: OpenerEvents) {
     this.#settings = settings
@@ -38,10 +39,24 @@ export class StreamOpener {
     this.#events = events
   }
 
-  /** A new connection: all that is not over, nor waits for the consumer, is asked for at once. */
-  attach(session: DcpSession, streams: Iterable<VbucketStream>): void {
+  /** A new connection: all that is not over, nor waits for the consumer, is asked for. */
+  attach(session: DcpSession, streams: ReadonlyMap<number, VbucketStream>): void {
     this.#session = session
-    for (const stream of streams) if (stream.phase === 'idle') this.open(stream)
+    this.#streams = streams
+    this.openMore()
+  }
+
+  /** Asks for streams that nobody asked for yet, as many as may be open at a time. */
+  openMore(): void {
+    const { openStreamsMax } = this.#settings
+    const streams = [...this.#streams.values()]
+    let busy = streams.filter(({ phase }) => phase !== 'idle' && phase !== 'done').length
+    for (const stream of streams) {
+      if (busy >= openStreamsMax) return
+      if (stream.phase !== 'idle') continue
+      this.open(stream)
+      busy++
+    }
   }
 
   /** The connection is gone: what it carried has to be opened anew. */
@@ -71,6 +86,7 @@ export class StreamOpener {
     const atItsEnd = code === StreamEndReason.ok && stream.endSeqno !== seqnoInfinity
     if (atItsEnd || code === StreamEndReason.filterEmpty) {
       stream.phase = 'done'
+      if (this.#settings.openStreamsMax !== Infinity) this.openMore()
       return { reopens: false, reason }
     }
     if (code === StreamEndReason.lostPrivileges) {

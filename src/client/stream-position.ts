@@ -77,7 +77,7 @@ export interface SavedPosition {
   readonly seqno: number
   readonly snapshotStart: number
   readonly snapshotEnd: number
-  readonly purgeSeqno?: number
+  readonly purgeSeqno?: number | undefined
 }
 
 export function savePosition(vbid: number, position: StreamPosition): SavedPosition {

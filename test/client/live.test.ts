@@ -286,3 +286,31 @@ t.test('the daemon is killed: the consumer follows it back, if it has to', async
   t.comment(`${asked} rollbacks asked for`, JSON.stringify(again.statistics()))
   t.same(sorted(replica.documents()), sorted(await documentsOf(reader, model.keys())))
 })
+
+t.test('with one stream at a time, vbuckets come one after the other', async t => {
+  const client = await connect()
+  const before = [...(await client.allVbSeqnos()).values()].reduce((sum, seqno) => sum + seqno, 0)
+  t.ok(before > 100)
+  const stream = await DcpClient.connect({
+    port: daemon.port,
+    name: 'one-at-a-time',
+    until: 'now',
+    openStreamsMax: 1,
+  })
+  t.teardown(() => stream.close())
+  const order: number[] = []
+  for await (const event of stream.events()) {
+    if (event.vbid !== order.at(-1)) order.push(event.vbid)
+    if (isChange(event)) t.equal(stream.position(event.vbid)?.seqno, event.seqno)
+  }
+  t.same(
+    order,
+    Array.from({ length: vbucketCount }, (_, vbid) => vbid),
+  )
+  t.equal(stream.position(vbucketCount), undefined)
+  const seqnos = stream.state().vbuckets.map(({ seqno }) => seqno)
+  t.equal(
+    seqnos.reduce((sum, seqno) => sum + seqno, 0),
+    before,
+  )
+})
