@@ -10,6 +10,8 @@ export type BackupErrorCode =
   | 'locked'
   /** The store cannot be read or written. */
   | 'store'
+  /** The staging folder cannot be read or written. */
+  | 'staging'
   /** There is no such repository or backup. */
   | 'missing'
   /** The last backup is unfinished: resume it or purge it. */

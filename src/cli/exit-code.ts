@@ -1,3 +1,4 @@
+import { BackupError, type BackupErrorCode } from '../backup/index.ts'
 import { ClientError } from '../client/index.ts'
 import { OperatorError } from '../errors.ts'
 
@@ -11,6 +12,22 @@ export const ExitCode = {
   unreachable: 3,
   /** The resume file cannot be read, used or written. */
   resumeFile: 4,
+  /** A backup that was stopped on request; --resume goes on with it. */
+  resumable: 5,
+  /** The last backup is unfinished: --resume or --purge. */
+  unfinished: 6,
+  /** The bucket has lost what was backed up: --purge or --full. */
+  rollback: 7,
+  /** Another tool is at work in the repository. */
+  locked: 8,
+  /** The key or passphrase is missing or wrong. */
+  wrongKey: 9,
+  /** What was read from the archive is not what was written. */
+  damaged: 10,
+  /** Another bucket, another format, other settings than the repository's. */
+  mismatch: 11,
+  /** The archive or the staging folder cannot be read or written. */
+  store: 12,
   /** A bug: please report it. */
   bug: 70,
 } as const
@@ -26,6 +43,20 @@ export class CommandError extends Error {
   }
 }
 
+const exitCodeOfBackup: Readonly<Record<BackupErrorCode, ExitCode>> = {
+  missing: ExitCode.refused,
+  interrupted: ExitCode.resumable,
+  unfinished: ExitCode.unfinished,
+  rollback: ExitCode.rollback,
+  locked: ExitCode.locked,
+  key: ExitCode.wrongKey,
+  damaged: ExitCode.damaged,
+  mismatch: ExitCode.mismatch,
+  format: ExitCode.mismatch,
+  store: ExitCode.store,
+  staging: ExitCode.store,
+}
+
 /** The exit code and the line on standard error for whatever ended a command. */
 export function describeFailure(error: unknown): { exitCode: ExitCode; line: string } {
   const line = `holdfast: ${messageOf(error).replace(/\s*\n\s*/g, ' ')}\n`
@@ -34,6 +65,7 @@ export function describeFailure(error: unknown): { exitCode: ExitCode; line: str
     const { message, code, hint } = error
     return { exitCode: ExitCode.refused, line: `holdfast: ${message} [${code}]: ${hint}\n` }
   }
+  if (error instanceof BackupError) return { exitCode: exitCodeOfBackup[error.code], line }
   if (error instanceof RangeError) return { exitCode: ExitCode.usage, line }
   if (!(error instanceof ClientError)) return { exitCode: ExitCode.bug, line }
   if (error.code === 'HOLDFAST_STATUS') return { exitCode: ExitCode.refused, line }

@@ -14,6 +14,7 @@ import {
   setDocument,
   type SetOptions,
 } from './documents.ts'
+import { addBackupCommands } from './backup-commands.ts'
 import { describeFailure, ExitCode } from './exit-code.ts'
 import { streamChanges, type StreamOptions } from './stream.ts'
 import type { Surroundings } from './surroundings.ts'
@@ -37,7 +38,7 @@ export async function run(words: readonly string[], world: Surroundings): Promis
 
 function buildProgram(world: Surroundings): Command {
   const program = new Command('holdfast')
-    .description('Talks to a holdfastd: documents, statistics, change streams.')
+    .description('Talks to a holdfastd: documents, statistics, change streams, backups.')
     .version(version)
     .exitOverride()
     .configureOutput({
@@ -49,6 +50,7 @@ function buildProgram(world: Surroundings): Command {
   addDocumentCommands(program, world)
   addStreamCommand(program, world)
   addUserCommands(program, world)
+  addBackupCommands(program, world)
   return program
 }
 

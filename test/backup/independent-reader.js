@@ -23,13 +23,15 @@ const json = (file, format) => {
 }
 const sha256 = bytes => crypto.createHash('sha256').update(bytes).digest()
 
+const crcTable = Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
+  return crc
+})
 function crc32c(bytes) {
-  let crc = 0xffffffff
-  for (const byte of bytes) {
-    crc ^= byte
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
-  }
-  return (crc ^ 0xffffffff) >>> 0
+  let crc = -1
+  for (const byte of bytes) crc = (crc >>> 8) ^ crcTable[(crc ^ byte) & 0xff]
+  return ~crc >>> 0
 }
 
 function unsnappy(bytes) {
@@ -216,6 +218,7 @@ const complete = fs
   .readdirSync(place)
   .filter(name => fs.existsSync(path.join(place, name, 'backup.json')))
   .sort()
+assert(complete.length > 0, 'no complete backup')
 const documents = new Map()
 readBackup(wanted ?? complete.at(-1), key, documents)
 for (const document of documents.values()) process.stdout.write(`${JSON.stringify(document)}\n`)

@@ -57,10 +57,10 @@ const dataObjectSchema = z.strictObject({
 })
 export type DataObject = z.infer<typeof dataObjectSchema>
 
-const positionSchema = z.strictObject({
+export const positionSchema = z.strictObject({
   vbid,
   vbuuid: uint64,
-  failoverLog: z.array(z.strictObject({ vbuuid: uint64, seqno: count })),
+  failoverLog: z.array(z.strictObject({ vbuuid: uint64, seqno: count })).readonly(),
   /** Every change up to here is in this backup or in those before it. */
   seqno: count,
   snapshotStart: count,

@@ -1,0 +1,11 @@
+/** Backups of buckets, for programs: what the command line does. */
+export { compressionNames, type CompressionName } from './archive/compression.ts'
+export { type BackupDocument } from './archive/documents.ts'
+export { readKeyFile, type Secret } from './archive/repository-key.ts'
+export { BackupError, type BackupErrorCode } from './errors.ts'
+export { breakLock } from './lock.ts'
+export { Repository, type ListedBackup } from './repository.ts'
+export { backUp, type BackupOptions } from './run/backup.ts'
+export { type BackupEvent } from './run/context.ts'
+export { type ObjectStore } from './store/object-store.ts'
+export { openStore } from './store/open-store.ts'

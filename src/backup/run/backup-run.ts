@@ -1,0 +1,179 @@
+import type { SavedPosition } from '../../client/index.ts'
+import type { Timer } from '../../clock.ts'
+import { decodeDocument, encodeDocument, type BackupDocument } from '../archive/documents.ts'
+import { BackupFile } from '../archive/layout.ts'
+import { BackupError } from '../errors.ts'
+import type { BackupContext } from './context.ts'
+import { commit, completeUploads, putManifest, sweep } from './finishing-steps.ts'
+import {
+  checkpointSchema,
+  stepNames,
+  type Checkpoint,
+  type Journal,
+  type Plan,
+  type StepName,
+} from './journal.ts'
+import type { Staging } from './staging.ts'
+import { streamChanges, type StreamStep } from './stream-step.ts'
+
+const checkpointIntervalMs = 30_000
+
+/** What an earlier run has left, from wherever it could be had. */
+export interface RunState {
+  readonly plan: Plan
+  readonly journals: Map<number, Journal>
+}
+
+export type StreamSettings = Pick<StreamStep, 'source' | 'client' | 'name' | 'log'>
+
+/**
+ * One run of a backup: the steps that are not done yet, in their order. What is done is said in the
+ * staging folder and in a checkpoint in the archive; either of them is enough to go on from.
+ *
+ * ```
+ * stream -> complete -> manifest -> sweep -> commit
+ * ```
+ *
+ * No upload is completed while there is a stream, as what is completed cannot be added to. From
+ * `complete` on, a run needs nothing of the bucket.
+ */
+export class BackupRun {
+  readonly #context: BackupContext
+  readonly #staging: Staging
+  readonly #journals: Map<number, Journal>
+  readonly #openStream: (plan: Plan) => Promise<StreamSettings>
+  #plan: Plan
+  #document: BackupDocument | undefined
+  #checkpointing: Promise<void> = Promise.resolve()
+  #timer: Timer | undefined
+
+  constructor(
+    context: Omit<BackupContext, 'keepJournal'>,
+    staging: Staging,
+    state: RunState,
+    openStream: (plan: Plan) => Promise<StreamSettings>,
+  ) {
+    this.#context = { ...context, keepJournal: journal => this.#keepJournal(journal) }
+    this.#staging = staging
+    this.#plan = state.plan
+    this.#journals = state.journals
+    this.#openStream = openStream
+  }
+
+  /** `verify` is asked before the backup is made a complete one. */
+  async run(verify: () => Promise<void>): Promise<BackupDocument> {
+    const { report, clock, signal } = this.#context
+    await this.#staging.writePlan(this.#plan)
+    await this.#putCheckpoint()
+    this.#timer = clock.every(checkpointIntervalMs, () => this.#checkpointSoon())
+    try {
+      for (const step of stepNames) {
+        if (this.#plan.steps.includes(step)) {
+          report({ type: 'step', step, state: 'skipped' })
+          continue
+        }
+        signal.throwIfAborted()
+        report({ type: 'step', step, state: 'begun' })
+        if (step === 'commit') await verify()
+        await this.#steps[step]()
+        if (step !== 'commit') await this.#done(step)
+        report({ type: 'step', step, state: 'done' })
+      }
+    } catch (error) {
+      // For whoever loses the staging folder before the resume; this one has it anyway.
+      await this.#putCheckpoint().catch(() => {})
+      throw error
+    } finally {
+      this.#timer.cancel()
+      await this.#checkpointing
+    }
+    return this.#document!
+  }
+
+  readonly #steps: Readonly<Record<StepName, () => Promise<void>>> = {
+    stream: () => this.#stream(),
+    complete: () => completeUploads(this.#context, this.#journals),
+    manifest: () => putManifest(this.#context, this.#journals, this.#plan.positions),
+    sweep: () => sweep(this.#context),
+    commit: async () => {
+      this.#document = await commit(this.#context, this.#plan)
+    },
+  }
+
+  async #stream(): Promise<void> {
+    const base = new Map<number, SavedPosition>()
+    for (const position of this.#plan.positions) base.set(position.vbid, position)
+    const settings = await this.#openStream(this.#plan)
+    const positions = await streamChanges({
+      ...settings,
+      context: this.#context,
+      journals: this.#journals,
+      base,
+      dropJournal: async vbid => {
+        this.#journals.delete(vbid)
+        await this.#staging.removeJournal(vbid)
+      },
+    })
+    this.#plan = { ...this.#plan, positions: [...positions.values()] }
+  }
+
+  async #done(step: StepName): Promise<void> {
+    this.#plan = { ...this.#plan, steps: [...this.#plan.steps, step] }
+    await this.#staging.writePlan(this.#plan)
+    await this.#putCheckpoint()
+  }
+
+  async #keepJournal(journal: Journal): Promise<void> {
+    await this.#staging.writeJournal(journal)
+    this.#journals.set(journal.vbid, journal)
+  }
+
+  #checkpointSoon(): void {
+    // One that fails is followed by another; the staging folder has everything.
+    this.#checkpointing = this.#putCheckpoint().catch(() => {})
+  }
+
+  async #putCheckpoint(): Promise<void> {
+    const { store, prefix } = this.#context
+    const checkpoint: Checkpoint = {
+      format: 'holdfast-backup-checkpoint',
+      version: 1,
+      plan: this.#plan,
+      journals: [...this.#journals.values()],
+    }
+    await store.put(`${prefix}${BackupFile.checkpoint}`, encodeDocument(checkpoint))
+  }
+}
+
+/**
+ * What is known of an unfinished backup: from the staging folder; of what is missing or torn there,
+ * and of all when it is lost, from the checkpoint in the archive.
+ */
+export async function loadState(
+  context: Pick<BackupContext, 'store' | 'prefix' | 'backupId' | 'report'>,
+  staging: Staging,
+): Promise<RunState> {
+  const { store, prefix, backupId, report } = context
+  const staged = await staging.read()
+  const usable = staged?.plan.backup === backupId ? staged : undefined
+  if (usable && usable.unreadable.length === 0)
+    return { plan: usable.plan, journals: new Map(usable.journals) }
+  const key = `${prefix}${BackupFile.checkpoint}`
+  const bytes = await store.get(key)
+  const checkpoint = bytes && decodeDocument(checkpointSchema, bytes, key)
+  if (!usable) {
+    if (!checkpoint)
+      throw new BackupError('unfinished', `nothing is left to resume ${backupId} from; use --purge`)
+    report({ type: 'note', message: 'the staging folder is lost: going on from the checkpoint' })
+    const journals = checkpoint.journals.map(journal => [journal.vbid, journal] as const)
+    return { plan: checkpoint.plan, journals: new Map(journals) }
+  }
+  const journals = new Map(usable.journals)
+  for (const vbid of usable.unreadable) {
+    const journal = checkpoint?.journals.find(known => known.vbid === vbid)
+    const source = journal ? 'is taken from the checkpoint' : 'is lost: from the beginning'
+    report({ type: 'note', message: `the journal of vbucket ${vbid} is torn, and ${source}` })
+    if (journal) journals.set(vbid, journal)
+  }
+  return { plan: usable.plan, journals }
+}

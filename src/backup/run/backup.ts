@@ -1,0 +1,242 @@
+import { KvClient } from '../../client/index.ts'
+import { clientClock } from '../../client/client-clock.ts'
+import type { Clock } from '../../clock.ts'
+import { silentLog, type Log } from '../../log.ts'
+import type { CompressionName } from '../archive/compression.ts'
+import type { BackupDocument } from '../archive/documents.ts'
+import { BackupFile, backupIdOf } from '../archive/layout.ts'
+import type { Secret } from '../archive/repository-key.ts'
+import { BackupError } from '../errors.ts'
+import { RepositoryLock } from '../lock.ts'
+import { Repository, type ListedBackup } from '../repository.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { BackupRun, loadState, type RunState } from './backup-run.ts'
+import { forEachOf, type BackupEvent } from './context.ts'
+import type { Plan } from './journal.ts'
+import { Staging } from './staging.ts'
+import type { Source } from './stream-step.ts'
+
+export interface BackupOptions {
+  store: ObjectStore
+  repository: string
+  source: Source
+  /** Where state is kept meanwhile. */
+  stagingRoot: string
+  /** What to do with a last backup that is unfinished; without one both begin a new backup. */
+  unfinished?: 'resume' | 'purge' | undefined
+  full?: boolean
+  /** Of a repository that is made now. */
+  compression?: CompressionName | undefined
+  secret?: Secret | undefined
+  lockTimeoutMs?: number
+  threads?: number
+  blockBytes?: number
+  segmentBytes?: number
+  signal: AbortSignal
+  report: (event: BackupEvent) => void
+  clock?: Clock
+  log?: Log
+}
+
+const defaultThreads = 4
+const defaultBlockBytes = 256 * 1024
+const defaultSegmentBytes = 8 * 1024 * 1024
+
+/** Backs up a bucket: all of it at first, then what has changed since. */
+export async function backUp(options: BackupOptions): Promise<BackupDocument> {
+  return await new Backup(options).run()
+}
+
+class Backup {
+  readonly #options: BackupOptions
+  readonly #clock: Clock
+  readonly #stopping = new AbortController()
+  readonly #signal: AbortSignal
+  #client: KvClient | undefined
+
+  constructor(options: BackupOptions) {
+    this.#options = options
+    this.#clock = options.clock ?? clientClock
+    this.#signal = AbortSignal.any([options.signal, this.#stopping.signal])
+  }
+
+  async run(): Promise<BackupDocument> {
+    const { store, repository: name, secret, lockTimeoutMs = 0 } = this.#options
+    try {
+      const repository =
+        (await Repository.find(store, name)) ?? (await this.#createRepository(name))
+      const key = await repository.openKey(secret)
+      const lock = await RepositoryLock.acquire({
+        store,
+        repository: name,
+        work: 'backup',
+        clock: this.#clock,
+        timeoutMs: lockTimeoutMs,
+        signal: this.#signal,
+        onLost: error => this.#stopping.abort(error),
+      })
+      try {
+        return await this.#runLocked(repository, key, () => lock.verify())
+      } finally {
+        // If somebody took it away, it is not ours to remove.
+        await lock.release().catch(() => {})
+      }
+    } finally {
+      await this.#client?.close()
+    }
+  }
+
+  async #createRepository(name: string): Promise<Repository> {
+    const { store, compression = 'snappy', secret } = this.#options
+    const bucket = await this.#bucket()
+    const nowMs = this.#clock.nowMs()
+    return await Repository.create(store, name, { compression, secret, bucket, nowMs })
+  }
+
+  async #runLocked(
+    repository: Repository,
+    repositoryKey: Uint8Array | undefined,
+    verify: () => Promise<void>,
+  ): Promise<BackupDocument> {
+    const { store, report, threads, blockBytes, segmentBytes } = this.#options
+    const backups = await repository.backups()
+    await this.#tidy(repository, backups)
+    const { state, backupId } = await this.#prepare(repository, backups, repositoryKey)
+    const staging = this.#staging(repository, backupId)
+    const context = {
+      store,
+      backupId,
+      prefix: repository.prefix(backupId),
+      compression: repository.document.compression,
+      repositoryKey,
+      blockBytes: blockBytes ?? defaultBlockBytes,
+      segmentBytes: Math.max(segmentBytes ?? defaultSegmentBytes, store.limits.partBytesMin),
+      threads: threads ?? defaultThreads,
+      clock: this.#clock,
+      signal: this.#signal,
+      report,
+    }
+    const loaded = state ?? (await loadState(context, staging))
+    report({ type: 'backup', id: backupId, kind: loaded.plan.type })
+    const run = new BackupRun(context, staging, loaded, async ({ bucket }) => {
+      checkBucket(repository.name, bucket, await this.#bucket())
+      return {
+        source: this.#options.source,
+        client: await this.#connect(),
+        name: `holdfast-backup ${repository.document.id} ${backupId}`,
+        log: this.#options.log ?? silentLog,
+      }
+    })
+    const document = await run.run(verify)
+    await this.#removeTraces(repository, backupId)
+    return document
+  }
+
+  /** What is to be gone on with, or begun. */
+  async #prepare(
+    repository: Repository,
+    backups: readonly ListedBackup[],
+    key: Uint8Array | undefined,
+  ): Promise<{ state: RunState | undefined; backupId: string }> {
+    const { unfinished: what, report } = this.#options
+    const unfinished = backups.filter(({ document }) => document === undefined)
+    if (unfinished.length > 0 && what === undefined)
+      throw new BackupError(
+        'unfinished',
+        `backup ${unfinished[0]!.id} is unfinished: --resume goes on with it, --purge drops it`,
+      )
+    if (unfinished.length > 0 && what === 'resume')
+      return { state: undefined, backupId: unfinished.at(-1)!.id }
+    for (const { id } of unfinished) {
+      report({ type: 'note', message: `dropping unfinished backup ${id}` })
+      await this.#drop(repository, id)
+    }
+    const complete = backups.filter(({ document }) => document !== undefined)
+    const plan = await this.#newPlan(repository, complete, key)
+    return { state: { plan, journals: new Map() }, backupId: plan.backup }
+  }
+
+  async #newPlan(
+    repository: Repository,
+    complete: readonly ListedBackup[],
+    key: Uint8Array | undefined,
+  ): Promise<Plan> {
+    const bucket = await this.#bucket()
+    checkBucket(repository.name, repository.document.bucket, bucket)
+    const last = complete.at(-1)
+    const previous = this.#options.full ? undefined : last?.document
+    const startedMs = this.#clock.nowMs()
+    const positions = previous ? (await repository.manifest(previous, key)).vbuckets : []
+    return {
+      format: 'holdfast-backup-plan',
+      version: 1,
+      backup: backupIdOf((last?.number ?? 0) + 1, startedMs),
+      repository: repository.document.id,
+      type: previous ? 'incremental' : 'full',
+      ...(previous ? { previous: previous.id } : {}),
+      started: new Date(startedMs).toISOString(),
+      bucket,
+      steps: [],
+      positions,
+    }
+  }
+
+  /** A run that was killed behind its last step has left what only a running one needs. */
+  async #tidy(repository: Repository, backups: readonly ListedBackup[]): Promise<void> {
+    const last = backups.at(-1)
+    if (last?.document) await this.#removeTraces(repository, last.id)
+  }
+
+  async #removeTraces(repository: Repository, backupId: string): Promise<void> {
+    await this.#options.store.remove(`${repository.prefix(backupId)}${BackupFile.checkpoint}`)
+    await this.#staging(repository, backupId).remove()
+  }
+
+  /** Its uploads first: while there is an object, the backup can be seen and dropped again. */
+  async #drop(repository: Repository, backupId: string): Promise<void> {
+    const { store, threads = defaultThreads } = this.#options
+    const prefix = repository.prefix(backupId)
+    const uploads = []
+    for await (const upload of store.listUploads(prefix)) uploads.push(upload)
+    await forEachOf(uploads, threads, upload => store.abortUpload(upload))
+    const keys = []
+    for await (const { key } of store.list(prefix)) keys.push(key)
+    const checkpoint = `${prefix}${BackupFile.checkpoint}`
+    for (const key of keys.filter(key => key !== checkpoint)) await store.remove(key)
+    await store.remove(checkpoint)
+    await this.#staging(repository, backupId).remove()
+  }
+
+  #staging(repository: Repository, backupId: string): Staging {
+    return new Staging(this.#options.stagingRoot, repository.document.id, backupId)
+  }
+
+  async #connect(): Promise<KvClient> {
+    this.#client ??= await KvClient.connect({
+      ...this.#options.source,
+      agent: 'holdfast backup',
+    })
+    return this.#client
+  }
+
+  async #bucket(): Promise<{ name: string; uuid: string }> {
+    const client = await this.#connect()
+    const { uuid } = await client.clusterConfig()
+    const { bucket } = this.#options.source
+    return { name: bucket, uuid: typeof uuid === 'string' ? uuid : '' }
+  }
+}
+
+interface BucketIdentity {
+  readonly name: string
+  readonly uuid: string
+}
+
+function checkBucket(repository: string, known: BucketIdentity, found: BucketIdentity): void {
+  if (found.uuid === known.uuid && found.name === known.name) return
+  throw new BackupError(
+    'mismatch',
+    `repository ${repository} is of bucket ${known.name} (${known.uuid}), ` +
+      `not of ${found.name} (${found.uuid}): use another repository`,
+  )
+}

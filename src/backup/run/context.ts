@@ -1,0 +1,70 @@
+import type { Clock } from '../../clock.ts'
+import type { CompressionName } from '../archive/compression.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { Journal } from './journal.ts'
+
+/** What the steps of a backup have in common. */
+export interface BackupContext {
+  readonly store: ObjectStore
+  readonly backupId: string
+  /** Of everything that belongs to the backup. */
+  readonly prefix: string
+  readonly compression: CompressionName
+  readonly repositoryKey: Uint8Array | undefined
+  readonly blockBytes: number
+  readonly segmentBytes: number
+  /** Vbuckets that are worked on at a time. */
+  readonly threads: number
+  readonly clock: Clock
+  /** Stops the backup, with everything kept that a resume needs. */
+  readonly signal: AbortSignal
+  readonly report: (event: BackupEvent) => void
+  /** Durable when it resolves. */
+  keepJournal(journal: Journal): Promise<void>
+}
+
+/** What is done with what an interrupted run has left of a vbucket. */
+export type ResumeAction = 'keep' | 'go-on' | 'rebase' | 'restart'
+
+/** What there is to tell while a backup is under way. */
+export type BackupEvent =
+  | { readonly type: 'backup'; readonly id: string; readonly kind: 'full' | 'incremental' }
+  | { readonly type: 'step'; readonly step: string; readonly state: 'begun' | 'done' | 'skipped' }
+  | {
+      readonly type: 'vbucket'
+      readonly vbid: number
+      readonly action: ResumeAction
+      readonly reason: string
+    }
+  | {
+      readonly type: 'progress'
+      /** Taken from the stream in this run. */
+      readonly records: number
+      readonly documentBytes: number
+      /** Of how many seqnos that were to be gone through, how many are left. */
+      readonly seqnosLeft: number
+      readonly seqnosTotal: number
+      readonly vbucketsLeft: number
+    }
+  | { readonly type: 'note'; readonly message: string }
+
+/** Runs `work` for each item, on so many at a time; the first failure is thrown when all are through. */
+export async function forEachOf<T>(
+  items: Iterable<T>,
+  atATime: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const iterator = items[Symbol.iterator]()
+  let failure: { readonly error: unknown } | undefined
+  const lane = async () => {
+    for (let next = iterator.next(); !next.done && !failure; next = iterator.next()) {
+      try {
+        await work(next.value)
+      } catch (error) {
+        failure ??= { error }
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: atATime }, lane))
+  if (failure) throw failure.error
+}

@@ -1,0 +1,157 @@
+import type { SavedPosition } from '../../client/index.ts'
+import {
+  decodeDocument,
+  encodeDocument,
+  manifestSchema,
+  sha256Of,
+  type BackupDocument,
+  type DataObject,
+  type Manifest,
+} from '../archive/documents.ts'
+import { BackupFile } from '../archive/layout.ts'
+import { noRecords, objectDigest, type RecordCounts } from '../archive/object-writer.ts'
+import { manifestMac } from '../archive/repository-key.ts'
+import { BackupError } from '../errors.ts'
+import { pause } from '../pause.ts'
+import type { UploadReference } from '../store/object-store.ts'
+import { forEachOf, type BackupContext } from './context.ts'
+import type { Journal, Plan } from './journal.ts'
+import { sizeOf } from './vbucket-upload.ts'
+
+const attemptsMax = 5
+const firstPauseMs = 200
+
+/**
+ * Makes objects of the uploads. What a store answers to that is not believed: answers are lost, or
+ * say what is not so. It is done when the object is there, of this upload and of this size.
+ */
+export async function completeUploads(
+  context: BackupContext,
+  journals: ReadonlyMap<number, Journal>,
+): Promise<void> {
+  await forEachOf(journals.values(), context.threads, async ({ vbid, upload, parts }) => {
+    const { store, clock, signal } = context
+    const size = sizeOf(parts)
+    let failure: unknown
+    for (let attempt = 0; attempt < attemptsMax; attempt++) {
+      if (attempt > 0) await pause(clock, firstPauseMs * 2 ** attempt, signal)
+      signal.throwIfAborted()
+      if (await store.isCompleted(upload, size)) return
+      try {
+        await store.completeUpload(upload, parts)
+        if (await store.isCompleted(upload, size)) return
+      } catch (error) {
+        failure = error
+      }
+    }
+    const message = `the upload of vbucket ${vbid} cannot be completed`
+    throw new BackupError('store', message, { cause: failure })
+  })
+}
+
+/** Puts the list of all that belongs to the backup. */
+export async function putManifest(
+  context: BackupContext,
+  journals: ReadonlyMap<number, Journal>,
+  positions: readonly SavedPosition[],
+): Promise<void> {
+  const { store, prefix, backupId } = context
+  const byVbucket = (one: { vbid: number }, other: { vbid: number }) => one.vbid - other.vbid
+  const manifest: Manifest = {
+    format: 'holdfast-backup-manifest',
+    version: 1,
+    backup: backupId,
+    objects: [...journals.values()].sort(byVbucket).map(journal => objectOf(journal, prefix)),
+    vbuckets: [...positions].sort(byVbucket),
+  }
+  await store.put(`${prefix}${BackupFile.manifest}`, encodeDocument(manifest))
+}
+
+function objectOf(journal: Journal, prefix: string): DataObject {
+  const { vbid, upload, parts, segments, firstSeqno, lastSeqno, counts } = journal
+  return {
+    key: upload.key.slice(prefix.length),
+    vbid,
+    size: sizeOf(parts),
+    segments: segments.length,
+    sha256: objectDigest(segments),
+    firstSeqno,
+    lastSeqno,
+    counts,
+  }
+}
+
+const sweepRoundsMax = 10
+
+/**
+ * Drops uploads that a crash has left without anybody who knows them, and objects that the manifest
+ * does not name. Of this backup only: its prefix ends with a slash.
+ */
+export async function sweep(context: BackupContext): Promise<void> {
+  const { store, prefix, threads } = context
+  const manifest = await readManifest(context)
+  const own = new Set<string>([...manifest.objects.map(({ key }) => key), BackupFile.manifest])
+  for (let round = 0; ; round++) {
+    const uploads: UploadReference[] = []
+    for await (const upload of store.listUploads(prefix)) uploads.push(upload)
+    if (uploads.length === 0) break
+    if (round === sweepRoundsMax)
+      throw new BackupError('store', `${uploads.length} uploads under ${prefix} do not go away`)
+    context.report({ type: 'note', message: `${uploads.length} uploads nobody knows are dropped` })
+    await forEachOf(uploads, threads, upload => store.abortUpload(upload))
+  }
+  for await (const { key } of store.list(prefix)) {
+    const name = key.slice(prefix.length)
+    // The checkpoint goes when the backup is complete.
+    if (!own.has(name) && name !== BackupFile.checkpoint) await store.remove(key)
+  }
+}
+
+/** Makes the backup a complete one. */
+export async function commit(context: BackupContext, plan: Plan): Promise<BackupDocument> {
+  const { store, prefix, repositoryKey, clock } = context
+  const bytes = await manifestBytes(context)
+  const { objects, vbuckets } = decodeDocument(manifestSchema, bytes, BackupFile.manifest)
+  const document: BackupDocument = {
+    format: 'holdfast-backup',
+    version: 1,
+    id: plan.backup,
+    type: plan.type,
+    ...(plan.previous === undefined ? {} : { previous: plan.previous }),
+    started: plan.started,
+    completed: new Date(clock.nowMs()).toISOString(),
+    bucket: plan.bucket,
+    vbuckets: vbuckets.length,
+    counts: sumOf(objects.map(({ counts }) => counts)),
+    storedBytes: objects.reduce((sum, { size }) => sum + size, 0),
+    manifest: {
+      size: bytes.length,
+      sha256: sha256Of(bytes),
+      ...(repositoryKey ? { mac: manifestMac(repositoryKey, bytes) } : {}),
+    },
+  }
+  await store.put(`${prefix}${BackupFile.backup}`, encodeDocument(document))
+  return document
+}
+
+async function readManifest(context: BackupContext): Promise<Manifest> {
+  return decodeDocument(manifestSchema, await manifestBytes(context), BackupFile.manifest)
+}
+
+async function manifestBytes({ store, prefix }: BackupContext): Promise<Buffer> {
+  const key = `${prefix}${BackupFile.manifest}`
+  const bytes = await store.get(key)
+  if (!bytes) throw new BackupError('damaged', `${key} is missing`)
+  return bytes
+}
+
+export function sumOf(all: readonly RecordCounts[]): RecordCounts {
+  const sum = { ...noRecords }
+  for (const counts of all) {
+    sum.mutation += counts.mutation
+    sum.deletion += counts.deletion
+    sum.expiration += counts.expiration
+    sum.documentBytes += counts.documentBytes
+  }
+  return sum
+}

@@ -1,0 +1,70 @@
+import { z } from 'zod'
+import { positionSchema } from '../archive/documents.ts'
+
+const count = z.int().min(0)
+
+const partSchema = z.strictObject({
+  number: z.int().min(1),
+  size: z.int().min(1),
+  etag: z.string(),
+})
+
+/**
+ * How far the backup of one vbucket is: what is safe in the store, and from where on changes have to
+ * be asked for. There is one from the first part on that the store has.
+ */
+export const journalSchema = z.strictObject({
+  format: z.literal('holdfast-backup-journal'),
+  version: z.literal(1),
+  backup: z.string(),
+  vbid: z.int().min(0),
+  upload: z.strictObject({ key: z.string(), id: z.string(), token: z.string() }),
+  parts: z.array(partSchema).min(1),
+  /** SHA-256 of each segment. A part is one, or many that were copied together. */
+  segments: z.array(z.string()).min(1),
+  /** Of the object's key, base64. */
+  salt: z.string(),
+  firstSeqno: count,
+  lastSeqno: count,
+  counts: z.strictObject({
+    mutation: count,
+    deletion: count,
+    expiration: count,
+    documentBytes: count,
+  }),
+  /** Every change up to here is in the parts. */
+  position: positionSchema,
+})
+export type Journal = z.infer<typeof journalSchema>
+
+export const stepNames = ['stream', 'complete', 'manifest', 'sweep', 'commit'] as const
+export type StepName = (typeof stepNames)[number]
+
+/** What a run of a backup has to know of those before it. */
+export const planSchema = z.strictObject({
+  format: z.literal('holdfast-backup-plan'),
+  version: z.literal(1),
+  backup: z.string(),
+  repository: z.uuid(),
+  type: z.enum(['full', 'incremental']),
+  previous: z.string().optional(),
+  started: z.iso.datetime(),
+  bucket: z.strictObject({ name: z.string(), uuid: z.string() }),
+  /** Done, in their order. */
+  steps: z.array(z.enum(stepNames)),
+  /**
+   * Where each vbucket is that no journal tells of: where the last backup left it, or, once
+   * streaming is done, where its stream came to its end.
+   */
+  positions: z.array(positionSchema),
+})
+export type Plan = z.infer<typeof planSchema>
+
+/** All of it in one object under the backup's prefix, for whoever has lost the staging folder. */
+export const checkpointSchema = z.strictObject({
+  format: z.literal('holdfast-backup-checkpoint'),
+  version: z.literal(1),
+  plan: planSchema,
+  journals: z.array(journalSchema),
+})
+export type Checkpoint = z.infer<typeof checkpointSchema>

@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { z } from 'zod'
+import { decodeDocument, encodeDocument } from '../archive/documents.ts'
+import { BackupError } from '../errors.ts'
+import { FolderSyncs } from '../store/folder-syncs.ts'
+import { journalSchema, planSchema, type Journal, type Plan } from './journal.ts'
+
+const planFile = 'plan.json'
+const journalPattern = /^vb-(\d+)\.json$/
+
+/** What a staging folder knows of an unfinished backup. */
+export interface Staged {
+  readonly plan: Plan
+  readonly journals: ReadonlyMap<number, Journal>
+  /** Vbuckets whose journal cannot be read. */
+  readonly unreadable: readonly number[]
+}
+
+/**
+ * The folder in which a backup keeps its state while it is under way: a plan, and a journal for
+ * each vbucket. Each is replaced in one step, durably: after a crash there is the old or the new one.
+ */
+export class Staging {
+  readonly folder: string
+  readonly #syncs = new FolderSyncs()
+
+  constructor(root: string, repositoryId: string, backupId: string) {
+    this.folder = join(root, repositoryId, backupId)
+  }
+
+  writePlan(plan: Plan): Promise<void> {
+    return this.#write(planFile, plan)
+  }
+
+  writeJournal(journal: Journal): Promise<void> {
+    return this.#write(journalFile(journal.vbid), journal)
+  }
+
+  async removeJournal(vbid: number): Promise<void> {
+    await this.#told(() => rm(join(this.folder, journalFile(vbid)), { force: true }))
+  }
+
+  /** Undefined if there is no plan that can be read: then the rest means nothing. */
+  async read(): Promise<Staged | undefined> {
+    const names = await this.#told(() => readdir(this.folder).catch(nothingThere))
+    if (!names.includes(planFile)) return undefined
+    const plan = await this.#readFile(planFile, planSchema)
+    if (!plan) return undefined
+    const journals = new Map<number, Journal>()
+    const unreadable: number[] = []
+    for (const name of names) {
+      const match = journalPattern.exec(name)
+      if (!match) continue
+      const vbid = Number(match[1])
+      const journal = await this.#readFile(name, journalSchema)
+      if (journal?.vbid === vbid && journal.backup === plan.backup) journals.set(vbid, journal)
+      else unreadable.push(vbid)
+    }
+    return { plan, journals, unreadable }
+  }
+
+  async remove(): Promise<void> {
+    await this.#told(() => rm(this.folder, { recursive: true, force: true }))
+  }
+
+  async #readFile<Schema extends z.ZodType>(
+    name: string,
+    schema: Schema,
+  ): Promise<z.infer<Schema> | undefined> {
+    const path = join(this.folder, name)
+    const bytes = await this.#told(() => readFile(path))
+    try {
+      return decodeDocument(schema, bytes, path)
+    } catch (error) {
+      // Torn or altered: the checkpoint in the archive may know it.
+      if (error instanceof BackupError) return undefined
+      throw error
+    }
+  }
+
+  #write(name: string, document: object): Promise<void> {
+    return this.#told(async () => {
+      await mkdir(this.folder, { recursive: true, mode: 0o700 })
+      const aside = join(this.folder, `${randomUUID()}.tmp`)
+      const file = await open(aside, 'wx', 0o600)
+      try {
+        await file.writeFile(encodeDocument(document))
+        await file.datasync()
+      } finally {
+        await file.close()
+      }
+      await rename(aside, join(this.folder, name))
+      await this.#syncs.sync(this.folder)
+    })
+  }
+
+  async #told<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      if (error instanceof BackupError) throw error
+      const { message } = error as Error
+      throw new BackupError('staging', `staging folder ${this.folder}: ${message}`, {
+        cause: error,
+      })
+    }
+  }
+}
+
+function journalFile(vbid: number): string {
+  return `vb-${String(vbid).padStart(4, '0')}.json`
+}
+
+function nothingThere(error: NodeJS.ErrnoException): string[] {
+  if (error.code === 'ENOENT') return []
+  throw error
+}

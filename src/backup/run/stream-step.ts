@@ -1,0 +1,252 @@
+import { VbucketState } from '../../../protocol/vbucket-state.ts'
+import {
+  ClientError,
+  DcpClient,
+  isChange,
+  type Change,
+  type Credentials,
+  type DcpState,
+  type KvClient,
+  type SavedPosition,
+  type TlsOptions,
+} from '../../client/index.ts'
+import type { Log } from '../../log.ts'
+import { BackupError } from '../errors.ts'
+import { adopt } from './adoption.ts'
+import { forEachOf, type BackupContext } from './context.ts'
+import type { Journal } from './journal.ts'
+import { VbucketUpload } from './vbucket-upload.ts'
+
+/** Where the documents come from. */
+export interface Source {
+  readonly host: string
+  readonly port: number
+  readonly bucket: string
+  readonly credentials?: Credentials
+  readonly tls?: boolean | TlsOptions
+}
+
+export interface StreamStep {
+  readonly context: BackupContext
+  readonly source: Source
+  readonly client: KvClient
+  /** Of the DCP connection, by which the server knows who comes back. */
+  readonly name: string
+  readonly journals: Map<number, Journal>
+  /** Where the last backup left each vbucket. */
+  readonly base: ReadonlyMap<number, SavedPosition>
+  readonly log: Log
+  readonly dropJournal: (vbid: number) => Promise<void>
+}
+
+const progressIntervalMs = 500
+/** What may be on its way from the server; and read, but not yet taken. */
+const windowBytes = 20 * 1024 * 1024
+const queueBytesMax = 16 * 1024 * 1024
+
+/**
+ * Streams what every vbucket has now into the uploads; answers where each vbucket is then. As many
+ * vbuckets are streamed at a time as there are threads: what is in memory is a segment for each.
+ */
+export async function streamChanges(step: StreamStep): Promise<Map<number, SavedPosition>> {
+  const { client, base, journals } = step
+  const seqnos = await client.allVbSeqnos(VbucketState.active)
+  for (const vbid of base.keys())
+    if (!seqnos.has(vbid))
+      throw new BackupError('mismatch', `vbucket ${vbid} of the last backup is not here`)
+  const positions = new Map<number, SavedPosition>()
+  const wanted = new Map<number, number>()
+  await Promise.all(
+    [...seqnos].map(async ([vbid, seqno]) => {
+      const known = journals.get(vbid)?.position ?? base.get(vbid)
+      const log = await client.failoverLog(vbid)
+      const position = known ?? startOf(vbid, log)
+      positions.set(vbid, position)
+      const sameHistory = position.seqno === 0 || position.vbuuid === String(log[0]?.vbuuid)
+      if (seqno !== position.seqno || !sameHistory) wanted.set(vbid, seqno)
+    }),
+  )
+  await adoptJournals(step, wanted)
+  for (const vbid of wanted.keys()) {
+    const position = journals.get(vbid)?.position ?? base.get(vbid)
+    if (position) positions.set(vbid, position)
+    else positions.delete(vbid)
+  }
+  if (wanted.size > 0) await new Streaming(step, wanted, positions).run()
+  return positions
+}
+
+function startOf(vbid: number, log: readonly { vbuuid: bigint; seqno: number }[]): SavedPosition {
+  return {
+    vbid,
+    vbuuid: String(log[0]?.vbuuid ?? 0n),
+    failoverLog: log.map(entry => ({ vbuuid: String(entry.vbuuid), seqno: entry.seqno })),
+    seqno: 0,
+    snapshotStart: 0,
+    snapshotEnd: 0,
+  }
+}
+
+async function adoptJournals(
+  { context, journals, dropJournal }: StreamStep,
+  wanted: ReadonlyMap<number, number>,
+): Promise<void> {
+  await forEachOf([...journals.values()], context.threads, async journal => {
+    const { vbid } = journal
+    if (!wanted.has(vbid)) {
+      context.report({ type: 'vbucket', vbid, action: 'keep', reason: 'nothing has changed since' })
+      return
+    }
+    const adoption = await adopt(context, journal)
+    context.report({ type: 'vbucket', vbid, action: adoption.action, reason: adoption.reason })
+    if (adoption.journal) journals.set(vbid, adoption.journal)
+    else await dropJournal(vbid)
+  })
+}
+
+class Streaming {
+  readonly #step: StreamStep
+  readonly #wanted: ReadonlyMap<number, number>
+  readonly #positions: Map<number, SavedPosition>
+  readonly #uploads = new Map<number, VbucketUpload>()
+  /** A marker has come: the next change is in another snapshot, perhaps of another history. */
+  readonly #moved = new Set<number>()
+  readonly #closing = new Set<Promise<void>>()
+  #failure: { readonly error: unknown } | undefined
+  #records = 0
+  #documentBytes = 0
+
+  constructor(
+    step: StreamStep,
+    wanted: ReadonlyMap<number, number>,
+    positions: Map<number, SavedPosition>,
+  ) {
+    this.#step = step
+    this.#wanted = wanted
+    this.#positions = positions
+  }
+
+  async run(): Promise<void> {
+    const { context } = this.#step
+    const stopping = new AbortController()
+    const client = await this.#connect(AbortSignal.any([context.signal, stopping.signal]))
+    const ticking = context.clock.every(progressIntervalMs, () => this.#report(client))
+    try {
+      for await (const event of client.events()) {
+        if (this.#failure) throw this.#failure.error
+        if (isChange(event)) {
+          const wait = this.#append(event, client)
+          if (wait) await wait
+        } else if (event.type === 'snapshot-marker') {
+          this.#moved.add(event.vbid)
+        } else if (event.type === 'stream-end' && !event.reopens) {
+          await this.#end(event.vbid, client)
+        }
+      }
+      await Promise.all(this.#closing)
+      if (this.#failure) throw this.#failure.error
+      this.#report(client)
+    } catch (error) {
+      stopping.abort()
+      // Whatever was on its way to the store is let come to its end: the journal then knows it.
+      await Promise.allSettled(this.#closing)
+      throw context.signal.aborted ? context.signal.reason : translated(error)
+    } finally {
+      ticking.cancel()
+      // At the end of all streams it has said goodbye; else the server expects us back.
+      await client.close()
+    }
+  }
+
+  async #connect(signal: AbortSignal): Promise<DcpClient> {
+    const { source, name, context, log } = this.#step
+    const vbuckets = [...this.#wanted.keys()]
+    const state: DcpState = {
+      format: 'holdfast-dcp-state',
+      version: 1,
+      bucket: source.bucket,
+      vbuckets: vbuckets.flatMap(vbid => this.#positions.get(vbid) ?? []),
+    }
+    try {
+      return await DcpClient.connect({
+        ...source,
+        name,
+        vbuckets,
+        state,
+        until: this.#wanted,
+        openStreamsMax: context.threads,
+        bufferBytes: windowBytes,
+        queueBytesMax,
+        includeXattrs: true,
+        signal,
+        log,
+      })
+    } catch (error) {
+      throw context.signal.aborted ? context.signal.reason : translated(error)
+    }
+  }
+
+  #append(change: Change, client: DcpClient): Promise<void> | undefined {
+    const { vbid, seqno } = change
+    const upload = this.#upload(vbid)
+    if (this.#moved.delete(vbid)) upload.stretch(seqno, client.position(vbid)!)
+    this.#records++
+    this.#documentBytes += change.key.length + change.value.length
+    return upload.append(change)
+  }
+
+  #upload(vbid: number): VbucketUpload {
+    let upload = this.#uploads.get(vbid)
+    if (!upload) {
+      const { context, journals } = this.#step
+      upload = new VbucketUpload(context, vbid, journals.get(vbid))
+      this.#uploads.set(vbid, upload)
+    }
+    return upload
+  }
+
+  /** The vbucket is brought to safety while others go on, a few at a time. */
+  async #end(vbid: number, client: DcpClient): Promise<void> {
+    const position = client.position(vbid)!
+    const upload = this.#upload(vbid)
+    const closing: Promise<void> = upload
+      .close(position)
+      .then(() => {
+        this.#uploads.delete(vbid)
+        this.#positions.set(vbid, position)
+      })
+      .catch((error: unknown) => {
+        this.#failure ??= { error }
+      })
+      .finally(() => this.#closing.delete(closing))
+    this.#closing.add(closing)
+    if (this.#closing.size >= this.#step.context.threads) await Promise.race(this.#closing)
+  }
+
+  #report(client: DcpClient): void {
+    let seqnosLeft = 0
+    let seqnosTotal = 0
+    for (const [vbid, seqno] of this.#wanted) {
+      const begin = this.#positions.get(vbid)?.seqno ?? 0
+      seqnosTotal += Math.max(0, seqno)
+      seqnosLeft += Math.max(0, seqno - Math.max(begin, client.position(vbid)?.seqno ?? 0))
+    }
+    this.#step.context.report({
+      type: 'progress',
+      records: this.#records,
+      documentBytes: this.#documentBytes,
+      seqnosLeft,
+      seqnosTotal,
+      vbucketsLeft: this.#uploads.size,
+    })
+  }
+}
+
+function translated(error: unknown): unknown {
+  if (!(error instanceof ClientError) || error.code !== 'HOLDFAST_ROLLBACK') return error
+  const advice = 'start again with --purge, or with --full for a new full backup'
+  return new BackupError(
+    'rollback',
+    `the bucket has lost what was backed up: ${error.message}; ${advice}`,
+  )
+}

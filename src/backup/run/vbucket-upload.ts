@@ -1,0 +1,122 @@
+import { randomUUID } from 'node:crypto'
+import type { Change, SavedPosition } from '../../client/index.ts'
+import { dataKey } from '../archive/layout.ts'
+import { ObjectWriter, type Segment } from '../archive/object-writer.ts'
+import { RecordKind, type ArchiveRecord } from '../archive/record.ts'
+import type { Upload } from '../store/object-store.ts'
+import type { BackupContext } from './context.ts'
+import type { Journal } from './journal.ts'
+
+/** A history and snapshot, and the first seqno that was taken in it. */
+interface Stretch {
+  readonly fromSeqno: number
+  readonly position: SavedPosition
+}
+
+/**
+ * The object of one vbucket while it grows: changes to segments, a segment to a part of the upload,
+ * and then into the journal. Only what the journal has is not asked for again.
+ */
+export class VbucketUpload {
+  readonly #context: BackupContext
+  readonly #vbid: number
+  readonly #writer: ObjectWriter
+  #journal: Journal | undefined
+  #upload: Upload | undefined
+  #firstSeqno: number
+  /** Those that reach into what the journal does not have yet. */
+  #stretches: Stretch[] = []
+
+  constructor(context: BackupContext, vbid: number, journal: Journal | undefined) {
+    this.#context = context
+    this.#vbid = vbid
+    this.#journal = journal
+    this.#upload = journal?.upload
+    this.#firstSeqno = journal?.firstSeqno ?? 0
+    const { compression, blockBytes, segmentBytes, repositoryKey } = context
+    this.#writer = new ObjectWriter({
+      vbid,
+      compression,
+      blockBytes,
+      segmentBytes,
+      repositoryKey,
+      ...(journal ? { progress: progressOf(journal) } : {}),
+      onSegment: segment => this.#put(segment),
+    })
+  }
+
+  /** The change about to be appended is the first within the snapshot and history of `position`. */
+  stretch(fromSeqno: number, position: SavedPosition): void {
+    this.#stretches.push({ fromSeqno, position })
+  }
+
+  /** A promise if the caller has to wait before it appends more. */
+  append(change: Change): Promise<void> | undefined {
+    if (this.#firstSeqno === 0) this.#firstSeqno = change.seqno
+    return this.#writer.append(recordOf(change))
+  }
+
+  /** All up to `position` was appended: brings it to safety. */
+  async close(position: SavedPosition): Promise<void> {
+    await this.#writer.finishSegment()
+    if (!this.#journal || this.#journal.position.seqno === position.seqno) return
+    // The vbucket has gone on without a change that the stream carries.
+    await this.#keep({ ...this.#journal, position })
+  }
+
+  async #put(segment: Segment): Promise<void> {
+    const { store, prefix, backupId } = this.#context
+    this.#upload ??= await store.createUpload(`${prefix}${dataKey(this.#vbid)}`, randomUUID())
+    const parts = this.#journal?.parts ?? []
+    const part = await store.putPart(this.#upload, parts.length + 1, segment)
+    await this.#keep({
+      format: 'holdfast-backup-journal',
+      version: 1,
+      backup: backupId,
+      vbid: this.#vbid,
+      upload: this.#upload,
+      parts: [...parts, part],
+      segments: [...(this.#journal?.segments ?? []), segment.sha256],
+      salt: this.#writer.salt,
+      firstSeqno: this.#firstSeqno,
+      lastSeqno: segment.lastSeqno,
+      counts: segment.counts,
+      position: this.#positionAt(segment.lastSeqno),
+    })
+  }
+
+  async #keep(journal: Journal): Promise<void> {
+    await this.#context.keepJournal(journal)
+    this.#journal = journal
+  }
+
+  #positionAt(seqno: number): SavedPosition {
+    const at = this.#stretches.findLastIndex(stretch => stretch.fromSeqno <= seqno)
+    this.#stretches = this.#stretches.slice(at)
+    return { ...this.#stretches[0]!.position, seqno }
+  }
+}
+
+function progressOf({ salt, segments, parts, lastSeqno, counts }: Journal) {
+  return { salt, segments: segments.length, size: sizeOf(parts), lastSeqno, counts }
+}
+
+export function sizeOf(parts: readonly { readonly size: number }[]): number {
+  return parts.reduce((sum, { size }) => sum + size, 0)
+}
+
+function recordOf(change: Change): ArchiveRecord {
+  const { type, seqno, cas, revno, flags, datatype, key, value } = change
+  return {
+    kind: RecordKind[type],
+    seqno,
+    cas,
+    revno,
+    flags,
+    time: type === 'mutation' ? change.expiry : (change.deleteTime ?? 0),
+    datatype,
+    collectionId: 0,
+    key,
+    value,
+  }
+}

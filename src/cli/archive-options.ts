@@ -1,0 +1,76 @@
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { Option, type Command } from 'commander'
+import {
+  BackupError,
+  openStore,
+  readKeyFile,
+  type ObjectStore,
+  type Secret,
+} from '../backup/index.ts'
+import type { Surroundings } from './surroundings.ts'
+
+/** What every command needs to reach a repository. */
+export interface ArchiveOptions {
+  archive: string
+  repo: string
+  keyFile?: string
+}
+
+export function addArchiveOptions(command: Command): Command {
+  return command
+    .addOption(archiveOption())
+    .requiredOption('--repo <name>', 'the repository: the backups of one bucket')
+    .option(
+      '--key-file <path>',
+      'of an encrypted repository; a passphrase comes from HOLDFAST_PASSPHRASE',
+    )
+}
+
+export function archiveOption(): Option {
+  return new Option('--archive <url>', 'where backups are: a folder, or its file:// URL')
+    .env('HOLDFAST_ARCHIVE')
+    .makeOptionMandatory()
+}
+
+/** A passphrase is taken from the environment alone: others can see a command line. */
+export function secretOf(
+  { keyFile }: { keyFile?: string },
+  env: NodeJS.ProcessEnv,
+): Secret | undefined {
+  if (keyFile !== undefined) {
+    let bytes: Buffer
+    try {
+      bytes = readFileSync(keyFile)
+    } catch (cause) {
+      throw new BackupError('key', `key file: ${(cause as Error).message}`, { cause })
+    }
+    return { kind: 'key-file', bytes: readKeyFile(bytes) }
+  }
+  const text = env['HOLDFAST_PASSPHRASE']
+  return text ? { kind: 'passphrase', text } : undefined
+}
+
+/** Where programs keep what has to last, but is not the user's. */
+export function defaultStaging(env: NodeJS.ProcessEnv): string {
+  const state = env['XDG_STATE_HOME'] || join(homedir(), '.local/state')
+  return join(state, 'holdfast/backup')
+}
+
+/** Runs `work` with the store, and with a signal that the first request to stop sets off. */
+export async function withStore<T>(
+  { archive }: { archive: string },
+  world: Surroundings,
+  work: (store: ObjectStore, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const stopping = new AbortController()
+  const advice = 'stopped on request; --resume goes on from here'
+  world.onStop(() => stopping.abort(new BackupError('interrupted', advice)))
+  const store = openStore(archive)
+  try {
+    return await work(store, stopping.signal)
+  } finally {
+    await store.close()
+  }
+}
