@@ -10,6 +10,7 @@
 import { readUint16, readUint32 } from '../../protocol/bytes.ts'
 import { headerLength } from '../../protocol/header.ts'
 import { Magic } from '../../protocol/magic.ts'
+import { defaultCollection } from '../storage/record-key.ts'
 import type { ChangeLog } from '../vbucket/change-log.ts'
 import { KeyBatch } from '../vbucket/key-batch.ts'
 
@@ -27,7 +28,7 @@ export function lookAhead(bytes: Uint8Array, length: number, changes: ChangeLog)
     const keyLength = readUint16(bytes, at + 2)
     const keyStart = at + headerLength + bytes[at + 4]!
     if (keyLength > 0 && keyStart + keyLength <= length) {
-      batch.add(readUint16(bytes, at + 6), bytes, keyStart, keyLength)
+      batch.add(defaultCollection, readUint16(bytes, at + 6), bytes, keyStart, keyLength)
     }
     at = end
   }

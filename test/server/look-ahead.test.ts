@@ -30,7 +30,8 @@ function set(key: string, value: string, vbid = 7): Buffer {
   return encodeRequest({ opcode: Opcode.set, vbid, ...parts })
 }
 
-const hashOf = (key: string, vbid = 7) => hashKey(vbid, Buffer.from(key), 0, key.length)
+/** As the document is stored: its collection is the first byte of its key. */
+const hashOf = (key: string, vbid = 7) => hashKey(vbid, Buffer.from(`\0${key}`), 0, key.length + 1)
 
 t.test(
   'the keys of requests that came together are fetched, whatever the requests are',
