@@ -6,9 +6,9 @@
  * thread pool does the next writes, before the main thread tries again.
  */
 const slowMs = 1
-/** What a single write weighs in the average. */
-const weight = 1 / 8
-const writesAside = 100
+/** What a single write weighs in the average: few are slow because LMDB syncs at that moment. */
+const weight = 1 / 16
+const writesAside = 20
 
 export class SyncPace {
   #averageMs = 0
@@ -25,7 +25,8 @@ export class SyncPace {
   took(durationMs: number): void {
     this.#averageMs += (durationMs - this.#averageMs) * weight
     if (this.#averageMs <= slowMs) return
-    this.#averageMs = 0
+    // At the next attempt a single slow one suffices.
+    this.#averageMs = slowMs
     this.#aside = writesAside
   }
 }
