@@ -27,7 +27,8 @@ export class CasClock {
   tick(nowMs: number): void {
     const nanoseconds = nowMs * 1e6
     const high = Math.floor(nanoseconds / 2 ** 32)
-    const low = ((nanoseconds % 2 ** 32) & 0xffff0000) >>> 0
+    // Not a remainder: of numbers beyond 32 bits that is a call of a library.
+    const low = ((nanoseconds - high * 2 ** 32) & 0xffff0000) >>> 0
     if (high > this.high || (high === this.high && low > this.low)) {
       this.high = high
       this.low = low

@@ -106,7 +106,7 @@ export class Documents {
     change.time =
       request.preserveExpiry && lives
         ? this.#finder.current.expiry
-        : absoluteExpiry(request.expiry, this.#nowSeconds())
+        : this.#absoluteExpiry(request.expiry)
     const record = this.#writer.begin(vbucket, key, keyStart, keyLength, form.length)
     form.bytes.copy(record.bytes, record.valueStart, form.start, form.start + form.length)
     this.#finish(vbucket, key, keyStart, keyLength)
@@ -173,7 +173,7 @@ export class Documents {
     if (!this.#findLive(vbucket, key, start, length)) return Status.keyNotFound
     if (this.#lockOn(vbucket, key, start, length)) return Status.locked
     const old = this.#finder.record(vbucket, key, start, length)
-    const absolute = absoluteExpiry(expiry, this.#nowSeconds())
+    const absolute = this.#absoluteExpiry(expiry)
     const { result } = this.#writer
     if (absolute === old.expiry) {
       result.casHigh = old.casHigh
@@ -244,6 +244,11 @@ export class Documents {
     if (!isExpired(current.expiry, this.#nowSeconds())) return false
     this.#entomb(vbucket, RecordKind.expiration, key, start, length)
     return true
+  }
+
+  /** Most documents never expire: then the clock is not asked. */
+  #absoluteExpiry(asked: number): number {
+    return asked === 0 ? 0 : absoluteExpiry(asked, this.#nowSeconds())
   }
 
   #nowSeconds(): number {
