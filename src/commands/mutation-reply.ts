@@ -13,6 +13,9 @@ import { pending, type Command, type Outcome } from './command.ts'
 import { replyHeader } from './reply.ts'
 import type { Pending, Reply, Session } from './session.ts'
 
+/** How long a client waits for a durable write if it does not say. */
+const durabilityTimeoutDefaultMs = 30_000
+
 /**
  * Answers the change that `documents.result` is about. On a single node a majority has it as soon
  * as it is in memory; the levels above, and `--ack disk`, wait until it is fsynced. Quiet commands
@@ -147,34 +150,41 @@ function answerWhenDurable(
   command: Command,
   bytes: Buffer | undefined,
 ): Outcome {
-  const { seqno } = session.documents.result
+  const { documents, requirements, bucket } = session
   const answer = session.openPending(frame, command)
-  const done = () => answer.answer(Status.success, bytes)
-  if (vbucket.persistedSeqno >= seqno) {
-    done()
+  if (vbucket.persistedSeqno >= documents.result.seqno) {
+    answer.answer(Status.success, bytes)
     return pending
   }
-  const { durabilityTimeoutMs } = session.requirements
-  if (durabilityTimeoutMs > 0) withinTimeout(session, durabilityTimeoutMs, answer, done)
-  else session.bucket!.afterDurable(done)
+  const { durabilityLevel, durabilityTimeoutMs } = requirements
+  if (durabilityLevel === DurabilityLevel.none) {
+    bucket!.afterDurable(error => settle(answer, bytes, error))
+  } else {
+    withinTimeout(session, durabilityTimeoutMs || durabilityTimeoutDefaultMs, answer, bytes)
+  }
   return pending
 }
 
-/** The write stays made; that it did not get durable in time leaves its client in doubt. */
 function withinTimeout(
   session: Session,
   timeoutMs: number,
   answer: Pending,
-  done: () => void,
+  bytes: Buffer | undefined,
 ): void {
   let isOver = false
   const timer = session.clock.after(timeoutMs, () => {
     isOver = true
-    answer.fail(new StatusError(Status.syncWriteAmbiguous, 'not durable within the timeout'))
+    settle(answer, bytes, new Error('not durable within the timeout'))
   })
-  session.bucket!.afterDurable(() => {
+  session.bucket!.afterDurable(error => {
     if (isOver) return
     timer.cancel()
-    done()
+    settle(answer, bytes, error)
   })
+}
+
+/** The write stays made: that it may not be durable leaves its client in doubt. */
+function settle(answer: Pending, bytes: Buffer | undefined, error: Error | undefined): void {
+  if (error === undefined) answer.answer(Status.success, bytes)
+  else answer.fail(new StatusError(Status.syncWriteAmbiguous, error.message))
 }

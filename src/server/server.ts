@@ -48,6 +48,9 @@ export interface ServerOptions {
   readonly httpPort?: number
 }
 
+/** Of the grace at a stop, how much of it durable writes are waited for. */
+const patienceShare = 0.8
+
 /** Listens for clients and owns their connections. */
 export class Server {
   readonly counters = new OperationCounters()
@@ -162,6 +165,8 @@ export class Server {
     this.maps.close()
     this.#forgetUsers()
     if (this.#listener.listening) this.#listener.close()
+    // Those who still wait for the disk then have time left to take the answer.
+    const patience = this.#clock.after(graceMs * patienceShare, () => this.#giveUpDurable())
     const timer = this.#clock.after(graceMs, () => {
       this.#log.warn({ connections: this.#connections.size }, 'cutting off clients at the stop')
       for (const connection of this.#connections) connection.abort(stopReason)
@@ -170,7 +175,14 @@ export class Server {
     this.#dcp.close()
     for (const connection of this.#connections) connection.endAfterAnswers(stopReason)
     if (this.#connections.size > 0) await new Promise<void>(resolve => (this.#onEmpty = resolve))
+    patience.cancel()
     timer.cancel()
+  }
+
+  /** It is not known whether what was written will be durable; that is what clients are told. */
+  #giveUpDurable(): void {
+    const error = new Error('the daemon stops before the write is known to be durable')
+    for (const bucket of this.#context.node.buckets.list()) bucket.giveUpDurable(error)
   }
 
   #accept(socket: Socket): void {

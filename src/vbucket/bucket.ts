@@ -24,6 +24,7 @@ import type { Documents } from './documents.ts'
 import { Durability } from './durability.ts'
 import { expireDue } from './expiry-pager.ts'
 import { Passes } from './passes.ts'
+import type { Reached } from './position-waiters.ts'
 import { PressureGauge, type Pressure } from './pressure.ts'
 import { Purger, type CompactRequest } from './purger.ts'
 import { randomDocument } from './random-document.ts'
@@ -96,10 +97,9 @@ export class Bucket {
       log.error({ vbid, seqno, error: String(cause) }, 'a page of the store is damaged')
     })
     const { documents, metaWriter } = connectDocuments({
+      ...options,
       changes,
       disk: this.#disk,
-      clock,
-      settings,
       onAppend: () => this.#appended(),
       admit: vbucket => this.#admit(vbucket),
     })
@@ -118,11 +118,10 @@ export class Bucket {
     const holds = (this.holds = new PurgeHolds(holdOptions, store.holds))
     const { locks } = documents
     const { events } = this
-    const lives = { flusher, snapshots, changes, holds, locks, waiters, random, events }
-    const vbuckets = new VbucketTable({ ...lives, count, stored: store.vbuckets })
-    this.#vbuckets = vbuckets
+    const lives = { flusher, snapshots, changes, holds, locks, waiters, random, events, count }
+    const vbuckets = (this.#vbuckets = new VbucketTable({ ...lives, stored: store.vbuckets }))
     const nowSeconds = () => this.#nowSeconds()
-    const { purgeAgeSeconds: ageSeconds } = settings
+    const ageSeconds = settings.purgeAgeSeconds
     this.#purger = new Purger({ flusher, holds, vbuckets, ageSeconds, nowSeconds })
   }
 
@@ -193,9 +192,17 @@ export class Bucket {
     return this.#purger.compact(vbucket, request)
   }
 
-  /** Calls `done` once everything written so far would survive a crash. */
-  afterDurable(done: () => void): void {
+  /**
+   * Calls `done` once everything written so far would survive a crash, or with an error when it is
+   * not known whether it will.
+   */
+  afterDurable(done: Reached): void {
     this.#durability.afterDurable(done)
+  }
+
+  /** Whoever waits for that is told the error: the daemon stops before the disk has come back. */
+  giveUpDurable(error: Error): void {
+    this.#durability.waiters.giveUp(error)
   }
 
   /** Calls `done` once everything written so far is in LMDB. */
@@ -321,9 +328,8 @@ export class Bucket {
 
   #admit(vbucket: Vbucket): Status {
     if (!vbucket.gate.isOpen) {
-      const state = vbucket.gate.state(this.#options.clock.nowMs())
-      if (state === 'closed') return Status.notMyVbucket
-      if (state === 'paused') return Status.temporaryFailure
+      const status = vbucket.gate.status(this.#options.clock.nowMs())
+      if (status !== Status.success) return status
     }
     const isRefusing = this.#flusher.failure !== undefined || this.#closed !== undefined
     return isRefusing || this.#gauge.pressure === 'hard' ? Status.temporaryFailure : Status.success

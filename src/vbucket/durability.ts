@@ -14,6 +14,7 @@ import type { Random } from '../random.ts'
 import type { ChangeLog } from './change-log.ts'
 import { PersistenceWaiters } from './persistence.ts'
 import { hasRoomForUnflushed, type Room } from './room.ts'
+import type { Reached } from './position-waiters.ts'
 import type { Vbucket } from './vbucket.ts'
 
 /** How often in a row a commit is put off that nobody waits for. */
@@ -58,8 +59,8 @@ export class Durability {
     })
   }
 
-  /** Calls `done` once everything appended so far would survive a crash. */
-  afterDurable(done: () => void): void {
+  /** Calls `done` once everything appended so far would survive a crash, or with an error. */
+  afterDurable(done: Reached): void {
     this.#isInUse = true
     this.waiters.afterDurable(done)
     this.#journal.request()

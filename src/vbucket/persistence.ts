@@ -3,7 +3,7 @@
  * is said of seqnos ("persisted") is always about LMDB.
  */
 import type { ChangeLog } from './change-log.ts'
-import { PositionWaiters } from './position-waiters.ts'
+import { PositionWaiters, type Reached } from './position-waiters.ts'
 import type { Vbucket } from './vbucket.ts'
 
 /** A wait for a seqno of a vbucket, which may go away meanwhile. */
@@ -30,8 +30,11 @@ export class PersistenceWaiters {
     this.#changes = changes
   }
 
-  /** Calls `done` once everything appended so far would survive a crash; never within this call. */
-  afterDurable(done: () => void): void {
+  /**
+   * Calls `done` once everything appended so far would survive a crash, or with an error when that is
+   * waited for no longer; never within this call.
+   */
+  afterDurable(done: Reached): void {
     this.#after(this.#forDurable, done)
   }
 
@@ -91,9 +94,15 @@ export class PersistenceWaiters {
     for (const wait of waits?.all ?? []) wait.fail(error)
   }
 
+  /** Who waits for `afterDurable` is told that it is not known whether that will be. */
+  giveUp(error: Error): void {
+    this.#forDurable.fail(error)
+  }
+
   /** Nothing will be committed any more. */
   close(error: Error): void {
     this.#closing = error
+    this.giveUp(error)
     for (const vbucket of this.#waits.keys()) this.forget(vbucket, error)
   }
 
@@ -109,9 +118,9 @@ export class PersistenceWaiters {
     this.#forDurable.passed(position)
   }
 
-  #after(waiters: PositionWaiters, done: () => void): void {
+  #after(waiters: PositionWaiters, done: Reached): void {
     const position = this.#changes.end
-    if (position <= this.#changes.committed) queueMicrotask(done)
+    if (position <= this.#changes.committed) queueMicrotask(() => done())
     else waiters.add(position, done)
   }
 

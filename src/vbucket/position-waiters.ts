@@ -1,7 +1,11 @@
 /** Callbacks that wait for a position of the change log to be passed, in the order of the log. */
+
+/** `error`: it is not known whether what was waited for will ever be. */
+export type Reached = (error?: Error) => void
+
 interface Waiter {
   readonly position: number
-  readonly done: () => void
+  readonly done: Reached
 }
 
 /** Those that have been called are cut off when there are so many. */
@@ -16,8 +20,16 @@ export class PositionWaiters {
   }
 
   /** Positions never go back. */
-  add(position: number, done: () => void): void {
+  add(position: number, done: Reached): void {
     this.#waiters.push({ position, done })
+  }
+
+  /** Nothing more will pass, or nobody can wait until it does. */
+  fail(error: Error): void {
+    const waiters = this.#waiters.slice(this.#first)
+    this.#waiters = []
+    this.#first = 0
+    for (const { done } of waiters) done(error)
   }
 
   passed(position: number): void {

@@ -2,7 +2,16 @@
  * Whether a vbucket takes writes: open, paused by someone until a deadline, or closed. One object
  * per vbucket, so that failover and moves close the same door that every write goes through.
  */
+import { Status } from '../../protocol/status.ts'
+
 export type GateState = 'open' | 'paused' | 'closed'
+
+/** What a write is answered. */
+const statusOf = {
+  open: Status.success,
+  paused: Status.temporaryFailure,
+  closed: Status.notMyVbucket,
+} as const
 
 export class WriteGate {
   #state: GateState
@@ -17,6 +26,11 @@ export class WriteGate {
   state(nowMs: number): GateState {
     if (this.#state === 'paused' && nowMs >= this.#deadlineMs) this.resume(this.#owner!)
     return this.#state
+  }
+
+  /** Success, or why no write passes now. */
+  status(nowMs: number): Status {
+    return statusOf[this.state(nowMs)]
   }
 
   get isOpen(): boolean {

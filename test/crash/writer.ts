@@ -141,5 +141,5 @@ void repeat(6000, flush)
 for (;;) {
   burst()
   await new Promise(resolve => setImmediate(resolve))
-  if (bucket.pressure !== 'none') await new Promise<void>(done => bucket.afterDurable(done))
+  if (bucket.pressure !== 'none') await new Promise<void>(done => bucket.afterDurable(() => done()))
 }

@@ -119,16 +119,17 @@ t.test('a start brings what the journal has beyond the limit of the map', async 
   t.equal(vbucket.persistedSeqno, 600)
   t.equal(vbucket.failoverLog.entries[0]!.seqno, 600)
 
-  // Whoever waits for durability waits in vain, and is not told otherwise.
-  let isDurable = false
+  // Whoever waits for durability waits in vain, and is not told otherwise until that is clear.
+  let told: Error | 'durable' | undefined
   set(bucket, vbucket, 'too much', 'v')
-  bucket.afterDurable(() => (isDurable = true))
+  bucket.afterDurable(error => (told = error ?? 'durable'))
   while (!bucket.failure) await new Promise(resolve => setTimeout(resolve, 5))
   t.equal(bucket.failure.code, 'map-full')
   t.equal(bucket.documents.store(vbucket, storing('a', 'v')), Status.temporaryFailure)
-  t.equal(isDurable, false)
+  t.equal(told, undefined)
   t.same(missing(bucket, documents), [], 'it goes on reading')
   await buckets.close()
+  t.match(told, { message: 'the bucket is closing' })
   t.same(await checkStore(directory), [])
 })
 

@@ -99,9 +99,9 @@ export function committed(bucket: Bucket): Promise<void> {
   return new Promise(done => bucket.afterCommit(done))
 }
 
-/** Resolves when everything written so far would survive a crash. */
+/** Resolves when everything written so far would survive a crash, or is waited for no longer. */
 export function durable(bucket: Bucket): Promise<void> {
-  return new Promise(done => bucket.afterDurable(done))
+  return new Promise(done => bucket.afterDurable(() => done()))
 }
 
 /**
