@@ -14,6 +14,12 @@ import {
   type InfoOptions,
 } from './backup.ts'
 import { wholeNumber } from './command-options.ts'
+import {
+  restoreBucket,
+  verifyBackups,
+  type RestoreCommandOptions,
+  type VerifyCommandOptions,
+} from './restore.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export function addBackupCommands(program: Command, world: Surroundings): void {
@@ -32,11 +38,30 @@ export function addBackupCommands(program: Command, world: Surroundings): void {
         .env('HOLDFAST_STAGING')
         .default(defaultStaging(world.env)),
     )
-    .addOption(threadsOption())
+    .addOption(threadsOption(4))
     .addOption(lockTimeoutOption())
     .option('--json', 'what happens, as lines of JSON')
     .action((_options, command: Command) =>
       backUpBucket(command.optsWithGlobals<BackupCommandOptions>(), world),
+    )
+  addArchiveOptions(program.command('restore'))
+    .description('bring the documents of a backup into a bucket')
+    .option('--backup <id>', 'as of this backup; the last complete one by default')
+    .option('--force', 'overwrite newer versions that the bucket has')
+    .addOption(threadsOption(4))
+    .option('--json', 'what happens, as lines of JSON')
+    .action((_options, command: Command) =>
+      restoreBucket(command.optsWithGlobals<RestoreCommandOptions>(), world),
+    )
+  addArchiveOptions(program.command('verify'))
+    .description('look whether backups are what they were when they were made')
+    .option('--backup <id>', 'only this one')
+    .option('--quick', 'look at manifests and sizes alone')
+    .option('--sample <percent>', 'read so many of the objects', text => wholeNumber(text, 0, 100))
+    .addOption(threadsOption(2))
+    .option('--json', 'what is found, as lines of JSON')
+    .action((_options, command: Command) =>
+      verifyBackups(command.optsWithGlobals<VerifyCommandOptions>(), world),
     )
   program
     .command('info')
@@ -54,9 +79,9 @@ export function addBackupCommands(program: Command, world: Surroundings): void {
     )
 }
 
-function threadsOption(): Option {
+function threadsOption(threads: number): Option {
   return new Option('--threads <number>', 'vbuckets at a time')
-    .default(4)
+    .default(threads)
     .argParser(text => wholeNumber(text, 1, 64))
 }
 

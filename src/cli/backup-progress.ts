@@ -1,5 +1,6 @@
 import type { BackupEvent } from '../backup/index.ts'
 import { durationText, sizeText } from './sizes.ts'
+import { StatusLine } from './status-line.ts'
 import type { Surroundings } from './surroundings.ts'
 
 /**
@@ -9,12 +10,13 @@ import type { Surroundings } from './surroundings.ts'
 export class BackupProgress {
   readonly #world: Surroundings
   readonly #json: boolean
+  readonly #line: StatusLine
   readonly #startedMs = performance.now()
-  #hasLine = false
 
   constructor(world: Surroundings, json: boolean) {
     this.#world = world
     this.#json = json
+    this.#line = new StatusLine(world.stderr)
   }
 
   report(event: BackupEvent): void {
@@ -23,17 +25,15 @@ export class BackupProgress {
       return
     }
     if (event.type === 'progress') {
-      if (this.#world.stderr.isTTY) this.#replaceLine(this.#progressText(event))
+      this.#line.show(this.#progressText(event))
       return
     }
     const text = textOf(event)
     if (text !== undefined) this.#writeLine(text)
   }
 
-  /** Leaves the terminal with a whole line. */
   end(): void {
-    if (this.#hasLine) this.#world.stderr.write('\n')
-    this.#hasLine = false
+    this.#line.end()
   }
 
   #progressText(event: Extract<BackupEvent, { type: 'progress' }>): string {
@@ -45,11 +45,6 @@ export class BackupProgress {
       `${(done * 100).toFixed(1)} %: ${records} changes, ${sizeText(documentBytes)}, ` +
       `${sizeText(documentBytes / seconds)}/s${left}`
     )
-  }
-
-  #replaceLine(text: string): void {
-    this.#world.stderr.write(`\r\x1b[K${text}`)
-    this.#hasLine = true
   }
 
   #writeLine(text: string): void {

@@ -1,5 +1,5 @@
 /** The clients, as the package exports them: `import { DcpClient, KvClient } from 'holdfast'`. */
-export { type BackoffOptions } from './backoff.ts'
+export { Backoff, type BackoffOptions } from './backoff.ts'
 export {
   isChange,
   type Change,

@@ -144,8 +144,14 @@ export class KvClient extends NodeClient {
     return this.#withMeta({ opcode: Opcode.setWithMeta, key, value }, options)
   }
 
-  deleteWithMeta(key: Key, options: WithMetaOptions): Promise<MutationResult> {
-    return this.#withMeta({ opcode: Opcode.delWithMeta, key }, options)
+  /** A value is what outlives the document: its extended attributes. */
+  deleteWithMeta(
+    key: Key,
+    options: WithMetaOptions & { value?: Uint8Array },
+  ): Promise<MutationResult> {
+    const { value } = options
+    const fields = { opcode: Opcode.delWithMeta, key, ...(value ? { value } : {}) }
+    return this.#withMeta(fields, options)
   }
 
   async #askVbucketCount(): Promise<number> {

@@ -6,20 +6,21 @@ import type { CompressionName } from '../archive/compression.ts'
 import type { BackupDocument } from '../archive/documents.ts'
 import { BackupFile, backupIdOf } from '../archive/layout.ts'
 import type { Secret } from '../archive/repository-key.ts'
+import type { BucketAddress } from '../bucket-address.ts'
 import { BackupError } from '../errors.ts'
 import { RepositoryLock } from '../lock.ts'
 import { Repository, type ListedBackup } from '../repository.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { BackupRun, loadState, type RunState } from './backup-run.ts'
-import { forEachOf, type BackupEvent } from './context.ts'
+import { forEachOf } from '../lanes.ts'
+import type { BackupEvent } from './context.ts'
 import type { Plan } from './journal.ts'
 import { Staging } from './staging.ts'
-import type { Source } from './stream-step.ts'
 
 export interface BackupOptions {
   store: ObjectStore
   repository: string
-  source: Source
+  source: BucketAddress
   /** Where state is kept meanwhile. */
   stagingRoot: string
   /** What to do with a last backup that is unfinished; without one both begin a new backup. */

@@ -4,31 +4,22 @@ import {
   DcpClient,
   isChange,
   type Change,
-  type Credentials,
   type DcpState,
   type KvClient,
   type SavedPosition,
-  type TlsOptions,
 } from '../../client/index.ts'
 import type { Log } from '../../log.ts'
 import { BackupError } from '../errors.ts'
+import type { BucketAddress } from '../bucket-address.ts'
 import { adopt } from './adoption.ts'
-import { forEachOf, type BackupContext } from './context.ts'
+import { forEachOf } from '../lanes.ts'
+import type { BackupContext } from './context.ts'
 import type { Journal } from './journal.ts'
 import { VbucketUpload } from './vbucket-upload.ts'
 
-/** Where the documents come from. */
-export interface Source {
-  readonly host: string
-  readonly port: number
-  readonly bucket: string
-  readonly credentials?: Credentials
-  readonly tls?: boolean | TlsOptions
-}
-
 export interface StreamStep {
   readonly context: BackupContext
-  readonly source: Source
+  readonly source: BucketAddress
   readonly client: KvClient
   /** Of the DCP connection, by which the server knows who comes back. */
   readonly name: string

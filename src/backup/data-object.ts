@@ -1,0 +1,50 @@
+import type { DataObject } from './archive/documents.ts'
+import { ObjectReader } from './archive/object-reader.ts'
+import type { ArchiveRecord } from './archive/record.ts'
+import { damaged } from './errors.ts'
+import type { Repository } from './repository.ts'
+
+/** The archive, one of its backups, and the key if it is encrypted. */
+export interface ReadableBackup {
+  readonly repository: Repository
+  readonly backupId: string
+  readonly key: Uint8Array | undefined
+}
+
+export function keyOfObject({ repository, backupId }: ReadableBackup, object: DataObject): string {
+  return `${repository.prefix(backupId)}${object.key}`
+}
+
+/** The records of an object, a block at a time; at the end it is checked against the manifest. */
+export async function* readBlocks(
+  backup: ReadableBackup,
+  object: DataObject,
+): AsyncGenerator<ArchiveRecord[], void> {
+  const key = keyOfObject(backup, object)
+  const reader = new ObjectReader(backup.repository.store.read(key), backup.key)
+  const seen = { mutation: 0, deletion: 0, expiration: 0, documentBytes: 0 }
+  const names = ['', 'mutation', 'deletion', 'expiration'] as const
+  try {
+    for await (const records of reader.blocks()) {
+      for (const record of records) {
+        seen[names[record.kind] as 'mutation' | 'deletion' | 'expiration']++
+        seen.documentBytes += record.key.length + record.value.length
+      }
+      yield records
+    }
+  } catch (error) {
+    if (error instanceof Error) error.message = `${key}: ${error.message}`
+    throw error
+  }
+  const { vbid, size, segments, sha256, lastSeqno } = reader.summary!
+  const fits =
+    vbid === object.vbid &&
+    size === object.size &&
+    segments === object.segments &&
+    sha256 === object.sha256 &&
+    lastSeqno === object.lastSeqno &&
+    Object.entries(seen).every(
+      ([name, count]) => object.counts[name as keyof typeof seen] === count,
+    )
+  if (!fits) throw damaged(`${key} is not the object that the manifest tells of`)
+}
