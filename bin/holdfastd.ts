@@ -39,9 +39,13 @@ async function serve(settings: Settings): Promise<void> {
     tell: sentence => print(`holdfastd: ${sentence}\n`),
   })
   const { host, data } = settings
-  print(
-    `holdfastd ready on ${host}:${daemon.port}, http on ${host}:${daemon.httpPort}, data in ${data}\n`,
-  )
+  const { port, tlsPort, httpPort } = daemon
+  const places = [
+    ...(port === undefined ? [] : [`${host}:${port}`]),
+    ...(tlsPort === undefined ? [] : [`tls ${host}:${tlsPort}`]),
+  ]
+  const place = places.join(' and ')
+  print(`holdfastd ready on ${place}, http on ${host}:${httpPort}, data in ${data}\n`)
   logger.info({ signal: await stopRequested }, 'stopping')
   setTimeout(() => {
     logger.fatal({ deadlineSeconds: settings.stopDeadlineSeconds }, 'the stop hung')

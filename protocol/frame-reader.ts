@@ -33,7 +33,8 @@ const nothing = Buffer.alloc(0)
  * Not re-entrant: a visitor must not call `read` or `resume` itself.
  */
 export class FrameReader {
-  readonly #maxBodyBytes: number
+  /** May be changed: it holds for headers read from then on. */
+  maxBodyBytes: number
   readonly #skipBodyBytes: number
   readonly #frame = new Frame()
   /** [#keptStart, #keptEnd) of #kept has not been visited. */
@@ -46,7 +47,7 @@ export class FrameReader {
   #error: FrameError | undefined
 
   constructor(options: FrameReaderOptions) {
-    this.#maxBodyBytes = options.maxBodyBytes
+    this.maxBodyBytes = options.maxBodyBytes
     this.#skipBodyBytes = options.skipBodyBytes
   }
 
@@ -129,7 +130,7 @@ export class FrameReader {
         this.#error = frame.error('too-large')
         return at
       }
-      if (frame.malformed || frame.bodyLength > this.#maxBodyBytes) {
+      if (frame.malformed || frame.bodyLength > this.maxBodyBytes) {
         frame.oversized = !frame.malformed
         this.#dropBytes = frame.bodyLength
         frame.dropBody()

@@ -5,6 +5,7 @@ import { makeFirstUser } from './auth/first-user.ts'
 import { userFileIn } from './auth/user-file.ts'
 import type { Clock } from './clock.ts'
 import type { Node } from './commands/node.ts'
+import { noFile } from './config/kinds.ts'
 import { isLoopback } from './config/loopback.ts'
 import type { Settings } from './config/settings.ts'
 import { DcpService } from './dcp/service.ts'
@@ -35,7 +36,9 @@ export interface Surroundings {
 
 /** A daemon that serves. */
 export interface Daemon {
-  readonly port: number
+  /** Undefined where it is not served. */
+  readonly port: number | undefined
+  readonly tlsPort: number | undefined
   readonly httpPort: number
   /** Stops from the top down: nothing new, last answers, everything on disk. Idempotent. */
   close(): Promise<void>
@@ -104,9 +107,9 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
     await server.close({ graceMs: settings.stopGraceSeconds * 1000 })
   })
   registerOperations(registry, server)
-  const port = await listening(server.listen(host, settings.port), 'port')
+  const { port, tlsPort } = await listenForClients(server, settings)
   state.node = server.node
-  return { port, httpPort }
+  return { port, tlsPort, httpPort }
 }
 
 interface State {
@@ -115,6 +118,23 @@ interface State {
   access: Access | undefined
   /** Once it serves. */
   node: Node | undefined
+}
+
+async function listenForClients(server: Server, settings: Settings) {
+  const { host, tlsCertificate: certificate, tlsKey: key, tlsClientCa } = settings
+  const found: { port: number | undefined; tlsPort: number | undefined } = {
+    port: undefined,
+    tlsPort: undefined,
+  }
+  if (settings.port !== 'off') {
+    found.port = await listening(server.listen(host, settings.port), 'port')
+  }
+  if (settings.tlsPort !== 'off') {
+    const files = { certificate, key, clientCa: tlsClientCa === noFile ? undefined : tlsClientCa }
+    const attempt = server.listenByTls(host, settings.tlsPort, files)
+    found.tlsPort = await listening(attempt, 'tls-port')
+  }
+  return found
 }
 
 /** Reads the users, and makes the first one where somebody has to be able to log in. */
@@ -186,6 +206,7 @@ async function listening(attempt: Promise<{ port: number }>, flag: string): Prom
   try {
     return (await attempt).port
   } catch (cause) {
+    if (cause instanceof OperatorError) throw cause
     const { code = '', message } = cause as NodeJS.ErrnoException
     const [name, hint] = listenHints.get(code) ?? ['cannot-listen', 'choose another one with']
     throw new OperatorError(name!, message, `${hint} --${flag}`)

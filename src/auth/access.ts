@@ -172,6 +172,12 @@ export class Access {
     this.#options.audit.record('login', { user: identity.name, ...origin })
   }
 
+  /** Whoever signed it, or whomever it names, is not known here. */
+  failedByCertificate(names: readonly string[], reason: string, origin: Origin): void {
+    this.figures.failed++
+    this.#options.audit.record('login-failed', { user: names[0], reason, ...origin })
+  }
+
   /** Somebody wanted what their roles do not include. */
   denied(identity: Identity, origin: Origin, fields: object): void {
     this.#options.audit.record('refused', { ...fields, user: identity.name, ...origin })

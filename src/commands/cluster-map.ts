@@ -21,7 +21,9 @@ export interface ClusterMap {
 
 /** The ports of this node that a map names; filled as they begin to listen. */
 export interface Address {
-  port: number
+  /** Undefined where it is not served. */
+  port: number | undefined
+  tlsPort: number | undefined
   httpPort: number
 }
 
@@ -114,8 +116,13 @@ export class ClusterMaps {
   /** The node as it is reached by default. */
   self(): { hostname: string; services: Record<string, number> } {
     const { address, advertise } = this.#options
-    const services = { kv: address.port, mgmt: address.httpPort, ...advertise.ports }
-    return { hostname: advertise.host, services }
+    const { port: kv, tlsPort: kvSSL, httpPort: mgmt } = address
+    const own = {
+      ...(kv === undefined ? {} : { kv }),
+      ...(kvSSL === undefined ? {} : { kvSSL }),
+      mgmt,
+    }
+    return { hostname: advertise.host, services: { ...own, ...advertise.ports } }
   }
 
   nodesExt() {
@@ -161,6 +168,7 @@ export class ClusterMaps {
     const { hostname, services } = this.self()
     const vbids = Array.from({ length: bucket.vbucketCount }, (_, vbid) => vbid)
     const host = hostname.includes(':') ? `[${hostname}]` : hostname
+    const direct = services['kv'] ?? services['kvSSL']
     return {
       revEpoch: mapEpoch,
       rev: revision,
@@ -170,14 +178,14 @@ export class ClusterMaps {
       bucketType: 'membase',
       bucketCapabilitiesVer: '',
       bucketCapabilities,
-      nodes: [{ hostname: `${host}:${services['mgmt']}`, ports: { direct: services['kv'] } }],
+      nodes: [{ hostname: `${host}:${services['mgmt']}`, ports: { direct } }],
       nodesExt: this.nodesExt(),
       clusterCapabilitiesVer: [1, 0],
       clusterCapabilities: {},
       vBucketServerMap: {
         hashAlgorithm: 'CRC',
         numReplicas: 0,
-        serverList: [`${host}:${services['kv']}`],
+        serverList: [`${host}:${direct}`],
         vBucketMap: vbids.map(vbid => [bucket.vbucket(vbid)?.isActive ? 0 : -1]),
       },
     }

@@ -108,7 +108,7 @@ function addBucket(session: Session, add: AddStatistic): void {
 export function settingsStatistics(session: Session, add: AddStatistic): Status {
   const { settings, address } = session.node
   add('maxconns', settings.connectionsMax)
-  add('tcpport', address.port)
+  add('tcpport', address.port ?? address.tlsPort ?? 0)
   add('udpport', 0)
   add('inter', '127.0.0.1')
   add('domain_socket', 'NULL')

@@ -61,6 +61,12 @@ export function port(): Kind<number> {
   return kind('<port>', 'a port', readWhole, String, { max: 65_535 })
 }
 
+/** The same, or `off` for what is not to be served. */
+export function portOrOff(): Kind<number | 'off'> {
+  const read = (input: unknown) => (input === 'off' ? input : readWhole(input))
+  return kind('<port|off>', 'a port or off', read, String, { max: 65_535 })
+}
+
 /** A number of vbuckets: clients derive the vbucket from a key's hash by a modulus they agree on. */
 export function powerOfTwo(range: Range): Kind<number> {
   const read = (input: unknown): number | undefined => {
@@ -108,6 +114,17 @@ export function file(): Kind<string> {
     typeof input === 'string' && input !== '' && !input.includes('\0') ? input : undefined
   return kind('<file>', 'a path', read, String)
 }
+
+/** A file, kept as an absolute path, or `none`. */
+export function fileOrNone(): Kind<string> {
+  const read = (input: unknown): string | undefined => {
+    if (typeof input !== 'string' || input === '' || input.includes('\0')) return undefined
+    return input === noFile ? noFile : resolve(input)
+  }
+  return kind('<file|none>', 'a path or none', read, String)
+}
+
+export const noFile = 'none'
 
 /** An address of this machine to listen at. */
 export function address(): Kind<string> {

@@ -31,9 +31,10 @@ const serving = {
   },
   port: {
     flag: 'port',
-    kind: is.port(),
+    kind: is.portOrOff(),
     default: 11_210,
-    meaning: 'Port for clients (memcached binary, Couchbase KV and DCP); 0 picks a free one',
+    meaning:
+      'Port for clients (memcached binary, Couchbase KV and DCP); 0 picks a free one, off leaves TLS only',
   },
   httpPort: {
     flag: 'http-port',

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { noFile } from './kinds.ts'
 import { isLoopback } from './loopback.ts'
 import { optionRows, options } from './options.ts'
 import type { Settings } from './settings.ts'
@@ -39,6 +40,28 @@ const agreements: readonly Agreement[] = [
     flag: options.httpPort.flag,
     holds: ({ port, httpPort }) => port !== httpPort || port === 0,
     problem: `must differ from ${options.port.flag}`,
+  },
+  {
+    flag: options.tlsPort.flag,
+    holds: ({ port, httpPort, tlsPort }) =>
+      tlsPort === 0 || (tlsPort !== httpPort && (tlsPort !== port || tlsPort === 'off')),
+    problem: `must differ from ${options.port.flag} and ${options.httpPort.flag}`,
+  },
+  {
+    flag: options.port.flag,
+    holds: ({ port, tlsPort }) => port !== 'off' || tlsPort !== 'off',
+    problem: `cannot be off unless there is a ${options.tlsPort.flag}`,
+  },
+  {
+    flag: options.tlsPort.flag,
+    holds: ({ tlsPort, tlsCertificate, tlsKey }) =>
+      tlsPort === 'off' || (tlsCertificate !== noFile && tlsKey !== noFile),
+    problem: `needs ${options.tlsCertificate.flag} and ${options.tlsKey.flag}`,
+  },
+  {
+    flag: options.tlsClientCa.flag,
+    holds: ({ tlsPort, tlsClientCa }) => tlsClientCa === noFile || tlsPort !== 'off',
+    problem: `needs a ${options.tlsPort.flag}`,
   },
   {
     flag: options.unflushedSoftBytes.flag,

@@ -18,6 +18,37 @@ export const security = {
     meaning:
       'Ways to log in on the plain port; without PLAIN no password crosses it, but some clients know no other',
   },
+  loginTimeoutSeconds: {
+    flag: 'login-timeout',
+    kind: is.duration({ min: 0.05, max: 3_600 }),
+    default: 30,
+    meaning: 'How long a client may take to log in, and may leave a request half sent',
+  },
+  tlsPort: {
+    flag: 'tls-port',
+    kind: is.portOrOff(),
+    default: 'off' as const,
+    meaning: 'Port for the same clients by TLS (11207 is usual); 0 picks a free one',
+  },
+  tlsCertificate: {
+    flag: 'tls-certificate',
+    kind: is.fileOrNone(),
+    default: 'none',
+    meaning:
+      'Certificate of this node with those that lead to its authority, PEM; read again when it changes',
+  },
+  tlsKey: {
+    flag: 'tls-key',
+    kind: is.fileOrNone(),
+    default: 'none',
+    meaning: 'Private key of the certificate, PEM',
+  },
+  tlsClientCa: {
+    flag: 'tls-client-ca',
+    kind: is.fileOrNone(),
+    default: 'none',
+    meaning: 'Authority (PEM) whose certificates log in the users that they name',
+  },
   auditLog: {
     flag: 'audit-log',
     kind: is.file(),

@@ -57,6 +57,11 @@ export function registerOperations(registry: MetricsRegistry, server: MeasuredSe
     ['holdfast_requests_refused_total', 'Frames that named no command.', 'framesRefused'],
     ['holdfast_connections_accepted_total', 'Connections accepted.', 'connectionsAccepted'],
     ['holdfast_connections_refused_total', 'Connections beyond the limit.', 'connectionsRefused'],
+    [
+      'holdfast_connections_late_total',
+      'Connections closed because nobody logged in, or a request was left half sent.',
+      'connectionsLate',
+    ],
     ['holdfast_bytes_read_total', 'Bytes read from clients.', 'bytesRead'],
     ['holdfast_bytes_written_total', 'Bytes written to clients.', 'bytesWritten'],
   ] as const

@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { RequestFraming } from '../../protocol/framing.ts'
 import { Magic } from '../../protocol/magic.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { encodeResponse } from '../../protocol/requests.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame, FrameError } from '../../protocol/frame.ts'
-import type { SaslMechanism } from '../../protocol/sasl/index.ts'
+import { saslMechanisms, type SaslMechanism } from '../../protocol/sasl/index.ts'
 import type { Origin } from '../auth/audit.ts'
 import { mayUse, type Identity } from '../auth/identity.ts'
 import type { Login } from '../auth/login.ts'
@@ -26,6 +27,15 @@ import { Intake, Pause } from './intake.ts'
 import { PendingAnswer } from './pending-answer.ts'
 import { ResponseWriter } from './response-writer.ts'
 import { adoptSocket } from './socket-adoption.ts'
+
+export interface ConnectionOptions {
+  readonly context: ServerContext
+  readonly id: number
+  readonly accepted: Socket
+  /** Who it is, if it need not log in any more. */
+  readonly identity?: Identity | undefined
+  readonly onClosed: (connection: Connection) => void
+}
 
 /** How long a client that is being closed may take nothing of its last answers. */
 const lingerMs = 10_000
@@ -66,6 +76,8 @@ export class Connection implements Session {
   /** Opcodes refused for lack of rights so far: each is written down once. */
   #denied: Set<number> | undefined
   readonly #onClosed: (connection: Connection) => void
+  /** Since when nobody has been logged in, if nobody is. */
+  #strangerSinceMs: number
   #lingering: Timer | undefined
   #quitCleanly = false
   /** The client is to be told of a new map once it has read what it was sent. */
@@ -73,25 +85,25 @@ export class Connection implements Session {
   #closeReason = ''
   #onSettled: (() => void) | undefined
 
-  constructor(
-    context: ServerContext,
-    id: number,
-    accepted: Socket,
-    onClosed: (connection: Connection) => void,
-  ) {
+  constructor({ context, id, accepted, identity, onClosed }: ConnectionOptions) {
     this.#context = context
     this.id = id
     this.node = context.node
     this.remote = `${accepted.remoteAddress}:${accepted.remotePort}`
-    this.origin = { address: accepted.remoteAddress ?? '', via: 'kv', connection: id }
-    this.mechanisms = context.mechanisms
-    this.identity = this.node.access.stranger
+    const isEncrypted = accepted instanceof TLSSocket
+    const via = isEncrypted ? 'kv-tls' : 'kv'
+    this.origin = { address: accepted.remoteAddress ?? '', via, connection: id }
+    // Where it is encrypted, a password may cross the wire.
+    this.mechanisms = isEncrypted ? saslMechanisms : context.mechanisms
+    this.identity = identity ?? this.node.access.stranger
+    this.#strangerSinceMs = this.clock.monotonicMs()
     this.#onClosed = onClosed
     const { readBuffer: buffer, budget, counters, slab, round } = context
     this.#socket = adoptSocket(accepted, { buffer, callback: length => this.#intake.read(length) })
     this.#writer = new ResponseWriter({
       id,
       socket: this.#socket,
+      copies: isEncrypted,
       budget,
       counters,
       round,
@@ -109,6 +121,7 @@ export class Connection implements Session {
     const end = (reason: string) => this.endAfterAnswers(reason)
     this.dcpOutput = new SocketDcpOutput(this.#writer, slab, end)
     this.#enterDefaultBucket()
+    this.#intake.trust(this.privileges !== Privilege.none)
     this.#socket.setNoDelay(true)
     this.#socket.setKeepAlive(true, keepAliveMs)
     this.#socket.on('end', () => this.endAfterAnswers('closed by the client'))
@@ -160,6 +173,20 @@ export class Connection implements Session {
     const hasLostStreams = this.producer !== undefined && !(this.privileges & Privilege.dcp)
     if (hasLostStreams || this.bucket !== bucket)
       this.abort('its user lost the right to the bucket')
+  }
+
+  /** Closes it if its client has taken too long to log in, or to send the rest of a request. */
+  closeIfLate(timeoutMs: number): void {
+    const nowMs = this.clock.monotonicMs()
+    const isStranger = this.privileges === Privilege.none
+    const halfSentMs = this.#intake.halfSentMs(nowMs)
+    if (isStranger && nowMs - this.#strangerSinceMs >= timeoutMs) this.#abortLate('not logged in')
+    else if (halfSentMs >= timeoutMs) this.#abortLate('a request was left half sent')
+  }
+
+  #abortLate(reason: string): void {
+    this.#context.counters.connectionsLate++
+    this.abort(`${reason} in time`)
   }
 
   /** Refuses a command for which rights are lacking. */
@@ -291,10 +318,12 @@ export class Connection implements Session {
   }
 
   #assume(identity: Identity): void {
+    if (this.privileges !== Privilege.none) this.#strangerSinceMs = this.clock.monotonicMs()
     this.identity = identity
     const { bucket } = this
     if (bucket !== undefined && !mayUse(identity, bucket.name)) this.selectBucket(undefined)
     else this.privileges = identity.privilegesIn(bucket?.name)
+    this.#intake.trust(this.privileges !== Privilege.none)
   }
 
   #enterBucket(bucket: Bucket | undefined): void {

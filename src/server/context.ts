@@ -12,7 +12,7 @@ import type { WritePressure } from './write-pressure.ts'
 /** What all connections of a server share. */
 export interface ServerContext {
   readonly node: Node
-  /** What clients may log in with. */
+  /** What clients of the plain port may log in with. */
   readonly mechanisms: readonly SaslMechanism[]
   /** Every socket reads into it; what is cut by its end is copied by the frame reader. */
   readonly readBuffer: Buffer

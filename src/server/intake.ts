@@ -35,6 +35,8 @@ const slotsMax = 4096
  */
 const slowRequestsMax = 2
 const chargedBytesMin = 16 * 1024
+/** What somebody may send who has not logged in: more than any login is. */
+const strangerFrameBytesMax = 16 * 1024
 
 export interface IntakeOptions {
   readonly context: ServerContext
@@ -65,6 +67,10 @@ export class Intake implements Writer, Debtor {
   #closed = false
   #chargedBytes = 0
   #slowRequests = 0
+  #reads = 0
+  /** Of the last look at whether half a request is waited for. */
+  #readsSeen = 0
+  #halfSinceMs = 0
 
   constructor(options: IntakeOptions) {
     this.#options = options
@@ -88,6 +94,7 @@ export class Intake implements Writer, Debtor {
   read(length: number): boolean {
     const { readBuffer, counters, slab } = this.#context
     counters.bytesRead += length
+    this.#reads++
     if (this.isEnding) return true
     if (this.#pausedBy & Pause.settling) return false
     const chunk = length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length)
@@ -103,6 +110,24 @@ export class Intake implements Writer, Debtor {
     this.#charge(this.#reader.pendingBytes)
     this.#options.onBatch(error)
     return this.#pausedBy === 0
+  }
+
+  /** Takes large requests, or only as much as it takes to log in. */
+  trust(isTrusted: boolean): void {
+    const { maxBodyBytes } = this.#context.frameLimits
+    this.#reader.maxBodyBytes = isTrusted
+      ? maxBodyBytes
+      : Math.min(maxBodyBytes, strangerFrameBytesMax)
+  }
+
+  /** For how long, as far as the looks at it tell, a client has left a request half sent. */
+  halfSentMs(nowMs: number): number {
+    const isHalf = this.#reader.pendingBytes > 0 && this.#pausedBy === 0
+    if (!isHalf || this.#reads !== this.#readsSeen) {
+      this.#readsSeen = this.#reads
+      this.#halfSinceMs = nowMs
+    }
+    return nowMs - this.#halfSinceMs
   }
 
   /** For good: both reasons there are to do so end with the connection. */

@@ -20,6 +20,8 @@ export class OperationCounters {
   bytesWritten = 0
   connectionsAccepted = 0
   connectionsRefused = 0
+  /** Closed because their clients did not log in, or left a request half sent, for too long. */
+  connectionsLate = 0
   /** Frames that did not name a command: malformed, too large, of an unknown opcode. */
   framesRefused = 0
 

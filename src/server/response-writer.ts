@@ -12,6 +12,8 @@ const nothing = Buffer.alloc(0)
 export interface ResponseWriterOptions {
   readonly id: number
   readonly socket: Socket
+  /** The socket never takes bytes at once, as with TLS: what is not owned has to be copied. */
+  readonly copies: boolean
   readonly budget: MemoryBudget
   readonly counters: OperationCounters
   /** Of all connections. */
@@ -30,6 +32,7 @@ export interface ResponseWriterOptions {
 export class ResponseWriter implements OutputTarget, Answering {
   readonly id: number
   readonly #socket: Socket
+  readonly #copies: boolean
   readonly #budget: MemoryBudget
   readonly #counters: OperationCounters
   readonly #round: AnswerRound
@@ -51,6 +54,7 @@ export class ResponseWriter implements OutputTarget, Answering {
   constructor(options: ResponseWriterOptions) {
     this.id = options.id
     this.#socket = options.socket
+    this.#copies = options.copies
     this.#budget = options.budget
     this.#counters = options.counters
     this.#round = options.round
@@ -149,7 +153,7 @@ export class ResponseWriter implements OutputTarget, Answering {
     const socket = this.#socket
     if (socket.destroyed || socket.writableEnded) return true
     this.#counters.bytesWritten += bytes.length
-    const copied = !owned && this.#mayWait(bytes.length)
+    const copied = !owned && (this.#copies || this.#mayWait(bytes.length))
     socket.write(copied ? Buffer.from(bytes) : bytes, taken)
     if (socket.writableLength === 0) return true
     const keepsSlab = !owned && !copied

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import type { SaslMechanism } from '../../protocol/sasl/index.ts'
 import type { Access } from '../auth/access.ts'
 import type { AuditLog } from '../auth/audit.ts'
-import type { Clock } from '../clock.ts'
+import type { Identity } from '../auth/identity.ts'
+import type { Clock, Timer } from '../clock.ts'
 import { DelayedFlushes } from '../commands/flush.ts'
 import { ClusterMaps, type Address } from '../commands/cluster-map.ts'
 import type { CommandSettings, Node } from '../commands/node.ts'
@@ -19,6 +20,7 @@ import { OperationCounters } from './operation-counters.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { AnswerRound } from './answer-round.ts'
 import { OutputSlab } from './output-slab.ts'
+import { TlsListener, type TlsFiles } from './tls-listener.ts'
 import { TrafficSinceReset } from './traffic-since-reset.ts'
 import { WritePressure } from './write-pressure.ts'
 
@@ -32,6 +34,7 @@ export interface ServerSettings extends CommandSettings {
   readonly advertise: Endpoint
   readonly advertiseExternal: Endpoint
   readonly saslMechanisms: readonly SaslMechanism[]
+  readonly loginTimeoutSeconds: number
   readonly outputBytesMax: number
   readonly frameBytesMax: number
 }
@@ -73,6 +76,8 @@ export class Server {
   readonly #connections = new Set<Connection>()
   readonly #watched = new WeakSet<Bucket>()
   readonly #listener: NetServer
+  readonly #sweep: Timer
+  #tlsListener: TlsListener | undefined
   readonly #forgetUsers: () => void
   #lastId = 0
   #closing: Promise<void> | undefined
@@ -85,7 +90,8 @@ export class Server {
     this.#log = log
     this.#clock = clock
     this.#dcp = dcp
-    this.address = { port: 0, httpPort: options.httpPort ?? settings.httpPort }
+    const httpPort = options.httpPort ?? settings.httpPort
+    this.address = { port: undefined, tlsPort: undefined, httpPort }
     this.budget = budgetOf('leaves most answers unread', settings.outputBytesMax, log)
     this.intakeBudget = budgetOf('sends most in part', settings.frameBytesMax, log)
     this.#flushes = new DelayedFlushes(clock, log)
@@ -135,6 +141,10 @@ export class Server {
     this.#listener = createServer({ pauseOnConnect: true }, socket => {
       this.#accept(socket)
     })
+    const timeoutMs = settings.loginTimeoutSeconds * 1000
+    this.#sweep = clock.every(Math.min(1000, timeoutMs / 2), () => {
+      for (const connection of this.#connections) connection.closeIfLate(timeoutMs)
+    })
   }
 
   get connections(): number {
@@ -147,8 +157,30 @@ export class Server {
     listener.listen({ host, port, backlog: 1024 })
     await once(listener, 'listening')
     listener.on('error', err => this.#log.error({ err }, 'accepting connections failed'))
-    this.address.port = (listener.address() as AddressInfo).port
-    return { port: this.address.port }
+    const { port: found } = listener.address() as AddressInfo
+    this.address.port = found
+    return { port: found }
+  }
+
+  /** The same for clients that come by TLS. Fails with an OperatorError for files it cannot use. */
+  async listenByTls(host: string, port: number, files: TlsFiles): Promise<{ port: number }> {
+    this.#tlsListener = new TlsListener({
+      files,
+      connectionsMax: this.#settings.connectionsMax,
+      handshakeTimeoutMs: this.#settings.loginTimeoutSeconds * 1000,
+      access: this.node.access,
+      clock: this.#clock,
+      log: this.#log,
+      accept: (socket, identity) => this.#accept(socket, identity),
+    })
+    const listening = await this.#tlsListener.listen(host, port)
+    this.address.tlsPort = listening.port
+    return listening
+  }
+
+  /** Takes new certificates at once, rather than when they are noticed. */
+  reloadCertificates(): void {
+    this.#tlsListener?.reload()
   }
 
   /**
@@ -164,7 +196,9 @@ export class Server {
     this.#flushes.close()
     this.maps.close()
     this.#forgetUsers()
+    this.#sweep.cancel()
     if (this.#listener.listening) this.#listener.close()
+    this.#tlsListener?.close()
     // Those who still wait for the disk then have time left to take the answer.
     const patience = this.#clock.after(graceMs * patienceShare, () => this.#giveUpDurable())
     const timer = this.#clock.after(graceMs, () => {
@@ -175,6 +209,7 @@ export class Server {
     this.#dcp.close()
     for (const connection of this.#connections) connection.endAfterAnswers(stopReason)
     if (this.#connections.size > 0) await new Promise<void>(resolve => (this.#onEmpty = resolve))
+    this.#tlsListener?.drop()
     patience.cancel()
     timer.cancel()
   }
@@ -185,21 +220,26 @@ export class Server {
     for (const bucket of this.#context.node.buckets.list()) bucket.giveUpDurable(error)
   }
 
-  #accept(socket: Socket): void {
+  #accept(accepted: Socket, identity?: Identity): void {
     if (this.#connections.size >= this.#settings.connectionsMax) {
       this.counters.connectionsRefused++
-      const { remoteAddress, remotePort } = socket
+      const { remoteAddress, remotePort } = accepted
       const remote = `${remoteAddress}:${remotePort}`
       const { connectionsMax } = this.#settings
       this.#log.warn({ remote, connectionsMax }, 'connection refused: the limit is reached')
-      socket.destroy()
+      accepted.destroy()
       return
     }
     this.counters.connectionsAccepted++
-    const connection = new Connection(this.#context, ++this.#lastId, socket, gone =>
-      this.#forget(gone),
-    )
+    const connection = new Connection({
+      context: this.#context,
+      id: ++this.#lastId,
+      accepted,
+      identity,
+      onClosed: gone => this.#forget(gone),
+    })
     this.#connections.add(connection)
+    if (identity !== undefined) this.node.access.loggedIn(identity, connection.origin)
   }
 
   #watchBucket(bucket: Bucket): void {

@@ -8,6 +8,7 @@
  * rebuilt ones is up to our own server.
  */
 import { Socket, type SocketConstructorOpts } from 'node:net'
+import { TLSSocket } from 'node:tls'
 
 /** What `net` keeps in a socket and takes back in its constructor; stable since Node 12. */
 interface Handle {
@@ -20,8 +21,12 @@ export interface ReadInto {
   readonly callback: (length: number) => boolean
 }
 
-/** The socket must come from a server made with `pauseOnConnect`. */
+/**
+ * A plain socket must come from a server made with `pauseOnConnect`. What comes over TLS has been
+ * copied to be decrypted anyway: its socket stays as it is.
+ */
 export function adoptSocket(accepted: Socket, into: ReadInto): Socket {
+  if (accepted instanceof TLSSocket) return copyFrom(accepted, into)
   const holder = accepted as unknown as { _handle: Handle | null }
   const handle = holder._handle
   // A client that is gone already, or a runtime whose handles look different.

@@ -155,6 +155,19 @@ t.test('only loopback addresses are served to people who need not log in', t => 
   t.end()
 })
 
+t.test('TLS needs a certificate and a port of its own, and can be all there is', t => {
+  const tls = ['--tls-port=11207', '--tls-certificate=/c.pem', '--tls-key=/k.pem']
+  t.match(settingsOf([...tls, '--port=off']), { port: 'off', tlsPort: 11_207, tlsKey: '/k.pem' })
+  t.match(settingsOf([]), { port: 11_210, tlsPort: 'off', tlsClientCa: 'none' })
+  refused(t, /--tls-port: .* needs tls-certificate and tls-key/, tls.slice(0, 2))
+  refused(t, /--port: "off" cannot be off unless there is a tls-port/, ['--port=off'])
+  refused(t, /--tls-port: .* must differ from port/, [...tls, '--port=11207'])
+  refused(t, /--tls-port: .* must differ from port/, [...tls, '--http-port=11207'])
+  refused(t, /--tls-client-ca: .* needs a tls-port/, ['--tls-client-ca=/ca.pem'])
+  refused(t, /--tls-port: "on" expected a port or off/, ['--tls-port=on'])
+  t.end()
+})
+
 t.test('mechanisms are given with commas or as a list, and those unknown are refused', t => {
   const all = ['SCRAM-SHA512', 'SCRAM-SHA256', 'SCRAM-SHA1', 'PLAIN']
   t.same(settingsOf([]).saslMechanisms, all)

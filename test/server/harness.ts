@@ -32,6 +32,7 @@ export const testSettings: ServerSettings = {
   advertise: callersEndpoint,
   advertiseExternal: noEndpoint,
   saslMechanisms,
+  loginTimeoutSeconds: 30,
 }
 
 /** Streams have tests of their own: here only what reaches them is looked at. */
@@ -133,6 +134,11 @@ export class TestClient {
       this.#closed = true
       this.#wake?.()
     })
+  }
+
+  /** By a socket of the test's own, which is about to connect at least. */
+  static over(socket: Socket): TestClient {
+    return new TestClient(socket)
   }
 
   static async connect(t: Test, port: number): Promise<TestClient> {

@@ -49,6 +49,7 @@ function writerOn(socket: Writable, budget: MemoryBudget, onEvict = () => undefi
   return new ResponseWriter({
     id: 1,
     socket: socket as unknown as Socket,
+    copies: false,
     budget,
     counters,
     round: new AnswerRound(),

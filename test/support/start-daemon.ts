@@ -7,6 +7,8 @@ import { createInterface } from 'node:readline'
 export interface DaemonProcess {
   readonly host: string
   readonly port: number
+  /** Not a number if it is not served. */
+  readonly tlsPort: number
   readonly httpPort: number
   readonly pid: number
   readonly data: string
@@ -44,7 +46,8 @@ interface Options {
 
 const deadlineMs = 20_000
 const compiledDaemon = resolve(import.meta.dirname, '../../bin/holdfastd.js')
-const readyLine = /^holdfastd ready on (.+):(\d+), http on .+:(\d+), data in (.+)$/
+const readyLine =
+  /^holdfastd ready on (?:(.+?):(\d+))?(?: and )?(?:tls .+:(\d+))?, http on .+:(\d+), data in .+$/
 
 /**
  * Starts a daemon on free ports and waits for its ready line. It is killed when the test ends,
@@ -67,10 +70,11 @@ export async function startDaemon(test: Test, options: Options = {}): Promise<Da
   test.teardown(end('SIGKILL'))
   const log = new Lines(child)
   const stdout: string[] = []
-  const [, host, port, httpPort] = await readReadyLine(child, exited, log, stdout)
+  const [, host = '', port, tlsPort, httpPort] = await readReadyLine(child, exited, log, stdout)
   return {
-    host: host!,
+    host,
     port: Number(port),
+    tlsPort: Number(tlsPort),
     httpPort: Number(httpPort),
     pid: child.pid!,
     data,
