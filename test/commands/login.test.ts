@@ -71,7 +71,9 @@ t.test('before logging in nothing is done but what leads to it', async t => {
 t.test('each role is refused what it does not include', async t => {
   const roles = ['admin', 'monitor', 'read[other]', 'write[other]', 'dcp[other]', 'backup[other]']
   const { as, audit } = await scene(t, ...roles.map(role => user(role, role)))
-  const reading = 'get getq getk getkq getReplica getRandomKey getMeta getqMeta observe'
+  const reading =
+    'get getq getk getkq getReplica getRandomKey getMeta getqMeta observe rangeScanCreate ' +
+    'rangeScanContinue rangeScanCancel'
   const both =
     'increment incrementq decrement decrementq gat gatq gatk gatkq getLocked getVbucket ' +
     'getFailoverLog getAllVbSeqnos observeSeqno seqnoPersistence'
