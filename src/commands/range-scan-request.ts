@@ -1,6 +1,6 @@
 /** RANGE_SCAN_CREATE: the JSON that says what is to be scanned, checked. */
 import { z } from 'zod'
-import { leb128Length, writeLeb128 } from '../../protocol/leb128.ts'
+import { leb128Length, readLeb128, writeLeb128 } from '../../protocol/leb128.ts'
 import { Status } from '../../protocol/status.ts'
 import { StatusError } from '../errors.ts'
 import type { KeyRange } from '../storage/key-scan.ts'
@@ -77,6 +77,18 @@ export function readRangeScan(text: string, client: RangeScanClient): RangeScanC
       form,
       requirements: requirementsOf(parsed),
     },
+  }
+}
+
+/** Keys of a collection from one on, which has the collection's id in front, as bytes (latin1). */
+export function keysFrom(start: string): RangeScanRequest {
+  const { length } = readLeb128(Buffer.from(start, 'latin1'), 0, start.length)!
+  const end = start.slice(0, length) + lastKey
+  return {
+    range: { start, includesStart: true, end, includesEnd: true },
+    sampling: undefined,
+    form: { keyOnly: true, includeXattrs: false, keepSnappy: false, prefixLength: length },
+    requirements: undefined,
   }
 }
 

@@ -1,7 +1,10 @@
 /** Range scans: begun, continued and cancelled. What they do is in the vbucket layer. */
 import {
+  decodeOptionalUint32Extras,
   decodeRangeScanCancel,
   decodeRangeScanContinue,
+  decodeScannedKeys,
+  encodeKeyList,
   RangeScanContent,
   rangeScanContinueExtrasLength,
   rangeScanIdLength,
@@ -14,9 +17,11 @@ import { StatusError } from '../errors.ts'
 import { defaultCollection } from '../storage/record-key.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { Privilege, type CommandRow, type Outcome } from './command.ts'
-import { readRangeScan } from './range-scan-request.ts'
+import { keysFrom, readRangeScan } from './range-scan-request.ts'
 import { reply, uint32Extras } from './reply.ts'
 import type { Reply, Session } from './session.ts'
+
+const keysDefault = 1000
 
 async function create(session: Session, frame: Frame, vbucket: Vbucket): Promise<Reply> {
   if (frame.datatype !== Datatype.json || !session.features.json) {
@@ -53,6 +58,14 @@ function cancel(session: Session, frame: Frame, vbucket: Vbucket): Outcome {
   return reply(session, frame)
 }
 
+/** GET_KEYS: what is committed, from a key on. */
+async function getKeys(session: Session, frame: Frame, vbucket: Vbucket): Promise<Reply> {
+  const countMax = frame.extrasLength === 0 ? keysDefault : decodeOptionalUint32Extras(frame)!
+  const request = keysFrom(frame.key().toString('latin1'))
+  const keys = await session.bucket!.rangeScans.firstKeys(vbucket, request, countMax)
+  return { value: encodeKeyList(decodeScannedKeys(keys)!) }
+}
+
 const scanning = {
   extras: [0],
   key: 'none',
@@ -63,6 +76,13 @@ const scanning = {
 } as const
 
 export const rangeScanRows: readonly CommandRow[] = [
+  {
+    ...scanning,
+    opcode: Opcode.getKeys,
+    extras: [0, 4],
+    key: 'required',
+    runLater: getKeys,
+  },
   { ...scanning, opcode: Opcode.rangeScanCreate, value: 'required', runLater: create },
   {
     ...scanning,

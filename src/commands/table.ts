@@ -15,6 +15,7 @@ import { helloRows } from './hello.ts'
 import { lockRows } from './locked.ts'
 import { metaRows } from './meta.ts'
 import { rangeScanRows } from './range-scan.ts'
+import { returnMetaRows } from './return-meta.ts'
 import { saslRows } from './sasl.ts'
 import { statRows } from './stat.ts'
 import { storeRows } from './store.ts'
@@ -36,6 +37,7 @@ export const commandRows: readonly CommandRow[] = [
   ...vbucketRows,
   ...metaRows,
   ...rangeScanRows,
+  ...returnMetaRows,
   ...clusterConfigRows,
   ...errorMapRows,
   ...dcpRows,

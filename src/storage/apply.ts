@@ -151,8 +151,8 @@ export class Applier {
   /** A version is not the newest of its key any more. */
   #replaced(vbid: number, old: DocumentEntry): void {
     const vbucket = this.vbucket(vbid)!
-    const { isDeletion, expiry, seqno, block, kind, valueLength, keyLength } = old
-    const isAlone = !fitsIntoBlock(recordLength(kind, keyLength, valueLength))
+    const { isDeletion, expiry, seqno, block, kind, valueLength, keyLength, flags } = old
+    const isAlone = !fitsIntoBlock(recordLength(kind, keyLength, valueLength, flags))
     this.#superseded.mark(vbid, block, seqno, isAlone)
     if (isDeletion) {
       const place = this.#seqnoKey

@@ -15,6 +15,7 @@
  *            mutation:   flags u32, expiry u32, lock time u32, nmeta u16, nru u8
  *            deletion:   delete time u32, unused u8
  *            expiration: delete time u32
+ *            of these two at rest, if not 0, as no frame has them: flags u32
  *        …   key, value
  */
 import { crc32 } from 'node:zlib'
@@ -46,14 +47,22 @@ const flagsOffset = headerLength + 16
 const expiryOffset = headerLength + 20
 const deleteTimeOffset = headerLength + 16
 
+const flagsLength = 4
+
 /** Bytes of extras of a record of this kind. */
-export function extrasLengthOf(kind: RecordKind): number {
-  return kind === RecordKind.mutation ? 31 : kind === RecordKind.deletion ? 21 : 20
+export function extrasLengthOf(kind: RecordKind, flags: number): number {
+  if (kind === RecordKind.mutation) return 31
+  return (kind === RecordKind.deletion ? 21 : 20) + (flags === 0 ? 0 : flagsLength)
 }
 
 /** Bytes of a whole record. */
-export function recordLength(kind: RecordKind, keyLength: number, valueLength: number): number {
-  return headerLength + extrasLengthOf(kind) + keyLength + valueLength
+export function recordLength(
+  kind: RecordKind,
+  keyLength: number,
+  valueLength: number,
+  flags: number,
+): number {
+  return headerLength + extrasLengthOf(kind, flags) + keyLength + valueLength
 }
 
 /**
@@ -114,9 +123,11 @@ export class RecordView {
   get revno(): number {
     return readSeqno(this.bytes, this.start + revnoOffset)
   }
-  /** 0 for tombstones. */
+  /** Those of a tombstone came with it from elsewhere. */
   get flags(): number {
-    return this.isDeletion ? 0 : readUint32(this.bytes, this.start + flagsOffset)
+    if (!this.isDeletion) return readUint32(this.bytes, this.start + flagsOffset)
+    const { keyStart, extrasLength } = this
+    return extrasLength < 24 ? 0 : readUint32(this.bytes, keyStart - flagsLength)
   }
   /** Absolute, in seconds; 0: never, and for tombstones. */
   get expiry(): number {
@@ -169,7 +180,7 @@ export function writeRecordHead(
   keyLength: number,
   valueLength: number,
 ): void {
-  const extrasLength = extrasLengthOf(head.kind)
+  const extrasLength = extrasLengthOf(head.kind, head.flags)
   target[start] = Magic.request
   target[start + 1] = head.kind
   writeUint16(target, start + 2, keyLength)
@@ -191,7 +202,10 @@ export function writeRecordHead(
     }
   } else {
     writeUint32(target, start + deleteTimeOffset, head.time)
-    if (extrasLength === 21) target[start + deleteTimeOffset + 4] = 0
+    if (head.kind === RecordKind.deletion) target[start + deleteTimeOffset + 4] = 0
+    if (head.flags !== 0) {
+      writeUint32(target, start + headerLength + extrasLength - flagsLength, head.flags)
+    }
   }
 }
 

@@ -91,7 +91,7 @@ export class ChangeLog {
     keyLength: number,
     valueLength: number,
   ): RecordView {
-    const length = recordLength(head.kind, keyLength, valueLength)
+    const length = recordLength(head.kind, keyLength, valueLength, head.flags)
     const segment = this.#room(entryLength(length))
     const offset = segment.used
     const start = offset + entryHeaderLength

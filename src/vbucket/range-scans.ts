@@ -141,6 +141,30 @@ export class RangeScans {
     }
   }
 
+  /** The first keys of a range, as a scan shows them; no more than fit into one answer or two. */
+  async firstKeys(vbucket: Vbucket, request: RangeScanRequest, itemsMax: number): Promise<Buffer> {
+    this.#checkLimits(vbucket.id)
+    this.#creating.push(vbucket.id)
+    let keys: OpenKeys | undefined
+    try {
+      keys = await this.#pin(vbucket, request)
+      const parts: Buffer[] = []
+      let items = 0
+      let bytes = 0
+      for (let state = ''; state !== 'end' && items < itemsMax && bytes < answerBytesMax;) {
+        const read = await keys!.read({ itemsMax: itemsMax - items, bytesMax: answerBytesMax })
+        parts.push(read.bytes)
+        items += read.items
+        bytes += read.bytes.length
+        state = read.state
+      }
+      return Buffer.concat(parts, bytes)
+    } finally {
+      keys?.close()
+      this.#creating.splice(this.#creating.indexOf(vbucket.id), 1)
+    }
+  }
+
   cancel(vbid: number, id: string): void {
     this.#end(this.#find(vbid, id), Status.rangeScanCancelled)
   }
@@ -196,16 +220,12 @@ export class RangeScans {
   }
 
   async #open(vbucket: Vbucket, request: RangeScanRequest): Promise<string> {
-    const { bucket, clock, random, settings } = this.#options
-    const { snapshots } = bucket
+    const { clock, random, settings } = this.#options
     const { requirements, form } = request
     const vbid = vbucket.id
-    const atLeastSeqno = Math.max(vbucket.persistedSeqno, requirements?.seqno ?? 0)
-    const reference = await snapshots.pin(vbid, { holder, reason: 'range scan', atLeastSeqno })
-    const seqno = requirements?.seqnoExists ? requirements.seqno : undefined
-    const keys = await snapshots.openKeys(reference, this.#keysOf(reference, request), seqno)
+    const keys = await this.#pin(vbucket, request)
     if (keys === undefined) {
-      throw new StatusError(Status.notStored, `seqno ${seqno} is no document's newest`)
+      throw new StatusError(Status.notStored, 'the seqno is not the newest of a document')
     }
     const id = `${hex(random)}${hex(random)}`
     try {
@@ -223,6 +243,17 @@ export class RangeScans {
     const scan: RangeScan = { id, vbid, keyOnly, keys, timer, isContinued: false, ended: undefined }
     this.#scans.set(id, scan)
     return id
+  }
+
+  /** Undefined when the seqno that has to exist does not. */
+  async #pin(vbucket: Vbucket, request: RangeScanRequest): Promise<OpenKeys | undefined> {
+    const { snapshots } = this.#options.bucket
+    const { requirements } = request
+    const atLeastSeqno = Math.max(vbucket.persistedSeqno, requirements?.seqno ?? 0)
+    const pinRequest = { holder, reason: 'range scan', atLeastSeqno }
+    const reference = await snapshots.pin(vbucket.id, pinRequest)
+    const seqno = requirements?.seqnoExists ? requirements.seqno : undefined
+    return snapshots.openKeys(reference, this.#keysOf(reference, request), seqno)
   }
 
   #keysOf(reference: SnapshotReference, request: RangeScanRequest): KeyScanRequest {

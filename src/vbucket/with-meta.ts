@@ -81,7 +81,7 @@ export class MetaWriter {
     change.kind = request.kind
     const form = this.#form
     change.datatype = form.datatype
-    change.flags = isMutation ? request.flags : 0
+    change.flags = request.flags
     change.time = isMutation ? request.time : request.time || nowSeconds
     change.revno = request.revno
     const record = this.#begin(vbucket, request)
@@ -138,7 +138,7 @@ export class MetaWriter {
     const { revno } = request
     const isMutation = request.kind === RecordKind.mutation
     const expiry = isMutation ? request.time : 0
-    const flags = isMutation ? request.flags : 0
+    const { flags } = request
     const version = { revno, casHigh, casLow, expiry, flags }
     return wins(version, current) ? Status.success : Status.keyExists
   }

@@ -25,7 +25,7 @@ interface Change {
 function recordOf({ key, seqno, valueBytes, isDeletion = false }: Change): RecordView {
   const kind = isDeletion ? RecordKind.deletion : RecordKind.mutation
   const length = isDeletion ? 0 : valueBytes
-  const bytes = Buffer.alloc(recordLength(kind, key.length, length), seqno & 0xff)
+  const bytes = Buffer.alloc(recordLength(kind, key.length, length, 0), seqno & 0xff)
   const meta = { vbid, datatype: 0, casHigh: 1, casLow: seqno, revno: 1, flags: 0, time: 0 }
   writeRecordHead(bytes, 0, { kind, seqno, ...meta }, key.length, length)
   const view = new RecordView().at(bytes, 0)

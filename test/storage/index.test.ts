@@ -19,7 +19,7 @@ const vbid = 5
 
 function recordOf(key: Buffer, seqno: number): RecordView {
   const kind = RecordKind.mutation
-  const bytes = Buffer.alloc(recordLength(kind, key.length, 3))
+  const bytes = Buffer.alloc(recordLength(kind, key.length, 3, 0))
   const meta = { vbid, datatype: 0, casHigh: 1, casLow: 2, revno: 1, flags: seqno % 3, time: 0 }
   writeRecordHead(bytes, 0, { kind, seqno, ...meta }, key.length, 3)
   const view = new RecordView().at(bytes, 0)

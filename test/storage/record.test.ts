@@ -105,7 +105,7 @@ const contents: fc.Arbitrary<Content> = fc.record({
 })
 
 function written({ head, key, value, start }: Content): RecordView {
-  const length = recordLength(head.kind, key.length, value.length)
+  const length = recordLength(head.kind, key.length, value.length, head.flags)
   const bytes = Buffer.alloc(start + length + 5, 0xdd)
   writeRecordHead(bytes, start, head, key.length, value.length)
   bytes.set(key, start + length - value.length - key.length)
@@ -124,7 +124,7 @@ t.test('a record shows what was written into it', async t => {
     const shown = { kind, vbid, datatype, casHigh, casLow, seqno, revno }
     const { flags, time, ...expected } = head
     assert.deepEqual(shown, expected)
-    assert.equal(view.flags, isDeletion ? 0 : flags)
+    assert.equal(view.flags, flags)
     assert.equal(view.expiry, isDeletion ? 0 : time)
     assert.equal(view.deleteTime, isDeletion ? time : 0)
     assert.equal(view.cas, (BigInt(casHigh) << 32n) | BigInt(casLow))

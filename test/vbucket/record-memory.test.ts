@@ -9,7 +9,7 @@ const segmentBytes = 4096
 
 /** A mutation as it lies on disk. */
 function recordOf(vbid: number, key: string, seqno: number, value: string): RecordView {
-  const length = recordLength(RecordKind.mutation, key.length, value.length)
+  const length = recordLength(RecordKind.mutation, key.length, value.length, 0)
   const bytes = Buffer.alloc(length)
   const kind = RecordKind.mutation
   const head = {
