@@ -2,8 +2,7 @@ import { Datatype } from '../../protocol/datatype.ts'
 import { Feature } from '../../protocol/feature.ts'
 
 /**
- * What this server grants when asked. Not here on purpose: collections and sub-document features
- * (no such commands yet).
+ * What this server grants when asked. Not here on purpose: collections (no such commands yet).
  */
 const granted: ReadonlySet<number> = new Set([
   Feature.tcpNoDelay,
@@ -20,9 +19,17 @@ const granted: ReadonlySet<number> = new Set([
   Feature.altRequest,
   Feature.syncReplication,
   Feature.preserveExpiry,
+  Feature.virtualXattr,
+  Feature.subdocCreateAsDeleted,
+  Feature.subdocDocumentMacro,
+  Feature.subdocReplaceBodyWithXattr,
+  Feature.subdocReplicaRead,
   Feature.clusterConfigKnownVersion,
   Feature.dedupeNotMyVbucketClustermap,
   Feature.clustermapChangeBrief,
+  Feature.subdocMultipleXattrKeys,
+  Feature.subdocBinaryXattr,
+  Feature.subdocReplicaReadDeleted,
 ])
 
 export function isGranted(feature: number): boolean {

@@ -19,6 +19,7 @@ import { returnMetaRows } from './return-meta.ts'
 import { saslRows } from './sasl.ts'
 import { statRows } from './stat.ts'
 import { storeRows } from './store.ts'
+import { subdocRows } from './subdoc/rows.ts'
 import { touchRows } from './touch.ts'
 import { vbucketRows } from './vbucket.ts'
 
@@ -36,6 +37,7 @@ export const commandRows: readonly CommandRow[] = [
   ...bucketRows,
   ...vbucketRows,
   ...metaRows,
+  ...subdocRows,
   ...rangeScanRows,
   ...returnMetaRows,
   ...clusterConfigRows,

@@ -20,6 +20,7 @@ import { BucketShapeFile } from './bucket-shape.ts'
 import { CommitCounter, countDocuments, type BucketStatistics } from './bucket-statistics.ts'
 import { ChangeLog } from './change-log.ts'
 import { connectDocuments } from './document-access.ts'
+import type { DocumentRewriter } from './document-rewriter.ts'
 import type { Documents } from './documents.ts'
 import { Durability } from './durability.ts'
 import { expireDue } from './expiry-pager.ts'
@@ -50,6 +51,7 @@ export class Bucket {
   readonly changes: ChangeLog
   readonly documents: Documents
   readonly metaWriter: MetaWriter
+  readonly rewriter: DocumentRewriter
   readonly holds: PurgeHolds
   readonly snapshots: SnapshotService
   readonly rangeScans: RangeScans
@@ -96,7 +98,7 @@ export class Bucket {
     this.#disk = new DiskReader(store.environments, (vbid, seqno, cause) => {
       log.error({ vbid, seqno, error: String(cause) }, 'a page of the store is damaged')
     })
-    const { documents, metaWriter } = connectDocuments({
+    const { documents, metaWriter, rewriter } = connectDocuments({
       ...options,
       changes,
       disk: this.#disk,
@@ -105,6 +107,7 @@ export class Bucket {
     })
     this.documents = documents
     this.metaWriter = metaWriter
+    this.rewriter = rewriter
     const flusher = (this.#flusher = this.#makeFlusher())
     const snapshots = (this.snapshots = this.#makeSnapshots())
     this.rangeScans = new RangeScans({ ...options, bucket: this })

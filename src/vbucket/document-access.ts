@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts'
 import type { DiskReader } from '../storage/disk-reader.ts'
 import type { ChangeLog } from './change-log.ts'
 import { DocumentFinder } from './document-finder.ts'
+import { DocumentRewriter } from './document-rewriter.ts'
 import { DocumentWriter } from './document-writer.ts'
 import { Documents } from './documents.ts'
 import { StoredForm, type StoredFormOptions } from './stored-form.ts'
@@ -20,10 +21,13 @@ export interface DocumentAccessOptions {
   readonly admit: (vbucket: Vbucket) => Status
 }
 
-export function connectDocuments(options: DocumentAccessOptions): {
-  documents: Documents
-  metaWriter: MetaWriter
-} {
+export interface DocumentAccess {
+  readonly documents: Documents
+  readonly metaWriter: MetaWriter
+  readonly rewriter: DocumentRewriter
+}
+
+export function connectDocuments(options: DocumentAccessOptions): DocumentAccess {
   const { changes, disk, clock, settings, onAppend, admit } = options
   const { valueBytesMax } = settings
   const finder = new DocumentFinder(changes, disk)
@@ -31,5 +35,7 @@ export function connectDocuments(options: DocumentAccessOptions): {
   const form = new StoredForm(settings)
   const common = { finder, writer, clock, form, valueBytesMax, admit }
   const documents = new Documents(common)
-  return { documents, metaWriter: new MetaWriter({ ...common, locks: documents.locks }) }
+  const locked = { ...common, locks: documents.locks }
+  const metaWriter = new MetaWriter(locked)
+  return { documents, metaWriter, rewriter: new DocumentRewriter(locked) }
 }

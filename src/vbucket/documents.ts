@@ -7,6 +7,7 @@
 import type { Clock } from '../clock.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { Status } from '../../protocol/status.ts'
+import { systemXattrs } from '../../protocol/xattrs.ts'
 import { PlainValue } from '../storage/plain-value.ts'
 import { RecordKind, type RecordView } from '../storage/record.ts'
 import type { DocumentFinder } from './document-finder.ts'
@@ -48,6 +49,8 @@ export interface DocumentsOptions {
   admit: (vbucket: Vbucket) => Status
 }
 
+const noXattrs = Buffer.alloc(0)
+
 export class Documents {
   readonly locks = new DocumentLocks()
   readonly #finder: DocumentFinder
@@ -61,6 +64,11 @@ export class Documents {
     this.#form = options.form
     this.#finder = options.finder
     this.#writer = options.writer
+  }
+
+  /** Whether a datatype can be relied on for whether a body is JSON. */
+  get detectsJson(): boolean {
+    return this.#form.detectsJson
   }
 
   /** CAS and seqno of the last successful write. */
@@ -82,6 +90,7 @@ export class Documents {
     return this.#finder.newest(vbucket, key, start, length)
   }
 
+  /** Stores the request's value; extended attributes that the document has stay in front of it. */
   store(vbucket: Vbucket, request: StoreRequest): Status {
     const { key, keyStart, keyLength, mode } = request
     const form = this.#form
@@ -99,6 +108,8 @@ export class Documents {
     if (mode === 'replace' && !lives) return Status.keyNotFound
     const refusal = this.#checkCas(vbucket, request, lives)
     if (refusal !== Status.success) return refusal
+    const xattrs = lives ? this.#xattrs(vbucket, key, keyStart, keyLength) : noXattrs
+    if (xattrs.length > 0) form.takeBehind(xattrs, request)
     const { change } = this.#writer
     change.kind = RecordKind.mutation
     change.datatype = form.datatype
@@ -288,6 +299,17 @@ export class Documents {
     return this.locks.find(vbucket.id, key, start, length, this.#options.clock.nowMs())
   }
 
+  /** The attributes in front of the value of what was found for this key. */
+  #xattrs(vbucket: Vbucket, key: Buffer, start: number, length: number): Uint8Array {
+    if ((this.#finder.current.datatype & Datatype.xattr) === 0) return noXattrs
+    const {
+      bytes,
+      start: first,
+      bodyStart,
+    } = this.#plain.of(this.#finder.record(vbucket, key, start, length))
+    return bytes.subarray(first, bodyStart)
+  }
+
   /** The change keeps what the document has. */
   #keepMeta(kind: RecordKind): Change {
     const { change } = this.#writer
@@ -299,17 +321,21 @@ export class Documents {
     return change
   }
 
+  /** Of what the document has, the system's attributes stay on its tombstone. */
   #entomb(vbucket: Vbucket, kind: RecordKind, key: Buffer, start: number, length: number): void {
     const { change } = this.#writer
     const { current } = this.#finder
+    const xattrs = this.#xattrs(vbucket, key, start, length)
+    const kept = xattrs.length > 0 ? systemXattrs(Buffer.from(xattrs)) : noXattrs
     change.kind = kind
-    change.datatype = 0
+    change.datatype = kept.length > 0 ? Datatype.xattr : 0
     change.flags = 0
     change.time = this.#nowSeconds()
     change.revno = current.revno + 1
     change.replacesLive = !current.isDeletion
     change.replacedTombstone = current.isDeletion ? current.seqno : 0
-    this.#writer.begin(vbucket, key, start, length, 0)
+    const record = this.#writer.begin(vbucket, key, start, length, kept.length)
+    if (kept.length > 0) kept.copy(record.bytes, record.valueStart)
     this.#finish(vbucket, key, start, length)
   }
 

@@ -4,16 +4,18 @@
  * their first byte.
  */
 import { isUtf8 } from 'node:buffer'
+import {
+  backslash,
+  closeBrace,
+  closeBracket,
+  colon,
+  comma,
+  minus,
+  openBrace,
+  openBracket,
+  quote,
+} from './json-bytes.ts'
 
-const quote = 0x22
-const backslash = 0x5c
-const openBrace = 0x7b
-const closeBrace = 0x7d
-const openBracket = 0x5b
-const closeBracket = 0x5d
-const comma = 0x2c
-const colon = 0x3a
-const minus = 0x2d
 const plus = 0x2b
 const point = 0x2e
 const zero = 0x30
@@ -32,6 +34,8 @@ const words = ['true', 'false', 'null'].map(word => Buffer.from(word))
 let at = 0
 /** All bytes of strings, or'ed: below 0x80 they are ASCII. */
 let seen = 0
+/** Levels of the value that was scanned last, itself included. */
+let levels = 0
 /** For each level, whether it is an object. */
 const isObject = new Uint8Array(depthMax)
 
@@ -47,10 +51,42 @@ export function isJson(bytes: Uint8Array, start: number, length: number): boolea
   return at === end && (seen < 0x80 || isUtf8(bytes.subarray(start, end)))
 }
 
+export interface JsonList {
+  /** How many values there are. */
+  count: number
+  /** Levels of the deepest one: 1 is a string, a number or an empty container. */
+  levels: number
+  /** Whether one of them is an object or an array. */
+  hasContainers: boolean
+}
+
+/** One or more JSON values with commas between them; undefined if it is not that. */
+export function scanList(bytes: Uint8Array): JsonList | undefined {
+  const end = bytes.length
+  const list = { count: 0, levels: 0, hasContainers: false }
+  at = 0
+  seen = 0
+  for (;;) {
+    skipSpace(bytes, end)
+    if (at === end) return undefined
+    const first = bytes[at]
+    scanValue(bytes, end)
+    if (at < 0) return undefined
+    list.count++
+    list.levels = Math.max(list.levels, levels)
+    list.hasContainers ||= first === openBrace || first === openBracket
+    skipSpace(bytes, end)
+    if (at === end) return seen < 0x80 || isUtf8(bytes) ? list : undefined
+    if (bytes[at++] !== comma) return undefined
+  }
+}
+
 /** A value with all that is in it. */
 function scanValue(bytes: Uint8Array, end: number): void {
   let depth = 0
+  levels = 0
   for (;;) {
+    if (depth >= levels) levels = depth + 1
     const byte = bytes[at]!
     if (byte === openBrace || byte === openBracket) {
       if (depth === depthMax) return fail()

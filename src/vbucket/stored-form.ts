@@ -32,12 +32,13 @@ export class StoredForm {
   datatype = 0
   readonly #options: StoredFormOptions
   readonly #isActive: boolean
-  readonly #detectsJson: boolean
+  /** The JSON bit of what is stored says what is so, not what somebody has claimed. */
+  readonly detectsJson: boolean
 
   constructor(options: StoredFormOptions) {
     this.#options = options
     this.#isActive = options.compression === 'active'
-    this.#detectsJson = options.detectJson
+    this.detectsJson = options.detectJson
   }
 
   /**
@@ -47,7 +48,7 @@ export class StoredForm {
   take(bytes: Buffer, start: number, length: number, datatype: number): Status {
     const status = this.takePlain(bytes, start, length, datatype)
     if (status !== Status.success) return status
-    if (this.#detectsJson) {
+    if (this.detectsJson) {
       this.datatype = this.withJson(this.bytes, this.start, this.length, this.datatype)
     }
     if ((datatype & Datatype.snappy) !== 0) this.#keepBlock(bytes, start, length)
@@ -65,9 +66,23 @@ export class StoredForm {
     return length > this.#options.valueBytesMax ? Status.tooLarge : Status.success
   }
 
+  /** The same for a value that `take` has taken, with attributes put in front of it: plain, too. */
+  takeBehind(
+    xattrs: Uint8Array,
+    value: { value: Buffer; valueStart: number; valueLength: number; datatype: number },
+  ): void {
+    const json = this.datatype & Datatype.json
+    this.takePlain(value.value, value.valueStart, value.valueLength, value.datatype)
+    const { bytes, start, length } = this
+    this.bytes = Buffer.concat([xattrs, bytes.subarray(start, start + length)])
+    this.start = 0
+    this.length = this.bytes.length
+    this.datatype = json | Datatype.xattr
+  }
+
   /** The datatype of a plain value, its JSON bit set right if values are looked at. */
   withJson(bytes: Buffer, start: number, length: number, datatype: number): number {
-    if (!this.#detectsJson) return datatype
+    if (!this.detectsJson) return datatype
     const attributes = xattrBytes(bytes, start, length, datatype)
     return isJson(bytes, start + attributes, length - attributes)
       ? datatype | Datatype.json

@@ -2,7 +2,7 @@
 import assert from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
-import { isJson } from '../../src/vbucket/json-text.ts'
+import { isJson, scanList } from '../../src/vbucket/json-text.ts'
 
 const is = (text: string | Buffer): boolean => {
   const bytes = Buffer.concat([Buffer.from('"['), Buffer.from(text), Buffer.from(']"')])
@@ -61,4 +61,17 @@ t.test('what JSON.parse takes, however it is changed, and nothing else', async (
     assert.equal(is(text), parses(text) && Buffer.from(text).toString() === text)
   })
   fc.assert(property, { numRuns: 3000 })
+})
+
+t.test('a list tells how many values it has and how deep they are', async t => {
+  const list = (text: string) => scanList(Buffer.from(text))
+  t.same(list(' 1 '), { count: 1, levels: 1, hasContainers: false })
+  t.same(list('[]'), { count: 1, levels: 1, hasContainers: true })
+  t.same(list('1,[2,[3]] , {}'), { count: 3, levels: 3, hasContainers: true })
+  t.same(list('{"a":{"b":1}}'), { count: 1, levels: 3, hasContainers: true })
+  t.same(list('"ü",{"a":[]}'), { count: 2, levels: 2, hasContainers: true })
+  for (const none of ['', ' ', ',', '1,', '1 2', '1,,2', '[1', '1]', '"\u0001"']) {
+    t.equal(list(none), undefined, none)
+  }
+  t.equal(scanList(Buffer.from('22ff22', 'hex')), undefined, 'strings have to be UTF-8')
 })

@@ -3,7 +3,14 @@
  * document, in which all bytes that it is not about are what they were.
  */
 import { Status } from '../../../protocol/status.ts'
-import { closeBracket, comma, isSpace, openBrace, openBracket, skipSpace } from './json-bytes.ts'
+import {
+  closeBracket,
+  comma,
+  isSpace,
+  openBrace,
+  openBracket,
+  skipSpace,
+} from '../../vbucket/json-bytes.ts'
 import { count, parseDelta } from './counter.ts'
 import type { Fragment } from './fragment.ts'
 import { eachElement, isContainer, JsonSearch } from './json-search.ts'

@@ -1,4 +1,4 @@
-import { checkList } from './json-check.ts'
+import { scanList } from '../../vbucket/json-text.ts'
 
 /** A value that a client brings for a place in a document: JSON values with commas between them. */
 export interface Fragment {
@@ -11,13 +11,13 @@ export interface Fragment {
 }
 
 export function readFragment(bytes: Buffer): Fragment {
-  const { count, levels, hasContainers } = checkList(bytes) ?? notJson
+  const { count, levels, hasContainers } = scanList(bytes) ?? notJson
   return { bytes, count, levels, hasContainers }
 }
 
 const notJson = { count: 0, levels: 0, hasContainers: false }
 
-/** A single string or number that needs no check, as it was made here. */
-export function knownFragment(bytes: Buffer): Fragment {
-  return { bytes, count: 1, levels: 1, hasContainers: false }
+/** One value that needs no check, as it was made here. */
+export function knownFragment(bytes: Buffer, levels = 1): Fragment {
+  return { bytes, count: 1, levels, hasContainers: levels > 1 }
 }

@@ -12,7 +12,7 @@ import {
   openBracket,
   quote,
   skipSpace,
-} from './json-bytes.ts'
+} from '../../vbucket/json-bytes.ts'
 import { lastIndex, levelsMax, unescaped, type Path, type PathComponent } from './path.ts'
 
 /**
@@ -193,11 +193,16 @@ function skipContainer(bytes: Buffer, start: number, level: number): number {
   return at
 }
 
-export type ElementVisitor = (start: number, end: number, memberStart: number) => boolean
+export type ElementVisitor = (
+  start: number,
+  end: number,
+  nameStart: number,
+  nameEnd: number,
+) => boolean
 
 /**
- * Visits what is in the container at `start`, in order, until the visitor returns false. Of a
- * member it also tells where its name begins. The container has been searched: it is not too deep.
+ * Visits the values in the container at `start`, in order, until the visitor returns false; of
+ * members also with their names, quotes included. The container is not too deep.
  */
 export function eachElement(bytes: Buffer, start: number, visit: ElementVisitor): void {
   const isObject = bytes[start] === openBrace
@@ -205,13 +210,11 @@ export function eachElement(bytes: Buffer, start: number, visit: ElementVisitor)
   let at = skipSpace(bytes, start + 1, length)
   if (bytes[at] === (isObject ? closeBrace : closeBracket)) return
   for (;;) {
-    const memberStart = at
-    if (isObject) {
-      const colonAt = skipSpace(bytes, skipString(bytes, at), length)
-      at = skipSpace(bytes, colonAt + 1, length)
-    }
+    const nameStart = at
+    const nameEnd = isObject ? skipString(bytes, at) : at
+    if (isObject) at = skipSpace(bytes, skipSpace(bytes, nameEnd, length) + 1, length)
     const end = skipValue(bytes, at, 1)
-    if (end < 0 || !visit(at, end, memberStart)) return
+    if (end < 0 || !visit(at, end, nameStart, nameEnd)) return
     at = skipSpace(bytes, end, length)
     if (bytes[at] !== comma) return
     at = skipSpace(bytes, at + 1, length)

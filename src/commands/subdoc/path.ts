@@ -6,7 +6,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { Status } from '../../../protocol/status.ts'
-import { backslash, closeBracket, isDigit, openBracket, quote } from './json-bytes.ts'
+import { backslash, closeBracket, isDigit, openBracket, quote } from '../../vbucket/json-bytes.ts'
 
 /** A value may be this many levels below and including the document's root. */
 export const levelsMax = 32
