@@ -15,6 +15,7 @@ import { commandRows } from '../../src/commands/table.ts'
 import { readVectorFiles, vectorBytes } from '../protocol/vector-files.ts'
 import { repeated } from '../support/snappy-blocks.ts'
 import type { Seeded } from './seeded.ts'
+import { subdocRequests } from './subdoc-corpus.ts'
 
 /** The vbuckets of a fuzzed bucket. Those from `unsettledVbucket` on change state all the time. */
 export const vbucketCount = 16
@@ -60,6 +61,7 @@ const rangeScans = [
 ]
 
 const special: Readonly<Record<number, Make>> = {
+  ...subdocRequests,
   [Opcode.hello]: random => ({
     key: random.pick(['fuzz', '{"a":"fuzz","i":"1/2"}', '']),
     value: uint16s(Object.values(Feature).filter(() => !random.oneIn(3))),

@@ -107,7 +107,7 @@ export const remove: Edit = (text, pathText) => {
   // The comma behind it goes with it; if it is the last, the one in front, if there is one.
   if (text[behind] === comma) return { text: spliced(text, search.memberStart, behind + 1) }
   let before = search.memberStart - 1
-  while (isSpace(text[before])) before--
+  while (isSpace(text[before]!)) before--
   const from = text[before] === comma ? before : search.memberStart
   return { text: spliced(text, from, search.end) }
 }
@@ -186,7 +186,7 @@ export const arrayAddUnique: Edit = (text, pathText, fragment, makesParents) => 
 function obstacleTo(text: Buffer, arrayStart: number, value: Buffer): Status {
   const start = skipSpace(value, 0, value.length)
   let end = value.length
-  while (isSpace(value[end - 1])) end--
+  while (isSpace(value[end - 1]!)) end--
   let obstacle: Status = Status.success
   eachElement(text, arrayStart, (elementStart, elementEnd) => {
     if (isContainer(text[elementStart])) obstacle = Status.subdocPathMismatch

@@ -6,8 +6,8 @@ import {
   backslash,
   closeBrace,
   closeBracket,
+  colon,
   comma,
-  isSpace,
   openBrace,
   openBracket,
   quote,
@@ -130,22 +130,30 @@ function opens(byte: number, component: PathComponent): boolean {
   return byte === (component.name === undefined ? openBracket : openBrace)
 }
 
+/** Whether the name between these quotes is the component's; `isEscaped` is about that name. */
 function isNamed(bytes: Buffer, start: number, end: number, component: PathComponent): boolean {
   const { plainName } = component
-  let isEscaped = false
-  for (let at = start; at < end; at++) if (bytes[at] === backslash) isEscaped = true
   if (isEscaped) return unescaped(bytes.subarray(start, end)) === plainName.toString()
   if (end - start !== plainName.length) return false
   for (let at = start; at < end; at++) if (bytes[at] !== plainName[at - start]) return false
   return true
 }
 
+/** Whether the string that was stepped over last has escapes. */
+let isEscaped = false
+
 /** The position behind the string whose quote is at `start`. */
 function skipString(bytes: Buffer, start: number): number {
   const { length } = bytes
-  let at = start + 1
-  while (at < length && bytes[at] !== quote) at += bytes[at] === backslash ? 2 : 1
-  return at + 1
+  isEscaped = false
+  for (let at = start + 1; at < length; at++) {
+    const byte = bytes[at]!
+    if (byte === quote) return at + 1
+    if (byte !== backslash) continue
+    isEscaped = true
+    at++
+  }
+  return length
 }
 
 /**
@@ -161,14 +169,23 @@ export function skipValue(bytes: Buffer, start: number, level: number): number {
     : skipScalar(bytes, start)
 }
 
+/** What a byte outside of strings does: nothing, or one of the next. */
+const opening = 1
+const closing = 2
+const quoting = 3
+const space = 4
+const separating = 5
+const roles = new Uint8Array(256)
+roles[openBrace] = roles[openBracket] = opening
+roles[closeBrace] = roles[closeBracket] = closing
+roles[quote] = quoting
+roles[comma] = roles[colon] = separating
+roles.fill(space, 0, 0x21)
+
 function skipScalar(bytes: Buffer, start: number): number {
   const { length } = bytes
   let at = start
-  while (at < length) {
-    const byte = bytes[at]!
-    if (byte === comma || byte === closeBrace || byte === closeBracket || isSpace(byte)) break
-    at++
-  }
+  while (at < length && roles[bytes[at]!] === 0) at++
   return at
 }
 
@@ -177,18 +194,20 @@ function skipContainer(bytes: Buffer, start: number, level: number): number {
   let open = level
   let at = start + 1
   while (at < length) {
-    const byte = bytes[at]!
-    if (byte === closeBrace || byte === closeBracket) {
+    const role = roles[bytes[at]!]
+    if (role === closing) {
       at++
       if (open-- === level) return at
-    } else if (byte === quote) {
-      if (open === levelsMax) return -1
-      at = skipString(bytes, at)
-    } else {
-      if (open === levelsMax && !isSpace(byte)) return -1
-      if (byte === openBrace || byte === openBracket) open++
-      at++
+      continue
     }
+    // On the last level containers are empty.
+    if (open === levelsMax && role !== space) return -1
+    if (role === quoting) {
+      at = skipString(bytes, at)
+      continue
+    }
+    if (role === opening) open++
+    at++
   }
   return at
 }

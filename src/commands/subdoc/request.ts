@@ -13,6 +13,7 @@ import {
 } from '../../../protocol/commands/index.ts'
 import { Status } from '../../../protocol/status.ts'
 import type { Frame } from '../../../protocol/frame.ts'
+import { Privilege } from '../command.ts'
 import type { Session } from '../session.ts'
 import { checkPart } from './checks.ts'
 import { operationOf, type Operation } from './operations.ts'
@@ -93,6 +94,9 @@ export function readMulti(
       value: 'value' in spec ? (spec.value as Buffer) : nothing,
     })
   }
+  // Numbers that are told have been read.
+  const tells = isMutation && parts.some(({ operation }) => operation.answersValue)
+  if (tells && (session.privileges & Privilege.read) === 0) return Status.accessDenied
   return checked(session, { ...head, parts })
 }
 

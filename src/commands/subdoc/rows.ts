@@ -50,8 +50,15 @@ function runMulti(isMutation: boolean): Run {
 function rowOf(operation: Operation): CommandRow {
   const { opcode, isMutation } = operation
   const run = runSingle(operation)
+  const told = operation.answersValue ? Privilege.read : Privilege.none
   return isMutation
-    ? { ...writing, opcode, extras: subdocMutationExtrasLengths, run }
+    ? {
+        ...writing,
+        privilege: Privilege.write | told,
+        opcode,
+        extras: subdocMutationExtrasLengths,
+        run,
+      }
     : { ...reading, opcode, extras: subdocLookupExtrasLengths, run }
 }
 
