@@ -19,8 +19,7 @@ import type { BucketEvents, BucketOptions } from './bucket-options.ts'
 import { BucketShapeFile } from './bucket-shape.ts'
 import { CommitCounter, countDocuments, type BucketStatistics } from './bucket-statistics.ts'
 import { ChangeLog } from './change-log.ts'
-import { connectDocuments } from './document-access.ts'
-import type { DocumentRewriter } from './document-rewriter.ts'
+import { connectDocuments, type DocumentAccess } from './document-access.ts'
 import type { Documents } from './documents.ts'
 import { Durability } from './durability.ts'
 import { expireDue } from './expiry-pager.ts'
@@ -33,7 +32,6 @@ import { RangeScans } from './range-scans.ts'
 import { noteCleanStop, recoverVbuckets } from './recovery.ts'
 import type { Vbucket } from './vbucket.ts'
 import { notMine, VbucketTable } from './vbucket-table.ts'
-import type { MetaWriter } from './with-meta.ts'
 
 export type { BucketEvents, BucketOptions, BucketSettings } from './bucket-options.ts'
 
@@ -50,8 +48,8 @@ export class Bucket {
   readonly events = new EventEmitter<BucketEvents>()
   readonly changes: ChangeLog
   readonly documents: Documents
-  readonly metaWriter: MetaWriter
-  readonly rewriter: DocumentRewriter
+  readonly metaWriter: DocumentAccess['metaWriter']
+  readonly rewriter: DocumentAccess['rewriter']
   readonly holds: PurgeHolds
   readonly snapshots: SnapshotService
   readonly rangeScans: RangeScans
