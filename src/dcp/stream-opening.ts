@@ -224,7 +224,10 @@ function backfillPosition(
   const { start, end, diskOnly, activeOnly, toleratedPurgeSeqno } = wanted
   if (start === end) return undefined
   const lowest = producer.bucket.changes.lowestSeqno(vbucket.id, vbucket.highSeqno)
-  if (!diskOnly && lowest <= start + 1) return undefined
+  // Who begins with nothing misses none of the tombstones that are gone; but cut off in the middle,
+  // it could only say that it was somewhere below them. A snapshot that is kept knows better.
+  const isBehindPurge = start === 0 && vbucket.purgeSeqno > 0 && producer.deliveries !== undefined
+  if (!diskOnly && !isBehindPurge && lowest <= start + 1) return undefined
   // A snapshot that ends before the purge seqno would be followed by a gap: tombstones behind its end
   // are gone. One that others have pinned may be that old, as nothing held the purger back then.
   //

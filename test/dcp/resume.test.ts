@@ -85,6 +85,23 @@ for (const purgeHoldMaxSeconds of [0, 86_400]) {
   })
 }
 
+t.test(
+  'a client that begins where tombstones are gone can be cut, also if all is in memory',
+  async t => {
+    const scene = await openScene(t, {})
+    scene.fill(0, 120, { deleteEvery: 7 })
+    await scene.purge(0)
+    t.ok(scene.vbucket(0).purgeSeqno > 0)
+    t.ok(scene.bucket.changes.lowestSeqno(0, scene.vbucket(0).highSeqno) <= 1, 'all is in memory')
+    const { consumer } = await cutAfter(scene, 5_000)
+    t.ok(consumer.state(0).seqno > 0)
+    const { status } = await comeBack(scene, consumer)
+    t.equal(status, Status.success)
+    t.same(consumer.state(0).documents, scene.documents(0))
+    t.equal(scene.service.counters.resumed, 1)
+  },
+)
+
 t.test('without it the same client has to begin again', async t => {
   const scene = await filled(t)
   const { consumer } = await cutAfter(scene, 20_000, { controls: {} })
