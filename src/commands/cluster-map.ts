@@ -6,7 +6,7 @@
 import { EventEmitter } from 'node:events'
 import { Feature } from '../../protocol/feature.ts'
 import type { Clock } from '../clock.ts'
-import { type Endpoint, noEndpoint } from '../config/endpoint.ts'
+import { callersEndpoint, type Endpoint, noEndpoint } from '../config/endpoint.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
 import { isGranted } from './features.ts'
 
@@ -126,11 +126,15 @@ export class ClusterMaps {
   }
 
   nodesExt() {
-    const node = { thisNode: true, ...this.self() }
-    const { host, ports } = this.#options.advertiseExternal
+    const { advertise, advertiseExternal } = this.#options
+    const { hostname, services } = this.self()
+    // Not every client fills in a name that is to be filled in; all know what a missing one means.
+    const isNamed = advertise.host !== callersEndpoint.host
+    const node = { thisNode: true, ...(isNamed ? { hostname } : {}), services }
+    const { host, ports } = advertiseExternal
     if (host === noEndpoint.host) return [node]
     // Clients take it if they came by it; ports must then be named.
-    const external = { hostname: host, ports: { ...node.services, ...ports } }
+    const external = { hostname: host, ports: { ...services, ...ports } }
     return [{ ...node, alternateAddresses: { external } }]
   }
 

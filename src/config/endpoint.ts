@@ -10,7 +10,7 @@ export interface Endpoint {
 const endpointServices = ['kv', 'mgmt', 'kvSSL', 'mgmtSSL'] as const
 export type EndpointService = (typeof endpointServices)[number]
 
-/** Clients put the address by which they came in the place of this. */
+/** The address by which a client came, which it knows best itself. */
 export const callersEndpoint: Endpoint = { host: '$HOST', ports: {} }
 
 export const noEndpoint: Endpoint = { host: 'none', ports: {} }
