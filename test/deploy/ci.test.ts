@@ -12,6 +12,10 @@ function ci(t: Test, body: string): Promise<{ code: number; lines: string[] }> {
     npm: `echo "npm $*"\n[ "$1" = test ] || exit 0\n${body}`,
     memccapable: '',
     memccp: '',
+    python3: '',
+    javac: '',
+    mvn: '',
+    go: '',
   }
   for (const [name, text] of Object.entries(programs)) {
     writeFileSync(join(folder, name), `#!/bin/sh\n${text}\n`)

@@ -1,0 +1,309 @@
+/**
+ * Tries the official Node SDK. It runs in a process of its own, since what its native core does not
+ * expect ends the process.
+ *
+ *   node node-sdk.js CONNECTION-STRING USER PASSWORD
+ */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { setTimeout } from 'node:timers/promises'
+import * as couchbase from 'couchbase'
+import { tryFeatures } from './features.ts'
+
+const [url, username, password] = process.argv.slice(2) as [string, string, string]
+const timeouts = { connectTimeout: 20_000, kvTimeout: 10_000, managementTimeout: 20_000 }
+const options = { username, password, timeouts }
+const { MutateInSpec, LookupInSpec, MutateInMacro, DurabilityLevel, StoreSemantics } = couchbase
+
+const cluster = await couchbase.connect(url, options)
+const bucket = cluster.bucket('default')
+const documents = bucket.defaultCollection()
+
+/** Resolves with the name of the error that `attempt` must end with. */
+async function refusalOf(attempt: Promise<unknown>): Promise<string> {
+  try {
+    await attempt
+  } catch (error) {
+    return (error as Error).name
+  }
+  throw new Error('it was not refused')
+}
+
+async function documentsOnce(): Promise<void> {
+  await documents.upsert('document', { n: 1 })
+  assert.deepEqual((await documents.get('document')).content, { n: 1 })
+  await documents.replace('document', 'text')
+  assert.equal((await documents.get('document')).content, 'text')
+  assert.equal((await documents.exists('document')).exists, true)
+  await documents.upsert('bytes', Buffer.from([0, 1, 2]))
+  assert.deepEqual((await documents.get('bytes')).content, Buffer.from([0, 1, 2]))
+  await documents.remove('document')
+  assert.equal(await refusalOf(documents.get('document')), 'DocumentNotFoundError')
+  assert.equal((await documents.exists('document')).exists, false)
+  await documents.insert('document', 1)
+  assert.equal(await refusalOf(documents.insert('document', 2)), 'DocumentExistsError')
+  const { token } = await documents.upsert('document', 2)
+  assert.match(JSON.stringify(token), /sequence_number|sequenceNumber/)
+}
+
+async function cas(): Promise<void> {
+  const { cas: first } = await documents.upsert('cas', 1)
+  const { cas: second } = await documents.replace('cas', 2, { cas: first })
+  const outdated = documents.replace('cas', 3, { cas: first })
+  assert.equal(await refusalOf(outdated), 'CasMismatchError')
+  await documents.remove('cas', { cas: second })
+}
+
+async function counters(): Promise<void> {
+  const counter = documents.binary()
+  assert.equal((await counter.increment('counter', 5, { initial: 10 })).value, 10)
+  assert.equal((await counter.increment('counter', 5)).value, 15)
+  assert.equal((await counter.decrement('counter', 20)).value, 0)
+  await documents.upsert('parts', Buffer.from('b'))
+  await counter.append('parts', Buffer.from('c'))
+  await counter.prepend('parts', Buffer.from('a'))
+  assert.equal((await documents.get('parts')).content.toString(), 'abc')
+}
+
+async function locks(): Promise<void> {
+  await documents.upsert('locked', 1)
+  const { cas: lock } = await documents.getAndLock('locked', 10)
+  const refused = documents.upsert('locked', 2, { timeout: 300 })
+  assert.match(await refusalOf(refused), /Timeout|DocumentLocked/)
+  await documents.unlock('locked', lock)
+  await documents.upsert('locked', 3)
+}
+
+async function expiry(): Promise<void> {
+  await documents.upsert('fleeting', 1, { expiry: 1 })
+  await documents.upsert('lasting', 1, { expiry: 3600 })
+  await documents.upsert('lasting', 2, { preserveExpiry: true })
+  await documents.touch('fleeting', 1)
+  const until = Date.now() + 10_000
+  while ((await documents.exists('fleeting')).exists) {
+    assert.ok(Date.now() < until, 'it does not expire')
+    await setTimeout(50)
+  }
+  await documents.getAndTouch('lasting', 0)
+}
+
+async function readExpiry(): Promise<void> {
+  await documents.upsert('expires', 1, { expiry: 3600 })
+  const { expiryTime } = await documents.get('expires', { withExpiry: true })
+  assert.ok(Math.abs(expiryTime! - Date.now() / 1000 - 3600) < 60)
+}
+
+async function subDocuments(): Promise<void> {
+  await documents.upsert('tree', { name: 'a', list: [1], deep: { n: 1 } })
+  await documents.mutateIn('tree', [
+    MutateInSpec.upsert('name', 'b'),
+    MutateInSpec.insert('deep.x', true),
+    MutateInSpec.arrayAppend('list', 2),
+    MutateInSpec.arrayPrepend('list', 0),
+    MutateInSpec.arrayInsert('list[1]', 9),
+    MutateInSpec.arrayAddUnique('list', 7),
+    MutateInSpec.increment('deep.n', 4),
+    MutateInSpec.remove('deep.x'),
+  ])
+  const found = await documents.lookupIn('tree', [
+    LookupInSpec.get('name'),
+    LookupInSpec.get('list'),
+    LookupInSpec.exists('deep.x'),
+    LookupInSpec.count('list'),
+    LookupInSpec.get(''),
+  ])
+  const [name, list, exists, count, whole] = found.content.map(({ value }) => value)
+  assert.deepEqual([name, list, exists, count], ['b', [0, 9, 1, 2, 7], false, 5])
+  assert.deepEqual(whole.deep, { n: 5 })
+  const fresh = { storeSemantics: StoreSemantics.Upsert }
+  await documents.mutateIn('grown', [MutateInSpec.upsert('a.b', 1, { createPath: true })], fresh)
+  assert.deepEqual((await documents.get('grown')).content, { a: { b: 1 } })
+  const wrong = documents.mutateIn('tree', [MutateInSpec.insert('name', 'c')])
+  assert.equal(await refusalOf(wrong), 'PathExistsError')
+  const { content } = await documents.get('tree', { project: ['name', 'deep.n'] })
+  assert.deepEqual(content, { name: 'b', deep: { n: 5 } })
+}
+
+async function attributes(): Promise<void> {
+  await documents.upsert('marked', { body: 1 })
+  await documents.mutateIn('marked', [
+    MutateInSpec.upsert('mark.by', 'us', { xattr: true, createPath: true }),
+    MutateInSpec.upsert('mark.cas', MutateInMacro.Cas, { xattr: true, createPath: true }),
+    MutateInSpec.upsert('mark.crc', MutateInMacro.ValueCrc32c, { xattr: true, createPath: true }),
+  ])
+  const found = await documents.lookupIn('marked', [
+    LookupInSpec.get('mark', { xattr: true }),
+    LookupInSpec.get('$document', { xattr: true }),
+    LookupInSpec.get('body'),
+  ])
+  const [mark, meta, body] = found.content.map(({ value }) => value)
+  assert.match(mark.cas, /^0x[0-9a-f]{16}$/)
+  assert.match(mark.crc, /^0x[0-9a-f]{8}$/)
+  assert.equal(mark.by, 'us')
+  assert.match(meta.CAS, /^0x[0-9a-f]{16}$/)
+  assert.equal(body, 1)
+}
+
+async function collections(): Promise<void> {
+  const manager = bucket.collections()
+  await manager.createScope('shop')
+  await manager.createCollection('orders', 'shop')
+  const orders = bucket.scope('shop').collection('orders')
+  await orders.upsert('document', 'of orders')
+  await documents.upsert('document', 'of the default')
+  assert.equal((await orders.get('document')).content, 'of orders')
+  assert.equal((await documents.get('document')).content, 'of the default')
+  const scopes = await manager.getAllScopes()
+  const shop = scopes.find(({ name }) => name === 'shop')
+  assert.deepEqual(
+    shop?.collections.map(({ name }) => name),
+    ['orders'],
+  )
+  assert.equal(await refusalOf(manager.createScope('shop')), 'ScopeExistsError')
+  await manager.dropCollection('orders', 'shop')
+  await manager.dropScope('shop')
+}
+
+async function durability(level: couchbase.DurabilityLevel): Promise<void> {
+  await documents.upsert('durable', level, { durabilityLevel: level })
+  await documents.remove('durable', { durabilityLevel: level })
+}
+
+async function observedDurability(): Promise<void> {
+  await documents.upsert('observed', 1, { durabilityPersistTo: 1 })
+}
+
+async function scans(): Promise<void> {
+  const keys = Array.from({ length: 50 }, (_, index) => `scan-${index}`)
+  await Promise.all(keys.map(key => documents.upsert(key, { key })))
+  const found = await documents.scan(new couchbase.PrefixScan('scan-'), { idsOnly: false })
+  assert.deepEqual(new Set(found.map(({ id }) => id)), new Set(keys))
+  assert.ok(found.every(({ id, content }) => content.key === id))
+  const terms = ['scan-1', 'scan-2'].map(term => new couchbase.ScanTerm(term))
+  const range = await documents.scan(new couchbase.RangeScan(...terms), { idsOnly: true })
+  assert.equal(range.length, 12, 'scan-1, scan-10 to scan-19, scan-2')
+  const sampled = await documents.scan(new couchbase.SamplingScan(10), { idsOnly: true })
+  assert.equal(sampled.length, 10)
+}
+
+async function replicas(): Promise<void> {
+  await documents.upsert('copied', 1)
+  const { content, isReplica } = await documents.getAnyReplica('copied')
+  assert.equal(content, 1)
+  assert.equal(isReplica, false)
+}
+
+async function largeValues(): Promise<void> {
+  const text = 'compressible '.repeat(80_000)
+  await documents.upsert('large', { text })
+  assert.equal((await documents.get('large')).content.text, text)
+  const tooLarge = documents.upsert('larger', Buffer.alloc(21 * 1024 * 1024))
+  assert.match(await refusalOf(tooLarge), /ValueTooLarge|TooBig/)
+}
+
+async function parallel(): Promise<void> {
+  const count = 10_000
+  const keys = Array.from({ length: count }, (_, index) => `parallel-${index}`)
+  await Promise.all(keys.map((key, index) => documents.upsert(key, { index })))
+  const found = await Promise.all(keys.map(key => documents.get(key)))
+  found.forEach(({ content }, index) => assert.equal(content.index, index))
+}
+
+async function ping(): Promise<void> {
+  const report = await bucket.ping({ serviceTypes: [couchbase.ServiceType.KeyValue] })
+  const [endpoint] = Object.values(report.services).flat()
+  assert.equal(endpoint?.state, couchbase.PingState.Ok)
+}
+
+async function buckets(): Promise<void> {
+  const manager = cluster.buckets()
+  await manager.createBucket({ name: 'made', ramQuotaMB: 100, flushEnabled: true })
+  const second = { name: 'made', ramQuotaMB: 100 }
+  assert.equal(await refusalOf(manager.createBucket(second)), 'BucketExistsError')
+  const settings = await manager.getBucket('made')
+  assert.equal(settings.ramQuotaMB, 100)
+  const names = (await manager.getAllBuckets()).map(({ name }) => name)
+  assert.deepEqual(names.toSorted(), ['default', 'made'])
+  const made = cluster.bucket('made').defaultCollection()
+  await made.upsert('k', 1)
+  await manager.flushBucket('made')
+  assert.equal((await made.exists('k')).exists, false)
+  await manager.updateBucket(Object.assign(settings, { flushEnabled: false }))
+  assert.equal(await refusalOf(manager.flushBucket('made')), 'BucketNotFlushableError')
+  await manager.dropBucket('made')
+  assert.equal(await refusalOf(manager.getBucket('made')), 'BucketNotFoundError')
+}
+
+async function unknownBucket(): Promise<void> {
+  const missing = cluster.bucket('missing').defaultCollection()
+  const refusal = await refusalOf(missing.upsert('k', 1, { timeout: 3_000 }))
+  assert.match(refusal, /BucketNotFound|Timeout/)
+}
+
+/** The daemon is stopped and started meanwhile: whoever runs this is asked to do so. */
+async function restart(): Promise<void> {
+  const count = 2_000
+  const key = (index: number) => `restart-${index}`
+  const answers = createInterface({ input: process.stdin })
+  const restarted = once(answers, 'line')
+  for (let index = 0; index < count; index++) {
+    if (index === count / 4) process.stdout.write('{"ask":"restart"}\n')
+    await eventually(() => documents.upsert(key(index), index, { timeout: 2_000 }))
+    if (index === count / 2) await restarted
+  }
+  answers.close()
+  for (let index = 0; index < count; index++) {
+    assert.equal((await documents.get(key(index))).content, index)
+  }
+}
+
+/** What is in flight while a server goes away fails, and may be tried again. */
+async function eventually(attempt: () => Promise<unknown>): Promise<void> {
+  const until = Date.now() + 30_000
+  for (;;) {
+    try {
+      await attempt()
+      return
+    } catch (error) {
+      if (Date.now() > until) throw error
+      await setTimeout(20)
+    }
+  }
+}
+
+async function login(): Promise<void> {
+  await documents.upsert('first', 1)
+}
+
+async function wrongPassword(): Promise<void> {
+  const attempt = couchbase.connect(url, { ...options, password: `${password}?` })
+  assert.equal(await refusalOf(attempt), 'AuthenticationFailureError')
+}
+
+await tryFeatures({
+  'login by SCRAM-SHA512': login,
+  documents: documentsOnce,
+  cas,
+  counters,
+  locks,
+  expiry,
+  'expiry read back': readExpiry,
+  'sub-document': subDocuments,
+  xattrs: attributes,
+  collections,
+  'durability majority': () => durability(DurabilityLevel.Majority),
+  'durability persistToMajority': () => durability(DurabilityLevel.PersistToMajority),
+  'durability observed': observedDurability,
+  scans,
+  replicas,
+  'large values': largeValues,
+  ping,
+  buckets,
+  'unknown bucket': unknownBucket,
+  '10,000 documents in parallel': parallel,
+  'restart during a load': restart,
+  'wrong password': wrongPassword,
+})
+await cluster.close()
+process.exit(0)
