@@ -44,7 +44,9 @@ export async function openProducer(
 function openExtras(settings: DcpSettings): Buffer {
   let flags: number = DcpOpenFlag.producer | DcpOpenFlag.includeDeleteTimes
   if (settings.keysOnly) flags |= DcpOpenFlag.noValue
-  if (settings.includeXattrs) flags |= DcpOpenFlag.includeXattrs
+  if (settings.includeXattrs) {
+    flags |= DcpOpenFlag.includeXattrs | DcpOpenFlag.includeDeletedUserXattrs
+  }
   const extras = Buffer.alloc(dcpOpenExtrasLength)
   writeUint32(extras, 4, flags)
   return extras

@@ -6,6 +6,7 @@ import { writeUint16, writeUint32 } from '../../protocol/bytes.ts'
 import { headerLength } from '../../protocol/header.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Datatype } from '../../protocol/datatype.ts'
+import { systemXattrs } from '../../protocol/xattrs.ts'
 import { PlainValue } from './plain-value.ts'
 import { defaultPrefixLength } from './record-key.ts'
 import { opaqueOffset, RecordView } from './record.ts'
@@ -19,6 +20,8 @@ export interface FrameForm {
   noValue: boolean
   /** Keep extended attributes in front of the value; otherwise they are cut off. */
   includeXattrs: boolean
+  /** Of these, keep those of users on tombstones, too. */
+  deletedUserXattrs: boolean
   /** Send compressed what is stored compressed; otherwise it is expanded. */
   keepSnappy: boolean
   /** Compress what is not, if that saves enough. */
@@ -46,6 +49,12 @@ function isValueSentWhole(record: RecordView, form: FrameForm): boolean {
   if ((datatype & Datatype.xattr) !== 0 && !form.includeXattrs) return false
   if ((datatype & Datatype.snappy) !== 0) return form.keepSnappy
   return !form.forceSnappy || !mayPay(record.valueLength)
+}
+
+/** Clients that did not ask for them do not expect attributes of users on tombstones. */
+function hidesUserXattrs(record: RecordView, form: FrameForm): boolean {
+  if (!record.isDeletion || form.deletedUserXattrs) return false
+  return form.includeXattrs && (record.datatype & Datatype.xattr) !== 0
 }
 
 function extrasLengthIn(record: RecordView, form: FrameForm): number {
@@ -126,7 +135,8 @@ export class OutgoingFrame {
   /** Cuts the value to what the client wants of it, and compresses or expands it. */
   #shapeValue(record: RecordView, form: FrameForm): void {
     const value = this.#value
-    if (form.noValue) this.#dropBody(record, form)
+    if (hidesUserXattrs(record, form)) this.#dropUserXattrs(record)
+    else if (form.noValue) this.#dropBody(record, form)
     else if (isValueSentWhole(record, form)) {
       value.at(record.bytes, record.valueStart, record.end, record.datatype)
     } else {
@@ -135,6 +145,12 @@ export class OutgoingFrame {
       if (form.forceSnappy) compressValue(value)
     }
     if (value.length === 0) value.datatype = 0
+  }
+
+  #dropUserXattrs(record: RecordView): void {
+    const { bytes, start, bodyStart } = this.#value.of(record)
+    const kept = systemXattrs(Buffer.from(bytes.subarray(start, bodyStart)))
+    this.#value.at(kept, 0, kept.length, Datatype.xattr)
   }
 
   #dropBody(record: RecordView, form: FrameForm): void {

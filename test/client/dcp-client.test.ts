@@ -54,8 +54,9 @@ t.test('opens as a producer under its name, with all its controls', async t => {
   )
   const open = decodeDcpOpen(frames.find(frame => frame.opcode === Opcode.dcpOpen)!)!
   t.equal(open.name, 'test')
-  const { producer, includeDeleteTimes, includeXattrs } = DcpOpenFlag
-  t.equal(open.flags, producer | includeDeleteTimes | includeXattrs)
+  const { producer, includeDeleteTimes, includeXattrs, includeDeletedUserXattrs } = DcpOpenFlag
+  const xattrFlags = includeXattrs | includeDeletedUserXattrs
+  t.equal(open.flags, producer | includeDeleteTimes | xattrFlags)
   const controls = server.last
     .sent(Opcode.dcpControl)
     .map(frame => [frame.key().toString(), frame.value().toString()])

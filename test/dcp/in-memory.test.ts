@@ -10,6 +10,7 @@ const form = {
   opaque: 1,
   noValue: false,
   includeXattrs: false,
+  deletedUserXattrs: true,
   keepSnappy: true,
   forceSnappy: false,
   deleteTimes: false,

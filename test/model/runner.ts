@@ -322,6 +322,7 @@ async function scan(): Promise<void> {
     opaque: 0,
     noValue: false,
     includeXattrs: true,
+    deletedUserXattrs: true,
     keepSnappy: true,
     forceSnappy: false,
     deleteTimes: true,

@@ -229,6 +229,7 @@ const form: FrameForm = {
   opaque: 0xdecafbad,
   noValue: false,
   includeXattrs: true,
+  deletedUserXattrs: true,
   keepSnappy: true,
   forceSnappy: false,
   deleteTimes: true,

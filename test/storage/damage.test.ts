@@ -98,6 +98,7 @@ t.test('a damaged document is refused with one log line, the others are read on'
     opaque: 1,
     noValue: false,
     includeXattrs: true,
+    deletedUserXattrs: true,
     keepSnappy: true,
     forceSnappy: false,
     deleteTimes: true,

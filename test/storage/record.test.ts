@@ -25,6 +25,7 @@ import {
   writeRecordHead,
   type RecordHead,
 } from '../../src/storage/record.ts'
+import { encodeXattrs, type Xattr } from '../../protocol/xattrs.ts'
 import { OutgoingFrame, type FrameForm } from '../../src/storage/record-frame.ts'
 
 const vbids = fc.nat(0xffff)
@@ -216,6 +217,7 @@ function forms(): FrameForm[] {
             opaque: 0xdecafbad,
             noValue,
             includeXattrs,
+            deletedUserXattrs: true,
             keepSnappy: false,
             forceSnappy: false,
             deleteTimes,
@@ -315,6 +317,39 @@ t.test('a record becomes the frame that a stream has negotiated, in every combin
     }
   }
   t.pass()
+})
+
+t.test('attributes of users on tombstones are for those who asked for them', async t => {
+  const pair = (name: string, value: string) => ({
+    key: Buffer.from(name),
+    value: Buffer.from(value),
+  })
+  const [system, user] = [pair('_s', '1'), pair('u', '2')]
+  const head: RecordHead = {
+    kind: RecordKind.deletion,
+    vbid: 0,
+    datatype: xattrFlag,
+    casHigh: 0,
+    casLow: 1,
+    seqno: 1,
+    revno: 1,
+    flags: 0,
+    time: 0,
+  }
+  const [form] = forms().filter(({ includeXattrs, collections }) => includeXattrs && collections)
+  const sent = (present: readonly Xattr[], deletedUserXattrs: boolean, noValue = false) => {
+    const record = written({ head, key, value: encodeXattrs(present), start: 0 })
+    const frame = new OutgoingFrame().of(record, { ...form!, deletedUserXattrs, noValue })
+    const target = Buffer.alloc(frame.length)
+    frame.write(target, 0)
+    return { datatype: target[5], value: target.subarray(24 + target[4]! + key.length) }
+  }
+  const both = encodeXattrs([system, user])
+  t.same(sent([system, user], true), { datatype: xattrFlag, value: both })
+  const kept = { datatype: xattrFlag, value: encodeXattrs([system]) }
+  t.same(sent([system, user], false), kept)
+  t.same(sent([system, user], false, true), kept, 'attributes are no value')
+  t.same(sent([user], false), { datatype: 0, value: Buffer.alloc(0) })
 })
 
 t.test('attributes that claim to be longer than the value are cut to it', async t => {

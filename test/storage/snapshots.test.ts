@@ -12,6 +12,7 @@ const form = {
   opaque: 0,
   noValue: true,
   includeXattrs: true,
+  deletedUserXattrs: true,
   keepSnappy: true,
   forceSnappy: false,
   deleteTimes: true,

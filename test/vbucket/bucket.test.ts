@@ -137,6 +137,7 @@ const form = {
   opaque: 7,
   noValue: false,
   includeXattrs: true,
+  deletedUserXattrs: true,
   keepSnappy: true,
   forceSnappy: false,
   deleteTimes: true,
