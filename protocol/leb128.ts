@@ -34,15 +34,20 @@ export function writeLeb128(target: Uint8Array, offset: number, value: number): 
  * bits, or is padded: two encodings of one collection id would be two keys for one document.
  */
 export function readLeb128(bytes: Uint8Array, start: number, end: number): Leb128 | undefined {
+  const value = leb128At(bytes, start, end)
+  return value < 0 ? undefined : { value, length: leb128Length(value) }
+}
+
+/** The same without an object, for hot paths: the value alone, -1 if there is none. */
+export function leb128At(bytes: Uint8Array, start: number, end: number): number {
   let value = 0
   const last = Math.min(end, start + lengthMax)
   for (let at = start; at < last; at++) {
     const byte = bytes[at]!
     value += (byte & 0x7f) * 2 ** (7 * (at - start))
     if (byte & 0x80) continue
-    const padded = byte === 0 && at > start
-    if (padded || value > 0xffffffff) return undefined
-    return { value, length: at - start + 1 }
+    const isPadded = byte === 0 && at > start
+    return isPadded || value > 0xffffffff ? -1 : value
   }
-  return undefined
+  return -1
 }

@@ -1,5 +1,6 @@
 export * from './all-vb-seqnos.ts'
 export * from './cluster-config.ts'
+export * from './collection-id.ts'
 export * from './compact-db.ts'
 export * from './counter.ts'
 export * from './create-bucket.ts'

@@ -144,6 +144,7 @@ export class ClusterMaps {
     const change = () => this.#change(bucket, map)
     bucket.events.on('state', change)
     bucket.events.on('vbucket-deleted', change)
+    bucket.events.on('manifest', change)
     bucket.events.once('deleted', () => {
       clearImmediate(map.telling)
       this.#maps.delete(bucket)
@@ -182,6 +183,7 @@ export class ClusterMaps {
       bucketType: 'membase',
       bucketCapabilitiesVer: '',
       bucketCapabilities,
+      collectionsManifestUid: bucket.collections.manifest.uidText,
       nodes: [{ hostname: `${host}:${services['mgmt']}`, ports: { direct } }],
       nodesExt: this.nodesExt(),
       clusterCapabilitiesVer: [1, 0],

@@ -46,6 +46,7 @@ function open(session: Session, frame: Frame): Outcome {
     user: session.user,
     snappy: session.features.snappy,
     bucket: session.bucket!,
+    isAware: session.features.collections,
     output: session.dcpOutput,
     connectionId: session.id,
   })
@@ -70,7 +71,7 @@ const streamRequest = onProducer((producer, session, frame, command) => {
 })
 
 const closeStream = onProducer((producer, session, frame) => {
-  const status = producer.closeStream(frame.vbid)
+  const status = producer.closeStream(frame.vbid, session.requirements.streamId)
   return status === Status.success ? reply(session, frame) : status
 })
 

@@ -3,11 +3,11 @@ import { writeUint32 } from '../../protocol/bytes.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
-import { defaultPrefixLength } from '../storage/record-key.ts'
 import { PlainValue } from '../storage/plain-value.ts'
 import type { RecordView } from '../storage/record.ts'
 import { beginAnswer } from './answer-header.ts'
 import type { Outcome } from './command.ts'
+import { hiddenKeyBytes } from './shown-key.ts'
 import type { Session } from './session.ts'
 
 const flagsLength = 4
@@ -57,7 +57,7 @@ export function replyDocument(
   const { output } = session
   const { bytes, start, end, datatype } = shownValue(session, record)
   const valueLength = end - start
-  const keyStart = record.keyStart + defaultPrefixLength
+  const keyStart = record.keyStart + hiddenKeyBytes(session)
   const keyLength = withKey ? record.valueStart - keyStart : 0
   const bodyLength = flagsLength + keyLength + valueLength
   const bodyAt = beginAnswer(
@@ -77,9 +77,4 @@ export function replyDocument(
   if (withKey) copyBytes(record.bytes, keyStart, keyLength, target, bodyAt + flagsLength)
   copyBytes(bytes, start, valueLength, target, bodyAt + bodyLength - valueLength)
   return Status.success
-}
-
-/** A key as the client sees it. */
-export function shownKey(record: RecordView): Buffer {
-  return record.key().subarray(defaultPrefixLength)
 }

@@ -1,9 +1,7 @@
 import { Datatype } from '../../protocol/datatype.ts'
 import { Feature } from '../../protocol/feature.ts'
 
-/**
- * What this server grants when asked. Not here on purpose: collections (no such commands yet).
- */
+/** What this server grants when asked. */
 const granted: ReadonlySet<number> = new Set([
   Feature.tcpNoDelay,
   Feature.mutationSeqno,
@@ -18,6 +16,7 @@ const granted: ReadonlySet<number> = new Set([
   Feature.tracing,
   Feature.altRequest,
   Feature.syncReplication,
+  Feature.collections,
   Feature.preserveExpiry,
   Feature.virtualXattr,
   Feature.subdocCreateAsDeleted,
@@ -59,6 +58,8 @@ export class Features {
   datatypes = 0
   selectBucket = false
   dedupesMaps = false
+  /** Keys begin with the id of their collection. */
+  collections = false
   /** How a client is told of a new cluster map: with the map, or only that there is one. */
   mapPushes: 'none' | 'full' | 'brief' = 'none'
   #codes: number[] = []
@@ -100,6 +101,7 @@ export class Features {
       (this.json ? Datatype.json : 0) |
       (this.xattr ? Datatype.xattr : 0) |
       (this.snappy ? Datatype.snappy : 0)
+    this.collections = this.has(Feature.collections)
     this.selectBucket = this.has(Feature.selectBucket)
     this.mapPushes = this.#mapPushes()
     this.dedupesMaps = this.has(Feature.dedupeNotMyVbucketClustermap)

@@ -1,10 +1,13 @@
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { PlainValue } from '../storage/plain-value.ts'
+import { defaultCollection } from '../storage/record-key.ts'
 import type { RecordView } from '../storage/record.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
+import { refuseUnknown } from './collections.ts'
 import { Privilege, type Command, type CommandRow, type Outcome } from './command.ts'
-import { replyDocument, shownKey, shownValue } from './document-reply.ts'
+import { replyDocument, shownValue } from './document-reply.ts'
+import { shownKey } from './shown-key.ts'
 import { reply, uint32Extras } from './reply.ts'
 import type { Session } from './session.ts'
 import { Opcode } from '../../protocol/opcode.ts'
@@ -26,17 +29,25 @@ function get(session: Session, frame: Frame, vbucket: Vbucket, command: Command)
   return replyDocument(session, frame, record, command.echoesKey, casHigh, casLow)
 }
 
-/** The extras name a collection, and whether attributes are wanted; there is one collection. */
+/** The extras name a collection, and whether attributes are wanted. */
 function getRandomKey(session: Session, frame: Frame): Outcome {
-  if (frame.extrasLength > 0 && frame.extrasUint32(0) !== 0) return Status.unknownCollection
-  const record: RecordView | undefined = session.bucket!.randomKey()
+  const collection = frame.extrasLength > 0 ? frame.extrasUint32(0) : defaultCollection
+  const isNamed = collection !== defaultCollection
+  if (isNamed && !session.features.collections) {
+    session.errorContext = 'collections are for those who asked for them in HELLO'
+    return Status.invalidArguments
+  }
+  if (session.bucket!.collections.manifest.collection(collection) === undefined) {
+    return refuseUnknown(session, frame, Status.unknownCollection)
+  }
+  const record: RecordView | undefined = session.bucket!.randomKey(collection)
   if (record === undefined) return Status.keyNotFound
   const wantsXattrs = frame.extrasLength === 5 && frame.bytes[frame.extrasStart + 4] !== 0
   const value = wantsXattrs ? plain.of(record) : shownValue(session, record)
   const kept = session.features.datatypes | (wantsXattrs ? Datatype.xattr : 0)
   return reply(session, frame, {
     extras: uint32Extras(record.flags),
-    key: shownKey(record),
+    key: shownKey(session, record),
     value: value.bytes.subarray(value.start, value.end),
     datatype: value.datatype & kept,
     cas: record.cas,

@@ -14,10 +14,10 @@ import { uint64From } from '../../protocol/bytes.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
-import { inDefaultCollection } from '../storage/record-key.ts'
 import { RecordKind, type RecordView } from '../storage/record.ts'
 import { isExpired } from '../vbucket/expiry.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
+import { storedKey } from './document-key.ts'
 import { Privilege, type CommandRow, type Outcome, type Run } from './command.ts'
 import { replyMutation } from './mutation-reply.ts'
 import { replyNotMyVbucket } from './cluster-config.ts'
@@ -65,7 +65,11 @@ function observe(session: Session, frame: Frame): Outcome {
   for (const { vbid, key } of keys) {
     const vbucket = session.bucket!.vbucket(vbid)
     if (!vbucket?.isActive) return replyNotMyVbucket(session, frame)
-    const bytes = inDefaultCollection(key)
+    const bytes = storedKey(session, key)
+    if (bytes === undefined) {
+      session.errorContext = 'a key begins with the id of its collection'
+      return Status.invalidArguments
+    }
     const record = session.documents.getMeta(vbucket, bytes, 0, bytes.length)
     let state: ObserveState = ObserveState.notFound
     if (record !== undefined) {

@@ -28,10 +28,11 @@ async function create(session: Session, frame: Frame, vbucket: Vbucket): Promise
     throw new StatusError(Status.invalidArguments, 'the value and its datatype have to be JSON')
   }
   const { collection, request } = readRangeScan(frame.value().toString(), session.features)
-  if (collection !== defaultCollection) {
+  const { rangeScans, collections } = session.bucket!
+  const isKnown = collection === defaultCollection || session.features.collections
+  if (!isKnown || collections.manifest.collection(collection) === undefined) {
     throw new StatusError(Status.unknownCollection, 'there is no such collection')
   }
-  const { rangeScans } = session.bucket!
   const id = await rangeScans.create(vbucket, request)
   return { value: Buffer.from(id, 'hex') }
 }

@@ -1,8 +1,8 @@
 /** Encoders of answers. Those of reads and mutations write in place; the rest take a `Reply`. */
 import { uint64High, uint64Low, writeUint32 } from '../../protocol/bytes.ts'
-import { defaultPrefixLength } from '../storage/record-key.ts'
 import { beginAnswer } from './answer-header.ts'
 import { answered } from './command.ts'
+import { hiddenKeyBytes } from './shown-key.ts'
 import { errorBody, errorDatatype } from './error-body.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import type { Outcome } from './command.ts'
@@ -49,7 +49,7 @@ export function replyError(
   echoesKey: boolean,
 ): void {
   const { output } = session
-  const keyStart = frame.keyStart + defaultPrefixLength
+  const keyStart = frame.keyStart + hiddenKeyBytes(session)
   const keyLength = echoesKey ? frame.valueStart - keyStart : 0
   const body = keyLength > 0 ? nothing : errorBody(session, status, frame.opcode)
   const bodyLength = keyLength + body.length

@@ -4,6 +4,7 @@
  */
 import { bucketRows } from './bucket.ts'
 import { clusterConfigRows } from './cluster-config.ts'
+import { collectionRows } from './collections.ts'
 import { Command, type CommandRow } from './command.ts'
 import { connectionRows } from './connection-control.ts'
 import { counterRows } from './counter.ts'
@@ -36,6 +37,7 @@ export const commandRows: readonly CommandRow[] = [
   ...saslRows,
   ...bucketRows,
   ...vbucketRows,
+  ...collectionRows,
   ...metaRows,
   ...subdocRows,
   ...rangeScanRows,

@@ -5,7 +5,8 @@ import type { Frame } from '../../protocol/frame.ts'
 import type { RecordView } from '../storage/record.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { Privilege, type Command, type CommandRow, type Outcome } from './command.ts'
-import { replyDocument, shownKey, shownValue } from './document-reply.ts'
+import { replyDocument, shownValue } from './document-reply.ts'
+import { shownKey } from './shown-key.ts'
 import { mustBePersisted, replyWhenDurable } from './mutation-reply.ts'
 import { replyHeader } from './reply.ts'
 import type { Session } from './session.ts'
@@ -32,7 +33,7 @@ function getAndTouch(session: Session, frame: Frame, vbucket: Vbucket, command: 
   if (typeof record === 'number') return record
   const { result } = session.documents
   if (mustBePersisted(session)) {
-    const key = command.echoesKey ? shownKey(record) : Buffer.alloc(0)
+    const key = command.echoesKey ? shownKey(session, record) : Buffer.alloc(0)
     const { bytes, start, end, datatype } = shownValue(session, record)
     return replyWhenDurable(session, frame, vbucket, command, {
       cas: result.cas,

@@ -16,8 +16,10 @@ import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import type { Frame } from '../../protocol/frame.ts'
+import { defaultCollection } from '../storage/record-key.ts'
 import { StatusError } from '../errors.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
+import { refuseUnknown } from './collections.ts'
 import { Privilege, type CommandRow, type Outcome } from './command.ts'
 import { reply } from './reply.ts'
 import type { Reply, Session } from './session.ts'
@@ -57,18 +59,33 @@ function getFailoverLog(session: Session, frame: Frame, vbucket: Vbucket): Outco
   return reply(session, frame, { value: encodeFailoverLog(vbucket.failoverLog.entries) })
 }
 
-/** Without a state all but dead vbuckets are listed. There is one collection, the default. */
+/**
+ * Without a state all but dead vbuckets are listed. Of the seqnos that other collections take a
+ * client that knows of none sees nothing.
+ */
 function getAllVbSeqnos(session: Session, frame: Frame): Outcome {
   const request = decodeAllVbSeqnosRequest(frame)
   if (request === undefined) {
     session.errorContext = 'no such vbucket state'
     return Status.invalidArguments
   }
-  if (request.collection) return Status.unknownCollection
+  const isAware = session.features.collections
+  if (request.collection && !isAware) {
+    session.errorContext = 'collections are for those who asked for them in HELLO'
+    return Status.invalidArguments
+  }
+  const collection = request.collection ?? (isAware ? undefined : defaultCollection)
+  const { collections } = session.bucket!
+  if (collection !== undefined && collections.manifest.collection(collection) === undefined) {
+    return refuseUnknown(session, frame, Status.unknownCollection)
+  }
   const seqnos = []
-  for (const { id: vbid, state, highSeqno: seqno } of session.bucket!.vbuckets()) {
+  for (const vbucket of session.bucket!.vbuckets()) {
+    const { id: vbid, state } = vbucket
     const isWanted =
       request.state === undefined ? state !== VbucketState.dead : state === request.state
+    const seqno =
+      collection === undefined ? vbucket.highSeqno : vbucket.collections.highSeqno(collection)
     if (isWanted) seqnos.push({ vbid, seqno })
   }
   return reply(session, frame, { value: encodeVbSeqnos(seqnos) })

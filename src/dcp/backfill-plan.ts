@@ -9,8 +9,10 @@ import { SharedReference } from './parking/shared-reference.ts'
 import type { ProducerCore } from './producer-core.ts'
 import { bytesUpTo, placeIn, takeReference } from './resumption.ts'
 import type { Stream } from './stream.ts'
+import { holderOf, slotOf, type StreamScope } from './stream-scope.ts'
 
 export interface BackfillPosition {
+  scope: StreamScope
   /** Everything up to here has been sent. */
   afterSeqno: number
   /** The snapshot has to show as much. */
@@ -72,14 +74,19 @@ function planIn(
     return StreamEndReason.backfillFailed
   }
   producer.counters.backfillsStarted++
-  const bounds = { snapshotStart: afterSeqno, snapshotEnd: snapshot.persistedSeqno }
-  if (producer.deliveries === undefined) {
-    const reference = new HoldingReference(producer, snapshot)
+  const { scope } = position
+  const coveredSeqno = snapshot.persistedSeqno
+  const snapshotEnd = Math.max(afterSeqno, shownEnd(snapshot, scope))
+  const bounds = { snapshotStart: afterSeqno, snapshotEnd, coveredSeqno }
+  // What shows nothing is nothing to come back for.
+  if (producer.deliveries === undefined || snapshotEnd === afterSeqno) {
+    const reference = new HoldingReference(producer, snapshot, scope)
     return { ...bounds, reference, afterSeqno, held: undefined }
   }
   const reference = new SharedReference(snapshot)
-  const held = holdOf(producer, vbucket.id, reference, {
-    ...bounds,
+  const held = holdOf(producer, scope, reference, {
+    snapshotStart: afterSeqno,
+    snapshotEnd,
     uuid: vbucket.failoverLog.vbuuid,
     activeOnly: position.activeOnly,
     sentBytes: 0,
@@ -89,6 +96,12 @@ function planIn(
   return { ...bounds, reference: reference.share(), afterSeqno, held }
 }
 
+/** The last change in a snapshot that a stream shows, or is told of. */
+function shownEnd(snapshot: SnapshotReference, { isAware }: StreamScope): number {
+  const { persistedSeqno, defaultSeqno } = snapshot
+  return isAware ? persistedSeqno : Math.min(persistedSeqno, defaultSeqno)
+}
+
 /** The same for a stream that was too slow for the change log. */
 export async function pinForReturn(
   producer: ProducerCore,
@@ -96,8 +109,8 @@ export async function pinForReturn(
   atLeastSeqno: number,
 ): Promise<BackfillPlan | StreamEndReason> {
   const { vbucket, cursor: afterSeqno } = stream
-  const { activeOnly, toleratedPurgeSeqno } = stream.options
-  const position = { afterSeqno, atLeastSeqno, activeOnly, toleratedPurgeSeqno }
+  const { activeOnly, toleratedPurgeSeqno, scope } = stream.options
+  const position = { scope, afterSeqno, atLeastSeqno, activeOnly, toleratedPurgeSeqno }
   const plan = await pinBackfill(producer, vbucket, position)
   if (typeof plan === 'number') return plan
   if (stream.hasEnded) {
@@ -114,16 +127,17 @@ export async function pinForReturn(
 export function resumeBackfill(
   producer: ProducerCore,
   before: HeldSnapshot,
-  start: number,
-  activeOnly: boolean,
+  { start, activeOnly, scope }: { start: number; activeOnly: boolean; scope: StreamScope },
 ): BackfillPlan {
-  const { vbid, uuid, snapshotStart, snapshotEnd } = before
+  const { uuid, snapshotStart, snapshotEnd } = before
   const sentBytes = bytesUpTo(before, start)
   const reference = takeReference(producer, before)
   const seqnos = { sentSeqno: start, knownSeqno: start }
   const bounds = { uuid, snapshotStart, snapshotEnd }
-  const held = holdOf(producer, vbid, reference, { ...bounds, activeOnly, sentBytes, ...seqnos })
-  return { snapshotStart, snapshotEnd, reference: reference.share(), afterSeqno: start, held }
+  const held = holdOf(producer, scope, reference, { ...bounds, activeOnly, sentBytes, ...seqnos })
+  const { persistedSeqno: coveredSeqno } = reference.snapshot
+  const shared = { reference: reference.share(), afterSeqno: start, held }
+  return { snapshotStart, snapshotEnd, coveredSeqno, ...shared }
 }
 
 async function pin(
@@ -177,21 +191,23 @@ type HeldFields = Pick<
 
 function holdOf(
   producer: ProducerCore,
-  vbid: number,
+  scope: StreamScope,
   reference: SharedReference,
   fields: HeldFields,
 ): HeldSnapshot {
   const { bucket } = producer
   const { client } = producer.deliveries!
+  const { vbid, streamId } = scope
   return {
     ...fields,
     purgeSeqno: reference.snapshot.purgeSeqno,
     client,
-    place: placeIn(producer, vbid)!,
+    place: placeIn(producer, scope)!,
     bucket,
     vbid,
+    slot: slotOf(scope),
     reference,
-    purgeHolder: client,
+    purgeHolder: holderOf(client, streamId),
     parkedAtMs: undefined,
     deadlineMs: 0,
     onTaken: undefined,
@@ -202,20 +218,21 @@ function holdOf(
 class HoldingReference implements PinnedReference {
   readonly snapshot: SnapshotReference
   readonly #producer: ProducerCore
+  readonly #holder: string
   #isHeld = true
 
-  constructor(producer: ProducerCore, snapshot: SnapshotReference) {
+  constructor(producer: ProducerCore, snapshot: SnapshotReference, { streamId }: StreamScope) {
     this.snapshot = snapshot
     this.#producer = producer
-    const { bucket, holder } = producer
-    bucket.holds.set(snapshot.vbid, holder, snapshot.persistedSeqno, Infinity, false)
+    this.#holder = holderOf(producer.holder, streamId)
+    const { vbid, persistedSeqno } = snapshot
+    producer.bucket.holds.set(vbid, this.#holder, persistedSeqno, Infinity, false)
   }
 
   release(): void {
     if (!this.#isHeld) return
     this.#isHeld = false
-    const { bucket, holder } = this.#producer
-    bucket.holds.release(this.snapshot.vbid, holder)
+    this.#producer.bucket.holds.release(this.snapshot.vbid, this.#holder)
     this.snapshot.release()
   }
 }

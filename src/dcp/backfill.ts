@@ -10,6 +10,8 @@ import { MarkerFlag } from '../../protocol/dcp/snapshot-marker.ts'
 import type { FrameForm } from '../storage/record-frame.ts'
 import type { Scan } from '../storage/pin.ts'
 import type { ScanSlab, SnapshotReference } from '../storage/snapshot.ts'
+import { framingLengthAt } from '../storage/stream-id-frame.ts'
+import { sendMessage } from './message.ts'
 import type { HeldSnapshot } from './parking/held-snapshot.ts'
 import { cutFrames, type Outbox } from './outbox.ts'
 
@@ -27,6 +29,11 @@ export interface BackfillPlan {
   /** The bounds its marker names. */
   snapshotStart: number
   snapshotEnd: number
+  /**
+   * Behind the snapshot's end, up to here, there is nothing that the client can be told: changes in
+   * collections that it knows nothing of.
+   */
+  coveredSeqno: number
   /** What the client has: above the start when it goes on in the middle. */
   afterSeqno: number
   /** The client's claim to the snapshot, if it may come back for it. */
@@ -46,6 +53,7 @@ export type BackfillStep = 'more' | 'next' | 'whole' | 'waiting'
 export class Backfill {
   readonly snapshotStart: number
   readonly snapshotEnd: number
+  readonly coveredSeqno: number
   readonly held: HeldSnapshot | undefined
   readonly scan: Scan
   readonly #options: BackfillOptions
@@ -60,6 +68,7 @@ export class Backfill {
   constructor(options: BackfillOptions) {
     const { reference, snapshotStart, snapshotEnd, afterSeqno, held, form } = options
     this.#options = options
+    this.coveredSeqno = options.coveredSeqno
     this.snapshotStart = snapshotStart
     this.snapshotEnd = snapshotEnd
     this.held = held
@@ -89,10 +98,11 @@ export class Backfill {
   step(room: number): BackfillStep {
     const slab = this.#slab
     if (slab === undefined) return 'waiting'
-    this.#mark()
-    const { outbox } = this.#options
+    const { outbox, afterSeqno } = this.#options
+    if (this.snapshotEnd > afterSeqno) this.#mark()
     if (this.#offset < slab.bytes.length) this.#send(slab, room)
     if (this.#offset < slab.bytes.length) return 'more'
+    if (slab.bytes.length === 0) slab.free()
     this.#slab = undefined
     if (!slab.done) return 'next'
     if (this.#sentSeqno < this.snapshotEnd) this.#advance(outbox)
@@ -123,13 +133,13 @@ export class Backfill {
     if (bytes.length - from <= room) {
       this.#handOver(slab)
       this.#offset = bytes.length
-      this.#sentSeqno = slab.lastSeqno
+      this.#sentSeqno = slab.frameSeqno
     } else {
       const { end, last } = cutFrames(bytes, from, room)
       outbox.pass(bytes.subarray(from, end))
       this.#offset = end
-      // All three kinds of change begin their extras with the seqno.
-      this.#sentSeqno = readSeqno(bytes, last + headerLength)
+      // All kinds of change begin their extras with the seqno.
+      this.#sentSeqno = readSeqno(bytes, last + headerLength + framingLengthAt(bytes, last))
     }
     this.sentBytes += this.#offset - from
   }
@@ -150,10 +160,9 @@ export class Backfill {
   /** The snapshot's end is no frame that is sent: the client is told that it has all of it. */
   #advance(outbox: Outbox): void {
     const { vbid, form } = this.#options
-    const offset = outbox.reserve(seqnoAdvancedLength)
-    const message = { vbid, opaque: form.opaque, seqno: this.snapshotEnd }
-    encodeSeqnoAdvanced(outbox.slab, offset, message)
-    outbox.commit(seqnoAdvancedLength)
+    const { streamId, opaque } = form
+    const message = { vbid, opaque, seqno: this.snapshotEnd }
+    sendMessage(outbox, streamId, seqnoAdvancedLength, encodeSeqnoAdvanced, message)
     this.#sentSeqno = this.snapshotEnd
   }
 }

@@ -18,12 +18,15 @@ export interface Negotiated {
   markerVersion: MarkerVersion
   expiryOpcode: boolean
   streamEndOnClose: boolean
+  /** Several streams of one vbucket, each with an id. */
+  streamIds: boolean
   resume: Resume
 }
 
 export interface Controlled {
   readonly connectionName: string
   readonly form: ConnectionForm
+  readonly isAware: boolean
   readonly settings: GraceLimits
   readonly flow: FlowControl
   readonly noop: NoopTimer
@@ -113,8 +116,11 @@ const controls: Readonly<Record<string, Control>> = {
   [DcpControlKey.supportsCursorDropping]: accepted,
   [DcpControlKey.supportsCursorDroppingVulcan]: accepted,
   [DcpControlKey.v7DcpStatusCodes]: acceptedTrue,
-  // There are no collections yet, hence no events about them.
-  [DcpControlKey.flatbuffersSystemEvents]: acceptedTrue,
+  // Events have their plain form only, and there are none for who knows of no collections.
+  [DcpControlKey.flatbuffersSystemEvents]({ isAware }, value) {
+    if (value !== 'true') return invalidArguments
+    return isAware ? notSupported : success
+  },
   // A permission, of which no use is made: snapshots come in order.
   [DcpControlKey.enableOutOfOrderSnapshots]: (_connection, value) =>
     value === 'true' || value === 'true_with_seqno_advanced' ? success : invalidArguments,
@@ -123,7 +129,12 @@ const controls: Readonly<Record<string, Control>> = {
     form.forceSnappy = value === 'true'
     return success
   },
-  [DcpControlKey.enableStreamId]: () => invalidArguments,
+  [DcpControlKey.enableStreamId]({ negotiated, hasStreamed }, value) {
+    // Streams without an id cannot get one any more.
+    if (value !== 'true' || hasStreamed) return invalidArguments
+    negotiated.streamIds = true
+    return success
+  },
   [DcpControlKey.enableSyncWrites]: refused,
   [DcpControlKey.streamBufferSize]: refused,
   [DcpControlKey.changeStreams]: refused,

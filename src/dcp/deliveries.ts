@@ -9,6 +9,7 @@ import type { HeldSnapshot, ReleaseCause } from './parking/held-snapshot.ts'
 import type { ParkingLot } from './parking/parking-lot.ts'
 import { Receipts } from './receipts.ts'
 import type { Progress } from './stream.ts'
+import { holderOf, slotOf, type StreamScope } from './stream-scope.ts'
 
 export interface DeliveriesOptions {
   lot: ParkingLot
@@ -22,7 +23,7 @@ export interface DeliveriesOptions {
   /** Where the connection stands, in bytes of stream frames. */
   positions: Positions
   /** Another connection of the client streams a vbucket now: here its stream is to end. */
-  onTakenOver: (vbid: number) => void
+  onTakenOver: (slot: number) => void
 }
 
 export interface Positions extends LinkPosition {
@@ -40,7 +41,7 @@ export class Deliveries {
   readonly client: string
   readonly #options: DeliveriesOptions
   readonly #receipts: Receipts
-  readonly #byVbid = new Map<number, Delivery>()
+  readonly #bySlot = new Map<number, Delivery>()
   readonly #unconfirmed = new Set<Delivery>()
   #holdsAtMs = 0
 
@@ -54,43 +55,47 @@ export class Deliveries {
     return this.#options.graceMs
   }
 
-  of(vbid: number): Delivery | undefined {
-    return this.#byVbid.get(vbid)
+  of(slot: number): Delivery | undefined {
+    return this.#bySlot.get(slot)
   }
 
   /** Begins to account for a new stream; the client presented `startSeqno`. */
-  open(vbid: number, startSeqno: number): Delivery {
+  open(scope: StreamScope, startSeqno: number): Delivery {
     const { bucket, clock, claims, client, graceMs, purgeHoldMaxMs } = this.#options
-    const key = `${client} ${vbid}`
+    const { vbid, streamId } = scope
+    const slot = slotOf(scope)
+    const key = `${client} ${slot}`
     // First our own, so that only another connection's is told.
-    this.#drop(this.#byVbid.get(vbid))
+    this.#drop(this.#bySlot.get(slot))
     claims.get(key)?.disown()
     const delivery = new Delivery({
       bucket,
       vbid,
-      purgeHolder: client,
+      slot,
+      isAware: scope.isAware,
+      purgeHolder: holderOf(client, streamId),
       startSeqno,
       nowMs: clock.monotonicMs(),
       epochMs: clock.nowMs(),
       graceMs,
       purgeHoldMaxMs,
       onDisowned: () => {
-        this.#drop(this.#byVbid.get(vbid))
-        this.#options.onTakenOver(vbid)
+        this.#drop(this.#bySlot.get(slot))
+        this.#options.onTakenOver(slot)
       },
     })
     claims.set(key, delivery)
-    this.#byVbid.set(vbid, delivery)
+    this.#bySlot.set(slot, delivery)
     return delivery
   }
 
   hold(held: HeldSnapshot): void {
     this.#options.lot.hold(held)
-    this.#byVbid.get(held.vbid)!.add(held)
+    this.#bySlot.get(held.slot)!.add(held)
   }
 
-  sent(vbid: number, progress: Progress): void {
-    const delivery = this.#byVbid.get(vbid)
+  sent(slot: number, progress: Progress): void {
+    const delivery = this.#bySlot.get(slot)
     if (delivery === undefined) return
     const { clock, positions } = this.#options
     const { seqno, bytes, completes } = progress
@@ -120,15 +125,15 @@ export class Deliveries {
     }
     if (nowMs - this.#holdsAtMs < holdIntervalMs) return
     this.#holdsAtMs = nowMs
-    for (const delivery of this.#byVbid.values()) delivery.updateHold(nowMs)
+    for (const delivery of this.#bySlot.values()) delivery.updateHold(nowMs)
   }
 
   /**
    * A stream sends no more; what is under way is still accounted for. A snapshot of which it has
    * not sent everything, because reading it failed, is of no use.
    */
-  finish(vbid: number): void {
-    const delivery = this.#byVbid.get(vbid)
+  finish(slot: number): void {
+    const delivery = this.#bySlot.get(slot)
     if (delivery === undefined) return
     const { lot, clock } = this.#options
     for (const held of delivery.held.slice()) {
@@ -139,8 +144,8 @@ export class Deliveries {
   }
 
   /** The client is done with a vbucket, or can no longer go on in it. */
-  release(vbid: number, cause: ReleaseCause): void {
-    const delivery = this.#byVbid.get(vbid)
+  release(slot: number, cause: ReleaseCause): void {
+    const delivery = this.#bySlot.get(slot)
     if (delivery === undefined) return
     const nowMs = this.#options.clock.nowMs()
     for (const held of delivery.held.slice()) this.#options.lot.release(held, cause, nowMs)
@@ -149,7 +154,7 @@ export class Deliveries {
   }
 
   releaseAll(cause: ReleaseCause): void {
-    for (const vbid of this.#byVbid.keys()) this.release(vbid, cause)
+    for (const slot of this.#bySlot.keys()) this.release(slot, cause)
   }
 
   /**
@@ -161,7 +166,7 @@ export class Deliveries {
     const nowMs = clock.nowMs()
     this.confirm()
     const parked: HeldSnapshot[] = []
-    for (const delivery of this.#byVbid.values()) {
+    for (const delivery of this.#bySlot.values()) {
       for (const held of delivery.held.slice()) {
         lot.park(held, nowMs, nowMs + graceMs)
         parked.push(held)
@@ -182,9 +187,10 @@ export class Deliveries {
   #drop(delivery: Delivery | undefined): void {
     if (delivery === undefined) return
     const { claims, client } = this.#options
-    const key = `${client} ${delivery.vbid}`
+    const { slot } = delivery
+    const key = `${client} ${slot}`
     if (claims.get(key) === delivery) claims.delete(key)
-    this.#byVbid.delete(delivery.vbid)
+    this.#bySlot.delete(slot)
     this.#unconfirmed.delete(delivery)
   }
 }

@@ -33,6 +33,10 @@ const checkpointsPerWindow = 16
 export interface DeliveryOptions extends HoldLimits {
   bucket: Bucket
   vbid: number
+  /** Of its stream, see stream-scope.ts. */
+  slot: number
+  /** The client is told of all collections, not only of the default one. */
+  isAware: boolean
   purgeHolder: string
   startSeqno: number
   /** Monotonic, as all times here but deadlines. */
@@ -45,6 +49,7 @@ export interface DeliveryOptions extends HoldLimits {
 
 export class Delivery {
   readonly vbid: number
+  readonly slot: number
   readonly purgeHolder: string
   /** Disk snapshots not known to have been received whole, oldest first. */
   readonly held: HeldSnapshot[] = []
@@ -67,6 +72,7 @@ export class Delivery {
   constructor(options: DeliveryOptions) {
     this.#options = options
     this.vbid = options.vbid
+    this.slot = options.slot
     this.purgeHolder = options.purgeHolder
     this.#knownSeqno = options.startSeqno
     this.#safeSeqno = options.startSeqno
@@ -237,8 +243,12 @@ export class Delivery {
     return this.#knownSeqno === this.#sentSeqno && this.#sentSeqno >= this.#highSeqno
   }
 
+  /** Of what the client can be told. */
   get #highSeqno(): number {
-    return this.#options.bucket.vbucket(this.vbid)?.highSeqno ?? 0
+    const { bucket, isAware } = this.#options
+    const vbucket = bucket.vbucket(this.vbid)
+    if (vbucket === undefined) return 0
+    return isAware ? vbucket.highSeqno : vbucket.collections.defaultSeqno
   }
 
   #forget(held: HeldSnapshot): void {

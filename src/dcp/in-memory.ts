@@ -6,11 +6,14 @@
  * When the log has meanwhile given up what the client still needs, the phase is over and the
  * stream goes back to the disk.
  */
+import { encodeSeqnoAdvanced, seqnoAdvancedLength } from '../../protocol/dcp/seqno-advanced.ts'
 import { MarkerFlag } from '../../protocol/dcp/snapshot-marker.ts'
+import type { RecordFilter } from '../storage/record-filter.ts'
 import { OutgoingFrame, type FrameForm } from '../storage/record-frame.ts'
 import { RecordView } from '../storage/record.ts'
 import type { ChangeLog } from '../vbucket/change-log.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
+import { sendMessage } from './message.ts'
 import type { Outbox } from './outbox.ts'
 
 export interface InMemoryOptions {
@@ -18,6 +21,7 @@ export interface InMemoryOptions {
   changes: ChangeLog
   outbox: Outbox
   form: FrameForm
+  filter: RecordFilter
   /** Everything up to this seqno has been sent. */
   afterSeqno: number
   writeMarker(startSeqno: number, endSeqno: number, flags: number): void
@@ -72,17 +76,17 @@ export class InMemoryPhase {
 
   /** Sends up to `room` bytes, or one frame more. */
   step(room: number): InMemoryStep {
-    const { vbucket, changes, outbox, form } = this.#options
+    const { vbucket, changes, outbox, form, filter } = this.#options
     if (this.#cursor === this.#snapshotEnd) {
       if (vbucket.highSeqno <= this.#cursor) return 'idle'
       if (!this.#reaches(vbucket)) return 'behind'
-      this.#begin(vbucket.highSeqno)
+      if (!this.#begin(vbucket)) return 'whole'
     }
     for (let bytes = 0; bytes < room;) {
       const seqno = this.#cursor + 1
       if (!changes.at(vbucket.id, seqno, view)) return 'behind'
       const newer = changes.supersededBy(view)
-      if (newer === 0 || newer > this.#snapshotEnd) {
+      if ((newer === 0 || newer > this.#snapshotEnd) && filter.passes(view)) {
         const { length } = frame.of(view, form)
         const offset = outbox.reserve(length)
         frame.write(outbox.slab, offset)
@@ -94,7 +98,9 @@ export class InMemoryPhase {
         bytes += skippedCostBytes
       }
       this.#cursor = seqno
-      if (seqno === this.#snapshotEnd) return 'whole'
+      if (seqno < this.#snapshotEnd) continue
+      if (this.#sentSeqno < seqno) this.#advance(seqno)
+      return 'whole'
     }
     return 'more'
   }
@@ -104,11 +110,31 @@ export class InMemoryPhase {
     return lowest <= this.#cursor + 1
   }
 
-  #begin(endSeqno: number): void {
+  /** False: of what is new, the client is told nothing. */
+  #begin({ highSeqno, collections }: Vbucket): boolean {
+    const { form } = this.#options
+    // Who knows of no collections cannot be told that others have changed: its snapshots end with
+    // a change in the default one.
+    const endSeqno = form.collections ? highSeqno : Math.min(highSeqno, collections.defaultSeqno)
+    if (endSeqno <= this.#cursor) {
+      this.#cursor = highSeqno
+      this.#snapshotEnd = highSeqno
+      return false
+    }
     this.#options.writeMarker(this.#cursor, endSeqno, this.#flags)
     this.#snapshotStart = this.#cursor
     this.#snapshotEnd = endSeqno
     // Only the first snapshot of a phase opens a checkpoint; the next ones continue it.
     this.#flags = MarkerFlag.memory
+    return true
+  }
+
+  /** The snapshot ends with what is not for this stream. */
+  #advance(seqno: number): void {
+    const { outbox, form, vbucket } = this.#options
+    const { streamId, opaque } = form
+    const message = { vbid: vbucket.id, opaque, seqno }
+    sendMessage(outbox, streamId, seqnoAdvancedLength, encodeSeqnoAdvanced, message)
+    this.#sentSeqno = seqno
   }
 }

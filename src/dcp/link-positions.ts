@@ -4,7 +4,7 @@ import type { NoopTimer } from './noop.ts'
 import type { Outbox } from './outbox.ts'
 
 /** The parts of a connection that know how far its bytes have come. */
-interface Link {
+export interface Link {
   readonly flow: FlowControl
   readonly noop: NoopTimer
   readonly outbox: Outbox

@@ -23,14 +23,17 @@ export interface ProducerCore {
   readonly reaper: Reaper
   readonly negotiated: Negotiated
   /** Of the frames, as DCP_OPEN asked for them. */
-  readonly form: Omit<FrameForm, 'opaque' | 'expiryOpcode' | 'collections'>
+  readonly form: Omit<FrameForm, 'opaque' | 'expiryOpcode' | 'collections' | 'filter' | 'streamId'>
+  /** The client knows of collections. */
+  readonly isAware: boolean
   /** Names this connection's pins and holds. */
   readonly holder: string
   readonly host: StreamHost
   /** undefined: its streams are not resumable. */
   readonly deliveries: Deliveries | undefined
+  /** By slot, see stream-scope.ts. */
   readonly streams: Map<number, Stream>
-  /** Vbuckets whose stream requests are being decided. */
+  /** Requests that are being decided, in the same way. */
   readonly opening: Map<number, StreamOpening>
   readonly openingTurns: OpeningTurns
   readonly isClosed: boolean

@@ -15,20 +15,20 @@ import { pinForReturn } from './backfill-plan.ts'
 import type { BackfillPlan } from './backfill.ts'
 import { control, type Controlled, type Negotiated } from './controls.ts'
 import type { DcpCounters } from './counters.ts'
-import { Deliveries } from './deliveries.ts'
+import type { Deliveries } from './deliveries.ts'
 import type { Delivery } from './delivery.ts'
 import { FlowControl } from './flow-control.ts'
-import { LinkPositions } from './link-positions.ts'
 import { NoopTimer } from './noop.ts'
 import type { ConnectionForm } from './open-request.ts'
 import type { OpeningTurns } from './opening-turns.ts'
 import { Outbox } from './outbox.ts'
 import type { DcpOutput } from './output.ts'
-import { clientOf, resumeByDefault } from './parking/identity.ts'
+import { resumeByDefault } from './parking/identity.ts'
 import { ReleaseCause } from './parking/held-snapshot.ts'
 import type { ParkingLot } from './parking/parking-lot.ts'
 import type { Reaper } from './parking/reaper.ts'
 import type { ProducerCore } from './producer-core.ts'
+import { deliveriesOf } from './producer-deliveries.ts'
 import { Pump } from './pump.ts'
 import type { ReadSlots } from './read-slots.ts'
 import { ScanTurns } from './scan-turns.ts'
@@ -37,6 +37,7 @@ import type { Progress, Stream, StreamHost } from './stream.ts'
 import { causeOf, endNow, logEnd } from './stream-end.ts'
 import { refusal, type StreamAnswer, type StreamAsker } from './stream-answer.ts'
 import { closeOpening, openStream, type StreamOpening } from './stream-opening.ts'
+import { slotOf } from './stream-scope.ts'
 
 /** Of what a client says, so many characters are logged. */
 const shownMax = 100
@@ -45,6 +46,8 @@ export interface ProducerOptions {
   name: string
   user: string
   bucket: Bucket
+  /** The client knows of collections. */
+  isAware: boolean
   form: ConnectionForm
   output: DcpOutput
   /** Names this connection, also beyond a restart: for its pins and holds. */
@@ -72,6 +75,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   readonly lot: ParkingLot
   readonly reaper: Reaper
   readonly form: ConnectionForm
+  readonly isAware: boolean
   readonly holder: string
   readonly streams = new Map<number, Stream>()
   readonly opening = new Map<number, StreamOpening>()
@@ -106,12 +110,14 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     this.lot = options.lot
     this.reaper = options.reaper
     this.form = options.form
+    this.isAware = options.isAware
     this.holder = options.holder
     this.openingTurns = options.openingTurns
     this.negotiated = {
       markerVersion: MarkerVersion.v1,
       expiryOpcode: false,
       streamEndOnClose: false,
+      streamIds: false,
       resume: resumeByDefault(settings),
     }
     this.noop = new NoopTimer(settings.noopIntervalSeconds * 1000)
@@ -176,11 +182,13 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     for (const opening of decided) opening.reply()
   }
 
-  /** DCP_CLOSE_STREAM: nothing of the stream is kept. */
-  closeStream(vbid: number): Status {
+  /** DCP_CLOSE_STREAM: nothing of the stream is kept. `streamId` 0: none was given. */
+  closeStream(vbid: number, streamId = 0): Status {
     this.#heard()
-    const stream = this.streams.get(vbid)
-    if (stream === undefined) return closeOpening(this, vbid)
+    if ((streamId !== 0) !== this.negotiated.streamIds) return Status.streamIdInvalid
+    const slot = slotOf({ vbid, streamId })
+    const stream = this.streams.get(slot)
+    if (stream === undefined) return closeOpening(this, slot)
     stream.end(StreamEndReason.closed)
     return Status.success
   }
@@ -277,10 +285,15 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
 
   /** A vbucket has changed its state, its history, or is gone: ends what may not go on. */
   vbucketChanged(vbid: number): void {
-    const stream = this.streams.get(vbid)
-    if (stream === undefined) return
-    const end = endNow(stream, this.bucket)
-    if (end !== undefined) this.#finish(stream, end.reason, end.cause)
+    for (const stream of this.#streamsOf(vbid)) {
+      const end = endNow(stream, this.bucket)
+      if (end !== undefined) this.#finish(stream, end.reason, end.cause)
+    }
+  }
+
+  /** Collections have been made or dropped; `dropped` are the ids that are gone. */
+  manifestChanged(dropped: readonly number[]): void {
+    for (const stream of this.streams.values()) stream.manifestChanged(dropped)
   }
 
   /** The client holds a snapshot that the disk can no longer afford, and makes no progress. */
@@ -299,20 +312,20 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   }
 
   sent(stream: Stream, progress: Progress): void {
-    this.#deliveries?.sent(stream.vbid, progress)
+    this.#deliveries?.sent(stream.slot, progress)
   }
 
   ended(stream: Stream): void {
-    const { vbid } = stream
+    const { slot } = stream
     const reason = stream.endReason!
-    this.streams.delete(vbid)
+    this.streams.delete(slot)
     this.pump.forget(stream)
     if (this.isClosed) return
     this.counters.streamEnded(stream.describeEnd())
     logEnd(this.log, stream)
     const cause = causeOf(reason)
-    if (cause !== undefined) this.#deliveries?.release(vbid, cause)
-    else if (reason !== StreamEndReason.disconnected) this.#deliveries?.finish(vbid)
+    if (cause !== undefined) this.#deliveries?.release(slot, cause)
+    else if (reason !== StreamEndReason.disconnected) this.#deliveries?.finish(slot)
     const isAnnounced = reason !== StreamEndReason.closed || this.negotiated.streamEndOnClose
     if (isAnnounced) this.pump.announce(stream)
   }
@@ -323,21 +336,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
 
   #beginStreaming(): void {
     this.hasStreamed = true
-    const { resume } = this.negotiated
-    if (resume.kind === 'off') return
-    const { lot, clock, bucket, user, holder, settings } = this
-    const { claims } = this.#options
-    this.#deliveries = new Deliveries({
-      lot,
-      clock,
-      bucket,
-      claims,
-      client: clientOf(user, bucket.name, resume, holder),
-      graceMs: resume.graceMs,
-      purgeHoldMaxMs: settings.purgeHoldMaxSeconds * 1000,
-      positions: new LinkPositions(this),
-      onTakenOver: vbid => this.streams.get(vbid)?.end(StreamEndReason.disconnected),
-    })
+    this.#deliveries = deliveriesOf(this, this.#options.claims)
   }
 
   #heard(): void {
@@ -345,7 +344,15 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   }
 
   #finish(stream: Stream, reason: StreamEndReason, cause?: ReleaseCause): void {
-    if (cause !== undefined) this.#deliveries?.release(stream.vbid, cause)
+    if (cause !== undefined) this.#deliveries?.release(stream.slot, cause)
     stream.end(reason)
+  }
+
+  #streamsOf(vbid: number): Stream[] {
+    if (this.negotiated.streamIds) {
+      return [...this.streams.values()].filter(stream => stream.vbid === vbid)
+    }
+    const stream = this.streams.get(slotOf({ vbid, streamId: 0 }))
+    return stream === undefined ? [] : [stream]
   }
 }

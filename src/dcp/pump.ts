@@ -14,6 +14,7 @@
 import { dcpNoopLength, encodeDcpNoop } from '../../protocol/dcp/noop.ts'
 import { encodeStreamEnd, streamEndLength } from '../../protocol/dcp/stream-end.ts'
 import type { FlowControl } from './flow-control.ts'
+import { sendMessage } from './message.ts'
 import type { Outbox } from './outbox.ts'
 import type { Stream } from './stream.ts'
 
@@ -154,10 +155,10 @@ export class Pump {
   /** Short, and the last of their streams: they do not wait for the window. */
   #writeEnds(): void {
     const { outbox } = this.#options
-    for (const { vbid, opaque, endReason } of this.#ended) {
-      const offset = outbox.reserve(streamEndLength)
-      encodeStreamEnd(outbox.slab, offset, { vbid, opaque, reason: endReason! })
-      outbox.commit(streamEndLength)
+    for (const { vbid, opaque, endReason, options } of this.#ended) {
+      const { streamId } = options.scope
+      const message = { vbid, opaque, reason: endReason! }
+      sendMessage(outbox, streamId, streamEndLength, encodeStreamEnd, message)
     }
     this.#ended.length = 0
   }

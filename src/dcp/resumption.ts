@@ -12,21 +12,23 @@ import { findMatch, type Match, type Presented } from './parking/matching.ts'
 import type { SharedReference } from './parking/shared-reference.ts'
 import type { ProducerCore } from './producer-core.ts'
 import { sharedSeqno } from './rollback.ts'
+import { holderOf, scopeName, type StreamScope } from './stream-scope.ts'
 
 /** Where the snapshots of this connection's client are looked up; undefined: it has none. */
-export function placeIn(producer: ProducerCore, vbid: number): string | undefined {
+export function placeIn(producer: ProducerCore, scope: StreamScope): string | undefined {
   const { resume } = producer.negotiated
   if (resume.kind === 'off') return undefined
-  return placeOf(producer.user, producer.bucket.name, resume, vbid)
+  const { vbid } = scope
+  return placeOf(producer.user, producer.bucket.name, resume, { vbid, scope: scopeName(scope) })
 }
 
 export function findHeld(
   producer: ProducerCore,
-  vbid: number,
+  scope: StreamScope,
   presented: Presented,
 ): Match | undefined {
-  const place = placeIn(producer, vbid)
-  const vbucket = producer.bucket.vbucket(vbid)
+  const place = placeIn(producer, scope)
+  const vbucket = producer.bucket.vbucket(scope.vbid)
   if (place === undefined || vbucket === undefined) return undefined
   const shared = sharedSeqno(presented.uuid, {
     failoverLog: vbucket.failoverLog.entries,
@@ -42,11 +44,11 @@ export function findHeld(
 /** The client stands at `start` now: lets go of all that is held for it there but the match. */
 export function letGoOthers(
   producer: ProducerCore,
-  vbid: number,
+  scope: StreamScope,
   start: number,
   match: Match | undefined,
 ): void {
-  const place = placeIn(producer, vbid)
+  const place = placeIn(producer, scope)
   if (place === undefined) return
   const nowMs = producer.clock.nowMs()
   const kept = match === undefined || match.kind === 'received' ? undefined : match.held
@@ -77,7 +79,7 @@ export function bytesUpTo(held: HeldSnapshot, start: number): number {
 }
 
 function isOwn(producer: ProducerCore, held: HeldSnapshot): boolean {
-  return producer.deliveries?.of(held.vbid)?.held.includes(held) === true
+  return producer.deliveries?.of(held.slot)?.held.includes(held) === true
 }
 
 function isSameClient(
@@ -91,6 +93,7 @@ function isSameClient(
 
 /** The hold at what the client is known to have was set under an earlier connection's name. */
 function releaseForeignHold(producer: ProducerCore, held: HeldSnapshot): void {
-  if (held.purgeHolder === producer.deliveries?.client) return
+  const { client } = producer.deliveries ?? {}
+  if (client !== undefined && held.purgeHolder === holderOf(client, held.slot >>> 16)) return
   producer.bucket.holds.release(held.vbid, held.purgeHolder)
 }

@@ -35,6 +35,8 @@ export interface OpenRequest {
   name: string
   user: string
   bucket: Bucket
+  /** The client has negotiated collections. */
+  isAware: boolean
   /** Of DCP_OPEN. */
   flags: number
   /** Of DCP_OPEN: nothing, or JSON. */
@@ -83,7 +85,7 @@ export class DcpService {
    * not that one is known to be dead. Throws a StatusError for what is not served.
    */
   open(request: OpenRequest): Producer {
-    const { name, user, bucket, flags, value, snappy, output, connectionId } = request
+    const { name, user, bucket, isAware, flags, value, snappy, output, connectionId } = request
     const { clock, settings, random } = this.#options
     const form = readOpen(name, flags, value, settings.connectionNameBytesMax, snappy)
     for (const other of this.#producers) {
@@ -98,6 +100,7 @@ export class DcpService {
       name,
       user,
       bucket,
+      isAware,
       form,
       output,
       holder: `stream ${random.uint64().toString(16)}`,
@@ -157,6 +160,9 @@ export class DcpService {
     events.on('state', vbid => this.#vbucketChanged(bucket, vbid))
     events.on('failover-log', vbid => this.#vbucketChanged(bucket, vbid))
     events.on('vbucket-deleted', vbid => this.#vbucketChanged(bucket, vbid))
+    events.on('manifest', dropped => {
+      for (const producer of this.#producersOf(bucket)) producer.manifestChanged(dropped)
+    })
     events.on('flushed', () => {
       for (const producer of this.#producersOf(bucket)) {
         producer.endAll(StreamEndReason.rollback, ReleaseCause.flushed)

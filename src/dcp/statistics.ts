@@ -129,8 +129,9 @@ function addProducer(producer: Producer, add: AddStatistic): void {
   say('backfill_resume', negotiated.resume.kind)
   say('num_streams', streams.size)
   for (const stream of streams.values()) {
-    const prefix = `stream_${stream.vbid}`
-    const delivery = producer.deliveries?.of(stream.vbid)
+    const { streamId } = stream.options.scope
+    const prefix = `stream_${stream.vbid}${streamId === 0 ? '' : `_sid_${streamId}`}`
+    const delivery = producer.deliveries?.of(stream.slot)
     say(`${prefix}_state`, stream.phase)
     say(`${prefix}_opaque`, stream.opaque)
     say(`${prefix}_start_seqno`, stream.openedSeqno)

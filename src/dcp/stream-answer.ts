@@ -1,4 +1,5 @@
 /** What a stream request is answered. */
+import { Datatype } from '../../protocol/datatype.ts'
 import { encodeRollbackSeqno } from '../../protocol/dcp/stream-request.ts'
 import { Status } from '../../protocol/status.ts'
 import type { HeldSnapshot } from './parking/held-snapshot.ts'
@@ -11,6 +12,7 @@ export interface StreamAnswer {
   status: Status
   /** The failover log, or the seqno to roll back to. */
   value: Buffer
+  datatype?: Datatype
 }
 
 /** Who asked for a stream; one of them is called, once. */
@@ -25,15 +27,23 @@ export function refusal(status: Status): StreamAnswer {
   return { status, value: nothing }
 }
 
+/** There is no such collection or scope: with the manifest that says so. */
+export function refuseScope(producer: ProducerCore, status: Status): StreamAnswer {
+  if (!producer.isAware) return refusal(status)
+  const { uidText: manifest_uid } = producer.bucket.collections.manifest
+  const value = Buffer.from(JSON.stringify({ manifest_uid }))
+  return { status, value, datatype: Datatype.json }
+}
+
 /** The client has something that we do not have, or lacks something that is gone. */
 export function rollBack(
   producer: ProducerCore,
-  vbid: number,
   wanted: WantedStream,
   { rollbackTo, reason }: RollbackDecision,
 ): StreamAnswer {
-  const { start, snapshotStart, snapshotEnd, uuid } = wanted
-  const place = placeIn(producer, vbid)
+  const { start, snapshotStart, snapshotEnd, uuid, scope } = wanted
+  const { vbid } = scope
+  const place = placeIn(producer, scope)
   const presented = { start, snapshotStart, snapshotEnd, uuid: uuid.toString(16) }
   const kept = place === undefined ? undefined : keptFor(producer, place)
   producer.counters.rollbacks++

@@ -20,8 +20,24 @@ import type { ProducerCore } from './producer-core.ts'
 import { findHeld, letGoOthers } from './resumption.ts'
 import { decideRollback } from './rollback.ts'
 import { Stream } from './stream.ts'
-import { refusal, rollBack, type StreamAnswer, type StreamAsker } from './stream-answer.ts'
+import {
+  refusal,
+  refuseScope,
+  rollBack,
+  type StreamAnswer,
+  type StreamAsker,
+} from './stream-answer.ts'
 import { mayRead, readStreamRequest, type WantedStream } from './stream-request.ts'
+import { filterOf, holderOf, scopeStatus, slotOf } from './stream-scope.ts'
+
+/** Streams of one vbucket that a connection may have. */
+const streamsPerVbucketMax = 64
+
+function streamsOf({ streams, opening }: ProducerCore, vbid: number): number {
+  let count = 0
+  for (const slot of [...streams.keys(), ...opening.keys()]) if ((slot & 0xffff) === vbid) count++
+  return count
+}
 
 /** Answers at once what need not be decided, and everything else in a turn of its own. */
 export function openStream(
@@ -32,24 +48,33 @@ export function openStream(
   const { vbid } = request
   const vbucket = producer.bucket.vbucket(vbid)
   if (vbucket === undefined) return asker.reply(refusal(Status.notMyVbucket))
-  const wanted = readStreamRequest(request, vbucket)
+  const { isAware, negotiated } = producer
+  const { streamIds } = negotiated
+  const wanted = readStreamRequest(request, vbucket, { isAware, streamIds })
   if (typeof wanted === 'number') return asker.reply(refusal(wanted))
-  if (producer.streams.has(vbid) || producer.opening.has(vbid)) {
+  const { scope } = wanted
+  const isThere = scopeStatus(scope, producer.bucket.collections.manifest)
+  if (isThere !== Status.success) return asker.reply(refuseScope(producer, isThere))
+  const slot = slotOf(scope)
+  if (producer.streams.has(slot) || producer.opening.has(slot)) {
     return asker.reply(refusal(Status.keyExists))
   }
-  const match = findHeld(producer, vbid, wanted)
+  if (streamIds && streamsOf(producer, vbid) >= streamsPerVbucketMax) {
+    return asker.reply(refusal(Status.temporaryFailure))
+  }
+  const match = findHeld(producer, scope, wanted)
   const isServed = match !== undefined && match.kind !== 'received'
   if (isServed && wanted.start < endOf(wanted, vbucket)) {
     return asker.reply(resume(producer, vbucket, wanted, match))
   }
   const opening = new StreamOpening(producer, vbucket, wanted, match, asker)
-  producer.opening.set(vbid, opening)
+  producer.opening.set(slot, opening)
   producer.openingTurns.wait(opening)
 }
 
 /** Commands are worked on in order, but a stream request may still wait for its turn or the disk. */
-export function closeOpening({ opening }: ProducerCore, vbid: number): Status {
-  const request = opening.get(vbid)
+export function closeOpening({ opening }: ProducerCore, slot: number): Status {
+  const request = opening.get(slot)
   if (request === undefined || request.isClosed) return Status.keyNotFound
   request.isClosed = true
   return Status.success
@@ -103,7 +128,7 @@ export class StreamOpening implements Opening {
   async #await(decided: Promise<StreamAnswer | undefined>): Promise<void> {
     const { holder, bucket } = this.#producer
     const { id: vbid } = this.#vbucket
-    const guard = `${holder} request`
+    const guard = `${holderOf(holder, this.#wanted.scope.streamId)} request`
     bucket.holds.set(vbid, guard, this.#wanted.start, Infinity, false)
     try {
       const answer = await decided
@@ -117,15 +142,15 @@ export class StreamOpening implements Opening {
 
   #end(decided: StreamAnswer): void {
     const { opening, streams } = this.#producer
-    const { id: vbid } = this.#vbucket
-    opening.delete(vbid)
-    if (this.isClosed) streams.get(vbid)?.end(StreamEndReason.closed)
+    const slot = slotOf(this.#wanted.scope)
+    opening.delete(slot)
+    if (this.isClosed) streams.get(slot)?.end(StreamEndReason.closed)
     this.#answer = decided
     this.#producer.answered(this)
   }
 
   #fail(error: unknown): void {
-    this.#producer.opening.delete(this.#vbucket.id)
+    this.#producer.opening.delete(slotOf(this.#wanted.scope))
     this.#asker.fail(error)
   }
 
@@ -135,7 +160,7 @@ export class StreamOpening implements Opening {
     const vbucket = this.#vbucket
     const wanted = this.#wanted
     const changed = this.#refusalNow()
-    if (changed !== undefined) return refusal(changed)
+    if (changed !== undefined) return changed
     const decision = decideRollback(
       { ...wanted, resumable: producer.deliveries !== undefined },
       {
@@ -144,7 +169,7 @@ export class StreamOpening implements Opening {
         purgeSeqno: vbucket.purgeSeqno,
       },
     )
-    if (decision.rollbackTo !== undefined) return rollBack(producer, vbucket.id, wanted, decision)
+    if (decision.rollbackTo !== undefined) return rollBack(producer, wanted, decision)
     wanted.end = endOf(wanted, vbucket)
     if (wanted.start > wanted.end) return refusal(Status.outOfRange)
     const position = backfillPosition(producer, vbucket, wanted)
@@ -169,26 +194,29 @@ export class StreamOpening implements Opening {
     if (plan === StreamEndReason.backfillFailed) return refusal(Status.temporaryFailure)
     if (plan === StreamEndReason.rollback) {
       const reason = 'tombstones were purged while the request was decided'
-      return rollBack(producer, vbucket.id, wanted, { rollbackTo: 0, reason })
+      return rollBack(producer, wanted, { rollbackTo: 0, reason })
     }
     const late = this.#refusalNow()
     if (late !== undefined) {
       plan?.reference.release()
       plan?.held?.reference.release()
-      return refusal(late)
+      return late
     }
-    letGoOthers(producer, vbucket.id, wanted.start, this.#match)
-    producer.deliveries?.open(vbucket.id, wanted.start)
+    letGoOthers(producer, wanted.scope, wanted.start, this.#match)
+    producer.deliveries?.open(wanted.scope, wanted.start)
     if (plan?.held !== undefined) producer.deliveries!.hold(plan.held)
     return accept(producer, vbucket, wanted, plan)
   }
 
   /** What may have changed while something was waited for. */
-  #refusalNow(): Status | undefined {
+  #refusalNow(): StreamAnswer | undefined {
     const { bucket, isClosed } = this.#producer
-    if (isClosed) return Status.temporaryFailure
-    if (bucket.vbucket(this.#vbucket.id) !== this.#vbucket) return Status.notMyVbucket
-    return mayRead(this.#vbucket, this.#wanted.activeOnly) ? undefined : Status.notMyVbucket
+    const { scope, activeOnly } = this.#wanted
+    if (isClosed) return refusal(Status.temporaryFailure)
+    const isHere = bucket.vbucket(this.#vbucket.id) === this.#vbucket
+    if (!isHere || !mayRead(this.#vbucket, activeOnly)) return refusal(Status.notMyVbucket)
+    const isThere = scopeStatus(scope, bucket.collections.manifest)
+    return isThere === Status.success ? undefined : refuseScope(this.#producer, isThere)
   }
 }
 
@@ -199,12 +227,12 @@ function resume(
   wanted: WantedStream,
   { held }: Match,
 ): StreamAnswer {
-  const { start, activeOnly } = wanted
+  const { start, scope } = wanted
   const { log, counters, clock, deliveries } = producer
   const awayMs = held.parkedAtMs === undefined ? 0 : clock.nowMs() - held.parkedAtMs
-  letGoOthers(producer, vbucket.id, start, { kind: 'within', held })
-  const plan = resumeBackfill(producer, held, start, activeOnly)
-  deliveries!.open(vbucket.id, start)
+  letGoOthers(producer, scope, start, { kind: 'within', held })
+  const plan = resumeBackfill(producer, held, wanted)
+  deliveries!.open(scope, start)
   deliveries!.hold(plan.held!)
   counters.resumed++
   producer.resumed++
@@ -221,7 +249,7 @@ function backfillPosition(
   vbucket: Vbucket,
   wanted: WantedStream,
 ): BackfillPosition | undefined {
-  const { start, end, diskOnly, activeOnly, toleratedPurgeSeqno } = wanted
+  const { start, end, diskOnly, activeOnly, toleratedPurgeSeqno, scope } = wanted
   if (start === end) return undefined
   const lowest = producer.bucket.changes.lowestSeqno(vbucket.id, vbucket.highSeqno)
   // Who begins with nothing misses none of the tombstones that are gone; but cut off in the middle,
@@ -241,7 +269,7 @@ function backfillPosition(
     isWithin ? wanted.snapshotEnd : 0,
     diskOnly ? end : 0,
   )
-  return { afterSeqno: start, atLeastSeqno, activeOnly, toleratedPurgeSeqno }
+  return { scope, afterSeqno: start, atLeastSeqno, activeOnly, toleratedPurgeSeqno }
 }
 
 function accept(
@@ -250,10 +278,12 @@ function accept(
   wanted: WantedStream,
   plan: BackfillPlan | undefined,
 ): StreamAnswer {
-  const { start, end, activeOnly, diskOnly, toleratedPurgeSeqno, opaque } = wanted
+  const { start, end, activeOnly, diskOnly, toleratedPurgeSeqno, opaque, scope } = wanted
+  const { expiryOpcode } = producer.negotiated
   const { entries, vbuuid } = vbucket.failoverLog
   const stream = new Stream({
     host: producer.host,
+    scope,
     vbucket,
     startSeqno: start,
     endSeqno: end,
@@ -264,11 +294,13 @@ function accept(
     form: {
       ...producer.form,
       opaque,
-      expiryOpcode: producer.negotiated.expiryOpcode,
-      collections: false,
+      expiryOpcode,
+      collections: scope.isAware,
+      filter: filterOf(scope, producer.bucket.collections.manifest),
+      streamId: scope.streamId,
     },
   })
-  producer.streams.set(vbucket.id, stream)
+  producer.streams.set(slotOf(scope), stream)
   producer.counters.streamsOpened++
   const from = plan === undefined ? 'memory' : 'disk'
   producer.log.debug({ vbid: vbucket.id, start, end, from }, 'stream opened')

@@ -3,10 +3,14 @@ import { StreamRequestFlag, type StreamRequest } from '../../protocol/dcp/stream
 import { decodeStreamRequestValue } from '../../protocol/dcp/stream-request-value.ts'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
+import { defaultCollection } from '../storage/record-key.ts'
+import { defaultScope } from '../vbucket/collections/manifest.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import type { Presented } from './parking/matching.ts'
+import type { StreamScope } from './stream-scope.ts'
 
 export interface WantedStream extends Presented {
+  scope: StreamScope
   opaque: number
   end: number
   strictUuid: boolean
@@ -15,23 +19,36 @@ export interface WantedStream extends Presented {
   toLatest: boolean
 }
 
-const defaultCollection = 0
+/** What the connection has negotiated that bears on its streams. */
+export interface StreamTerms {
+  /** Of collections. */
+  isAware: boolean
+  /** Each stream has an id; without, none has. */
+  streamIds: boolean
+}
 
 /** A status refuses the request. */
-export function readStreamRequest(request: StreamRequest, vbucket: Vbucket): WantedStream | Status {
+export function readStreamRequest(
+  request: StreamRequest,
+  vbucket: Vbucket,
+  { isAware, streamIds }: StreamTerms,
+): WantedStream | Status {
   const value = decodeStreamRequestValue(request.value)
   if (value === undefined) return Status.invalidArguments
-  if (value.streamId !== undefined) return Status.streamIdInvalid
-  const { collections, scope } = value
-  if (collections !== undefined && scope !== undefined) return Status.invalidArguments
-  if (collections?.some(id => id !== defaultCollection)) return Status.unknownCollection
-  if (scope !== undefined && scope !== defaultCollection) return Status.unknownScope
+  const { collections, scope: scopeId, streamId = 0 } = value
+  if ((streamId !== 0) !== streamIds) return Status.streamIdInvalid
+  if (collections !== undefined && scopeId !== undefined) return Status.invalidArguments
+  // Who knows of no collections can ask for the default one only, and has it anyway.
+  if (!isAware && collections?.some(id => id !== defaultCollection)) return Status.unknownCollection
+  if (!isAware && scopeId !== undefined && scopeId !== defaultScope) return Status.unknownScope
   const has = (flag: StreamRequestFlag) => (request.flags & flag) !== 0
   if (has(StreamRequestFlag.takeover)) return Status.notSupported
   const activeOnly = has(StreamRequestFlag.activeOnly)
   if (!mayRead(vbucket, activeOnly)) return Status.notMyVbucket
 
+  const filter = isAware ? { collections, scopeId } : { collections: undefined, scopeId: undefined }
   const wanted: WantedStream = {
+    scope: { vbid: vbucket.id, streamId, isAware, ...filter },
     opaque: request.opaque,
     start: request.startSeqno,
     end: request.endSeqno,

@@ -18,15 +18,20 @@ import { StreamEndReason, streamEndReasonName } from '../../protocol/dcp/stream-
 import type { Clock } from '../clock.ts'
 import { invariant } from '../errors.ts'
 import type { Scan } from '../storage/pin.ts'
+import { RecordFilter } from '../storage/record-filter.ts'
 import type { FrameForm } from '../storage/record-frame.ts'
 import type { ScanSlab } from '../storage/snapshot.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { Backfill, type BackfillPlan } from './backfill.ts'
 import type { MarkerVersion } from '../../protocol/dcp/snapshot-marker.ts'
+import { defaultCollection } from '../storage/record-key.ts'
+import type { Manifest } from '../vbucket/collections/manifest.ts'
+import { sendMessage } from './message.ts'
 import type { HeldSnapshot } from './parking/held-snapshot.ts'
 import { InMemoryPhase } from './in-memory.ts'
 import type { Outbox } from './outbox.ts'
+import { slotOf, type StreamScope } from './stream-scope.ts'
 import type { ScanTurns, TurnTaker } from './scan-turns.ts'
 
 /** What a stream needs of its connection. */
@@ -57,6 +62,7 @@ export interface Progress {
 
 export interface StreamOptions {
   host: StreamHost
+  scope: StreamScope
   vbucket: Vbucket
   startSeqno: number
   endSeqno: number
@@ -75,6 +81,8 @@ export class Stream implements TurnTaker {
   readonly vbucket: Vbucket
   readonly options: StreamOptions
   readonly openedSeqno: number
+  /** Of its connection's streams, see stream-scope.ts. */
+  readonly slot: number
   endReason: StreamEndReason | undefined
   /** What a backfill failed with. */
   failure: string | undefined
@@ -85,6 +93,11 @@ export class Stream implements TurnTaker {
   /** Monotonic: when it last sent something, or began. */
   activeAtMs: number
   readonly #host: StreamHost
+  readonly #filter: RecordFilter
+  /** Of the collections that it names, those that are there. */
+  readonly #remaining: Set<number>
+  /** Behind this seqno there is nothing any more that it could bring. */
+  #goneSeqno = Infinity
   #backfill: Backfill | undefined
   #memory: InMemoryPhase | undefined
   /** Everything up to here has been sent, or a newer version of it will be. */
@@ -97,6 +110,10 @@ export class Stream implements TurnTaker {
     this.options = options
     this.vbucket = options.vbucket
     this.openedSeqno = options.startSeqno
+    this.slot = slotOf(options.scope)
+    this.#filter = new RecordFilter(options.form)
+    const { isAware, collections } = options.scope
+    this.#remaining = new Set(isAware ? collections : [defaultCollection])
     this.#host = options.host
     this.#cursor = options.startSeqno
     this.#snapshotEnd = options.startSeqno
@@ -149,6 +166,24 @@ export class Stream implements TurnTaker {
       return false
     }
     return this.#memory === undefined ? false : this.#stepMemory(this.#memory, room)
+  }
+
+  /** The manifest is another one; `dropped` are ids that are not in it any more. */
+  manifestChanged(dropped: readonly number[]): void {
+    const { manifest } = this.#host.bucket.collections
+    const { isAware, collections, scopeId } = this.options.scope
+    let isGone = false
+    if (scopeId !== undefined) {
+      this.#enlarge(manifest, scopeId)
+      isGone = manifest.scope(scopeId) === undefined
+    } else if (!isAware || collections !== undefined) {
+      for (const id of dropped) this.#remaining.delete(id)
+      isGone = this.#remaining.size === 0
+    }
+    if (!isGone || this.#goneSeqno < Infinity) return
+    // The event that says so is the newest by now, or before that.
+    this.#goneSeqno = this.vbucket.highSeqno
+    this.#host.wake(this)
   }
 
   /** No more is sent. Idempotent. */
@@ -210,10 +245,10 @@ export class Stream implements TurnTaker {
     }
     if (step === 'next') this.#host.turns.again(this)
     if (step !== 'whole') return step === 'more'
-    this.#cursor = backfill.snapshotEnd
+    this.#cursor = backfill.coveredSeqno
     this.#closeBackfill()
-    if (this.#cursor >= this.options.endSeqno) this.end(StreamEndReason.ok)
-    else if (this.options.diskOnly) this.#returnToDisk()
+    if (this.#isAtItsEnd()) return false
+    if (this.options.diskOnly) this.#returnToDisk()
     else this.#enterMemory()
     return this.#memory !== undefined
   }
@@ -235,8 +270,26 @@ export class Stream implements TurnTaker {
       this.#cursor = memory.sentSeqno
       this.#returnToDisk()
     }
-    if (step === 'whole' && this.#cursor >= this.options.endSeqno) this.end(StreamEndReason.ok)
+    // Also when nothing is left to send: what was dropped may have been all along.
+    if (step === 'whole' || step === 'idle') this.#isAtItsEnd()
     return !this.hasEnded && (step === 'more' || step === 'whole')
+  }
+
+  /** At the end of a snapshot: ends the stream if nothing can follow. */
+  #isAtItsEnd(): boolean {
+    if (this.#cursor >= this.options.endSeqno) this.end(StreamEndReason.ok)
+    else if (this.#cursor >= this.#goneSeqno) this.end(StreamEndReason.filterEmpty)
+    return this.hasEnded
+  }
+
+  #enlarge(manifest: Manifest, scopeId: number): void {
+    const { filter } = this.options.form
+    for (const { id } of manifest.scope(scopeId)?.collections ?? []) {
+      if (filter?.collections.includes(id)) continue
+      // The one is for the backfill thread, the other for what comes from memory.
+      filter?.collections.push(id)
+      this.#filter.add(id)
+    }
   }
 
   #countSent(bytes: number): void {
@@ -251,6 +304,7 @@ export class Stream implements TurnTaker {
       changes: bucket.changes,
       outbox,
       form: this.options.form,
+      filter: this.#filter,
       afterSeqno: this.#cursor,
       // A client must not be told of purges above what it has: it would take them for seen.
       writeMarker: (start, end, flags) =>
@@ -290,9 +344,9 @@ export class Stream implements TurnTaker {
 
   #writeMarker(startSeqno: number, endSeqno: number, flags: number, purgeSeqno: number): void {
     const { outbox, markerVersion } = this.#host
+    const { streamId } = this.options.scope
     const length = snapshotMarkerLength(markerVersion)
-    const offset = outbox.reserve(length)
-    encodeSnapshotMarker(outbox.slab, offset, {
+    sendMessage(outbox, streamId, length, encodeSnapshotMarker, {
       opaque: this.opaque,
       vbid: this.vbid,
       version: markerVersion,
@@ -304,6 +358,5 @@ export class Stream implements TurnTaker {
       purgeSeqno,
       highPreparedSeqno: 0,
     })
-    outbox.commit(length)
   }
 }

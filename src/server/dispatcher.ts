@@ -12,11 +12,11 @@ import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { pending, type Command, type Outcome } from '../commands/command.ts'
 import { replyNotMyVbucket } from '../commands/cluster-config.ts'
+import { enterCollection } from '../commands/document-key.ts'
 import { shownStatus } from '../commands/error-body.ts'
 import { replyError } from '../commands/reply.ts'
 import type { CommandSettings } from '../commands/node.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
-import { defaultCollection } from '../storage/record-key.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import type { Connection } from './connection.ts'
 import { failureOf } from './failure.ts'
@@ -131,7 +131,10 @@ export class Dispatcher {
     if (vbucket === undefined || !servesAs(vbucket, command)) {
       return replyNotMyVbucket(connection, frame)
     }
-    if (command.hasDocumentKey) frame.prefixKey(defaultCollection)
+    if (command.hasDocumentKey) {
+      const entered = enterCollection(connection, frame, bucket)
+      if (entered !== Status.success) return entered
+    }
     return start(connection, frame, vbucket, command)
   }
 
@@ -170,7 +173,9 @@ export class Dispatcher {
       return Status.invalidArguments
     }
     const { keyBytesMax, valueBytesMax } = this.#settings
-    if (command.isDocument && (keyLength > keyBytesMax || valueLength > valueBytesMax)) {
+    // Keys with the id of a collection are looked at where that is read.
+    const isTooLong = keyLength > keyBytesMax && !connection.features.collections
+    if (command.isDocument && (isTooLong || valueLength > valueBytesMax)) {
       connection.errorContext = `at most ${keyBytesMax} bytes of key, ${valueBytesMax} of value`
       return Status.tooLarge
     }

@@ -5,6 +5,7 @@
  */
 import { fitsIntoBlock } from './block.ts'
 import { BlockWriter } from './block-writer.ts'
+import { CollectionCounts } from './collection-counts.ts'
 import { decodeVbucketRecord, encodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 import type { DocumentEntry } from './document-entry.ts'
 import type { Environment } from './environment.ts'
@@ -29,12 +30,14 @@ export class Applier {
   readonly #blocks: BlockWriter
   readonly #index: IndexWriter
   readonly #superseded: SupersededRecords
+  readonly #collections: CollectionCounts
 
   constructor(environment: Environment) {
     this.#environment = environment
     this.#blocks = new BlockWriter(environment)
     this.#index = new IndexWriter(environment, (vbid, old) => this.#replaced(vbid, old))
     this.#superseded = new SupersededRecords(environment)
+    this.#collections = new CollectionCounts(environment)
   }
 
   /** Call at the start of a transaction: what an aborted one left here is forgotten. */
@@ -45,6 +48,7 @@ export class Applier {
     this.#blocks.begin()
     this.#index.clear()
     this.#superseded.clear()
+    this.#collections.clear()
   }
 
   /** Call when the transaction is on disk. */
@@ -73,6 +77,7 @@ export class Applier {
     this.#changed.delete(vbid)
     this.#index.forget(vbid)
     this.#superseded.forget(vbid)
+    this.#collections.clear()
     this.#environment.vbuckets.removeSync(vbid)
   }
 
@@ -80,19 +85,22 @@ export class Applier {
   forgetRecords(): void {
     this.#index.clear()
     this.#superseded.clear()
+    this.#collections.clear()
   }
 
-  /** The record of a tombstone is purged. */
-  purge(record: RecordView, block: number): void {
+  /** A record is purged or erased. */
+  remove(record: RecordView, block: number): void {
     const { vbid, seqno } = record
     this.#index.remove(record)
-    this.#superseded.mark(vbid, block, seqno)
+    this.#superseded.mark(vbid, block, seqno, !fitsIntoBlock(record.length))
   }
 
   /** Stores what has been applied: call before anything else of the transaction reads it. */
   flush(): void {
     this.#blocks.flush()
+    // It tells of versions that are replaced, which are counted off.
     this.#index.merge()
+    this.#collections.finish()
   }
 
   /**
@@ -106,6 +114,7 @@ export class Applier {
     // The vbucket was deleted after this change was made.
     if (vbucket === undefined || seqno <= vbucket.highSeqno) return
     this.#changed.add(vbid)
+    this.#collections.stored(record, vbucket)
     const block = this.#blocks.append(record, vbucket.newestBlock ?? 0)
     vbucket.newestBlock = block
     if (record.isDeletion) {
@@ -115,11 +124,8 @@ export class Applier {
       writeTombstoneEntry({ nowSeconds, block, seqno }, this.#tombstoneBytes)
       this.#environment.tombstones.putSync(place, this.#tombstoneBytes)
       vbucket.tombstones++
-    } else {
-      vbucket.items++
-      if (record.expiry !== 0) {
-        this.#environment.expiries.putSync(this.#due(record.expiry, vbid, seqno), nothing)
-      }
+    } else if (record.expiry !== 0) {
+      this.#environment.expiries.putSync(this.#due(record.expiry, vbid, seqno), nothing)
     }
     if (this.#index.put(record, block)) this.flush()
   }
@@ -162,7 +168,7 @@ export class Applier {
       vbucket.tombstones--
       return
     }
-    vbucket.items--
+    this.#collections.replaced(old.collection, vbid, vbucket)
     if (expiry !== 0) this.#environment.expiries.removeSync(this.#due(expiry, vbid, seqno))
   }
 

@@ -158,14 +158,20 @@ class SlabPart implements ScanSlab {
   readonly bytes: Buffer
   readonly frames: number
   readonly lastSeqno: number
+  readonly frameSeqno: number
   readonly done: boolean
   readonly #slab: LentSlab
 
-  constructor(slab: LentSlab, offset: number, { length, frames, lastSeqno, done }: ScannedPart) {
+  constructor(
+    slab: LentSlab,
+    offset: number,
+    { length, frames, lastSeqno, frameSeqno, done }: ScannedPart,
+  ) {
     this.#slab = slab
     this.bytes = Buffer.from(slab.memory, offset, length)
     this.frames = frames
     this.lastSeqno = lastSeqno
+    this.frameSeqno = frameSeqno
     this.done = done
   }
 

@@ -15,6 +15,7 @@ import { isBlockIntact } from './block.ts'
 import { writeFrames, type Slab } from './block-frames.ts'
 import { BlockScan } from './block-scan.ts'
 import { KeyScan } from './key-scan.ts'
+import { RecordFilter } from './record-filter.ts'
 import type {
   BackfillStart,
   FromBackfill,
@@ -56,6 +57,8 @@ const spareMax = 8
 /** After so many blocks the thread looks whether others want the processor. */
 const blocksBetweenRests = 16
 const restMs = 0.3
+/** A stream of which nearly nothing is wanted lets others read after so many. */
+const blocksPerReadMax = 1024
 /** So long after somebody was served others are expected. */
 const restAfterServedMs = 20
 let blocksRead = 0
@@ -82,8 +85,8 @@ function* shownVbuckets(
   transaction: Transaction,
 ): Generator<[number, PinnedVbucket]> {
   for (const { key: vbid, value } of environment.vbuckets.getRange({ transaction })) {
-    const { highSeqno, purgeSeqno } = decodeVbucketRecord(value)
-    yield [vbid, { highSeqno, purgeSeqno }]
+    const { highSeqno, purgeSeqno, defaultSeqno = 0 } = decodeVbucketRecord(value)
+    yield [vbid, { highSeqno, purgeSeqno, defaultSeqno }]
   }
 }
 
@@ -129,16 +132,21 @@ function read({ request, ranges, bytesMax, freed }: ReadMessage): FromBackfill {
 function readRange(slab: Slab, range: ScanRange, bytesMax: number): ScannedPart {
   const { environment, scan, transaction } = pinnedOf(range.snapshotId)
   const { vbid, afterSeqno, toSeqno, form } = range
+  const frames = { toSeqno, form, filter: new RecordFilter(form), bytesMax }
   const begin = slab.length
-  const part = { length: 0, frames: 0, lastSeqno: afterSeqno, done: true }
+  const part = { length: 0, frames: 0, lastSeqno: afterSeqno, frameSeqno: afterSeqno, done: true }
+  let blocks = 0
   for (const block of scan.blocks({ vbid, from: afterSeqno + 1, to: toSeqno, transaction })) {
     if (!isBlockIntact(block.bytes, block.length)) {
       const cause = new Error(`corrupt block: vbucket ${vbid}, seqno ${block.block}`)
       throw storageError(cause, environment.directory)
     }
-    part.done = writeFrames(block, { toSeqno, form, bytesMax }, slab, part)
+    part.done = writeFrames(block, frames, slab, part)
     if (!part.done) break
     if (++blocksRead % blocksBetweenRests === 0) rest()
+    if (++blocks < blocksPerReadMax) continue
+    part.done = false
+    break
   }
   part.length = slab.length - begin
   return part

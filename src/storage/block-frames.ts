@@ -6,6 +6,7 @@ import { readSeqno, writeUint32 } from '../../protocol/bytes.ts'
 import { headerLength } from '../../protocol/header.ts'
 import { blockHeadLength, recordLengthIn } from './block.ts'
 import type { ScannedBlock } from './block-scan.ts'
+import type { RecordFilter } from './record-filter.ts'
 import { isSentWhole, OutgoingFrame, type FrameForm } from './record-frame.ts'
 import { opaqueOffset, RecordView } from './record.ts'
 
@@ -20,6 +21,7 @@ export interface Slab {
 export interface FrameRange {
   toSeqno: number
   form: FrameForm
+  filter: RecordFilter
   /** The frame that passes this length of the slab is the last. */
   bytesMax: number
 }
@@ -27,7 +29,10 @@ export interface FrameRange {
 /** How far frames have been written. */
 export interface Reached {
   frames: number
+  /** Everything up to here has been looked at. */
   lastSeqno: number
+  /** Of the last frame. */
+  frameSeqno: number
 }
 
 const view = new RecordView()
@@ -39,7 +44,7 @@ const frame = new OutgoingFrame()
  */
 export function writeFrames(
   block: ScannedBlock,
-  { toSeqno, form, bytesMax }: FrameRange,
+  { toSeqno, form, filter, bytesMax }: FrameRange,
   slab: Slab,
   reached: Reached,
 ): boolean {
@@ -62,6 +67,12 @@ export function writeFrames(
       continue
     }
     view.at(bytes, at)
+    if (!filter.passes(view)) {
+      copyRun()
+      reached.lastSeqno = seqno
+      at += recordBytes
+      continue
+    }
     const isWhole = isSentWhole(view, form)
     const frameBytes = isWhole ? recordBytes : frame.of(view, form).length
     const used = slab.length + (runStart > 0 ? at - runStart : 0)
@@ -83,6 +94,7 @@ export function writeFrames(
     }
     reached.frames++
     reached.lastSeqno = seqno
+    reached.frameSeqno = seqno
     at += recordBytes
   }
   copyRun()

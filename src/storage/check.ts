@@ -6,9 +6,11 @@ import type { DocumentEntry } from './document-entry.ts'
 import { countInBlock, isBlockIntact, spanOf } from './block.ts'
 import { BlockScan, type ScannedBlock } from './block-scan.ts'
 import { checkIndex } from './check-index.ts'
+import { collectionsOf, decodeCollectionRecord } from './collection-record.ts'
 import type { Environment } from './environment.ts'
 import { IndexReader } from './index-reader.ts'
 import type { ExpiryKey } from './keys.ts'
+import { collectionOf, defaultCollection, systemCollection } from './record-key.ts'
 import { isIntact, RecordView } from './record.ts'
 import { notesIn } from './superseded.ts'
 import { blockOfTombstone } from './tombstone-entry.ts'
@@ -17,13 +19,16 @@ import { decodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 /** What was counted of one vbucket. */
 interface Count {
   records: number
-  items: number
+  /** By collection. */
+  items: Map<number, number>
   tombstones: number
   expiring: number
   /** Blocks that have lost records. */
   lossy: number
   lastSeqno: number
 }
+
+const nothingCounted = { records: 0, tombstones: 0, expiring: 0, lossy: 0, lastSeqno: 0 }
 
 /** What is wrong, in sentences; at most `problemsMax` of them. */
 export function checkEnvironment(environment: Environment, problemsMax = 20): string[] {
@@ -145,7 +150,8 @@ class Check {
       }
       return
     }
-    count.items++
+    const collection = collectionOf(value, record.keyStart)
+    count.items.set(collection, (count.items.get(collection) ?? 0) + 1)
     if (expiry === 0) return
     count.expiring++
     const due: ExpiryKey = { expiry, vbid, seqno }
@@ -163,7 +169,8 @@ class Check {
   #checkVbucket(vbid: number, record: VbucketRecord): void {
     const count = this.#countOf(vbid)
     const { items, tombstones, highSeqno, purgeSeqno, failoverLog } = record
-    this.#equal(vbid, 'items', items, count.items)
+    this.#equal(vbid, 'items', items, this.#itemsOf(vbid, defaultCollection))
+    this.#checkCollections(vbid)
     this.#equal(vbid, 'tombstones', tombstones, count.tombstones)
     this.#equal(vbid, 'high seqno', highSeqno, count.lastSeqno)
     if (purgeSeqno > highSeqno) this.#problem(vbid, `purge seqno ${purgeSeqno} > ${highSeqno}`)
@@ -173,6 +180,29 @@ class Check {
       limit = seqno
     }
     if (failoverLog.length === 0) this.#problem(vbid, 'it has no history')
+  }
+
+  #checkCollections(vbid: number): void {
+    const { collections } = this.#environment
+    const known = new Set([defaultCollection, systemCollection])
+    for (const { key, value } of collections.getRange(collectionsOf(vbid))) {
+      const { subject, id } = key
+      if (subject === 'scope') continue
+      known.add(id)
+      const { items } = decodeCollectionRecord(value)
+      if (id === defaultCollection) continue
+      this.#equal(vbid, `items of collection ${id}`, items, this.#itemsOf(vbid, id))
+    }
+    for (const id of this.#countOf(vbid).items.keys()) {
+      if (!known.has(id)) this.#problem(vbid, `it has records of collection ${id}, which is not`)
+    }
+  }
+
+  /** None of a collection that has been dropped: what is left of it is being removed. */
+  #itemsOf(vbid: number, id: number): number {
+    const stored = this.#environment.collections.getBinary({ vbid, subject: 'collection', id })
+    if (stored && decodeCollectionRecord(stored).droppedSeqno !== undefined) return 0
+    return this.#countOf(vbid).items.get(id) ?? 0
   }
 
   /** Whether a table has as many entries of each vbucket as its records ask for. */
@@ -188,7 +218,7 @@ class Check {
   #countOf(vbid: number): Count {
     let count = this.#counts.get(vbid)
     if (count === undefined) {
-      count = { records: 0, items: 0, tombstones: 0, expiring: 0, lossy: 0, lastSeqno: 0 }
+      count = { ...nothingCounted, items: new Map() }
       this.#counts.set(vbid, count)
     }
     return count

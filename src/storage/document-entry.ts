@@ -17,6 +17,7 @@ import {
   writeUint32,
 } from '../../protocol/bytes.ts'
 import { hashKey } from './key-hash.ts'
+import { collectionOf } from './record-key.ts'
 import { RecordKind, type RecordView } from './record.ts'
 
 /** Bytes of an entry in front of what may be left out. */
@@ -115,6 +116,10 @@ export class DocumentEntry {
     const start = this.#start
     const end = start + entryLengthAt(this.#bytes, start)
     return end - entryKeyStart(this.#bytes, start)
+  }
+
+  get collection(): number {
+    return collectionOf(this.#bytes, entryKeyStart(this.#bytes, this.#start))
   }
 
   get #form(): number {

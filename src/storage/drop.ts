@@ -3,6 +3,7 @@
  * neither fills memory nor holds up the flusher's other work for long in one commit.
  */
 import { BlockScan } from './block-scan.ts'
+import { collectionsOf } from './collection-record.ts'
 import type { Environment } from './environment.ts'
 import type { ExpiryKey, SeqnoKey } from './keys.ts'
 import { RecordView } from './record.ts'
@@ -31,7 +32,10 @@ export function dropSome(environment: Environment, vbid: number, countMin: numbe
   }
   for (const block of blocks) environment.blocks.removeSync(block)
   const isDone = isIndexGone && found.length < countMin
-  if (isDone) dropSuperseded(environment, vbid)
+  if (isDone) {
+    dropSuperseded(environment, vbid)
+    dropCollections(environment, vbid)
+  }
   return isDone
 }
 
@@ -47,4 +51,9 @@ function dropSuperseded({ superseded }: Environment, vbid: number): void {
   const range = { start: { vbid, seqno: 0 }, end: { vbid: vbid + 1, seqno: 0 } }
   const spans = [...superseded.getKeys(range)]
   for (const span of spans) superseded.removeSync(span)
+}
+
+function dropCollections({ collections }: Environment, vbid: number): void {
+  const keys = [...collections.getKeys(collectionsOf(vbid))]
+  for (const key of keys) collections.removeSync(key)
 }

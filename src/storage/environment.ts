@@ -11,6 +11,7 @@ import { OperatorError } from '../errors.ts'
 import { dataFileOf, resizeDataFile } from './data-file.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
 import { journalBytesMax } from './journal-format.ts'
+import { collectionKeyEncoder, type CollectionKey } from './collection-record.ts'
 import {
   expiryKeyEncoder,
   holdKeyEncoder,
@@ -100,6 +101,7 @@ export interface Environment {
   readonly tombstones: Table<SeqnoKey>
   readonly expiries: Table<ExpiryKey>
   readonly vbuckets: Table<number>
+  readonly collections: Table<CollectionKey>
   readonly holds: Table<HoldKey>
   readonly meta: Table<string>
   pages(): EnvironmentPages
@@ -210,6 +212,7 @@ function openTables(
     expiries: table<ExpiryKey>('expiries', expiryKeyEncoder),
     holds: table<HoldKey>('holds', holdKeyEncoder),
     vbuckets: table<number>('vbuckets'),
+    collections: table<CollectionKey>('collections', collectionKeyEncoder),
     meta: table<string>('meta'),
   }
   const all = Object.values(tables)

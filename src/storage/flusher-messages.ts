@@ -13,6 +13,7 @@ export type FlushStep =
   | { kind: 'clear'; vbuckets: [vbid: number, record: VbucketRecord][] }
   | { kind: 'hold'; vbid: number; holder: string; hold: DurableHold | undefined }
   | { kind: 'purge'; id: number; request: PurgeRequest }
+  | { kind: 'erase'; id: number; request: EraseRequest }
 
 export type VbucketChange = Pick<VbucketRecord, 'state' | 'failoverLog' | 'maxCas'>
 
@@ -50,6 +51,27 @@ export interface PurgeResult {
   more: boolean
 }
 
+/** Removes what dropped collections of a vbucket held. */
+export interface EraseRequest {
+  vbid: number
+  /** The seqno of the event that dropped each collection. */
+  collections: ReadonlyMap<number, number>
+  /** Everything up to here has been looked at. */
+  afterSeqno: number
+  /** About so many records are looked at in this transaction. */
+  countMax: number
+}
+
+export interface EraseResult {
+  id: number
+  vbid: number
+  removed: number
+  /** How many of them were tombstones. */
+  tombstones: number
+  lastSeqno: number
+  done: boolean
+}
+
 export type ToFlusher =
   | { kind: 'segment'; number: number; memory: SharedArrayBuffer }
   | { kind: 'release'; number: number }
@@ -69,6 +91,7 @@ export interface CommittedBatch {
   /** How far each vbucket that this batch touched is on disk now. */
   persisted: { vbid: number; highSeqno: number }[]
   purged: PurgeResult[]
+  erased: EraseResult[]
   records: number
   commitMs: number
   environments: EnvironmentFigures[]

@@ -11,6 +11,7 @@ import { assertRoom, figuresOf, openEnvironment, type Environment } from './envi
 import { storageError } from './storage-error.ts'
 import type {
   CommittedBatch,
+  EraseResult,
   EnvironmentFigures,
   FlusherStart,
   FlushStep,
@@ -18,6 +19,7 @@ import type {
   PurgeResult,
   ToFlusher,
 } from './flusher-messages.ts'
+import { erase } from './erase.ts'
 import { LogReader, type Stretch, type VbucketStretch } from './log-reader.ts'
 import { purge } from './purge.ts'
 import type { VbucketRecord } from './vbucket-record.ts'
@@ -108,7 +110,7 @@ class Flusher {
     const concerns = (step: FlushStep, i: number) => {
       if (step.kind === 'apply') return this.#ofEnvironment(index, stretches[i]).length > 0
       if (step.kind === 'clear') return true
-      return (step.kind === 'purge' ? step.request.vbid : step.vbid) % count === index
+      return ('request' in step ? step.request.vbid : step.vbid) % count === index
     }
     if (!steps.some(concerns)) return
     const environment = this.#environments[index]!
@@ -116,6 +118,7 @@ class Flusher {
     // A drop of a large vbucket is cut into several transactions; all else is one.
     while (progress.step < steps.length) {
       const purged: PurgeResult[] = []
+      const erased: EraseResult[] = []
       let records = 0
       let next = progress.step
       environment.write(() => {
@@ -127,6 +130,8 @@ class Flusher {
             records += this.#apply(stretches[next]!, index, applier, nowSeconds)
           } else if (step.kind === 'purge') {
             purged.push(purge(environment, applier, step.id, step.request))
+          } else if (step.kind === 'erase') {
+            erased.push(erase(environment, applier, step.id, step.request))
           } else if (step.kind === 'clear') {
             const own = step.vbuckets.filter(([vbid]) => vbid % count === index)
             clear(environment, applier, own)
@@ -138,6 +143,7 @@ class Flusher {
       progress.step = next
       committed.records += records
       committed.purged.push(...purged)
+      committed.erased.push(...erased)
       committed.persisted.push(...applier.persisted())
       this.#figures[index] = figuresOf(environment)
     }
@@ -169,6 +175,7 @@ function nothingCommitted(): CommittedBatch {
     kind: 'committed',
     persisted: [],
     purged: [],
+    erased: [],
     records: 0,
     commitMs: 0,
     environments: [],
@@ -180,8 +187,9 @@ function clear(
   applier: Applier,
   vbuckets: [vbid: number, record: VbucketRecord][],
 ): void {
-  const { index, blocks, superseded, tombstones, expiries } = environment
-  for (const table of [index, blocks, superseded, tombstones, expiries]) table.clearSync()
+  const { index, blocks, superseded, tombstones, expiries, collections } = environment
+  const tables = [index, blocks, superseded, tombstones, expiries, collections]
+  for (const table of tables) table.clearSync()
   applier.forgetRecords()
   for (const [vbid, record] of vbuckets) applier.setVbucket(vbid, record)
 }
@@ -190,7 +198,7 @@ function clear(
 function perform(
   environment: Environment,
   applier: Applier,
-  step: Exclude<FlushStep, { kind: 'apply' | 'purge' | 'clear' }>,
+  step: Exclude<FlushStep, { kind: 'apply' | 'purge' | 'erase' | 'clear' }>,
 ): boolean {
   if (step.kind === 'vbucket') {
     const record = applier.vbucket(step.vbid) ?? emptyVbucket(step.change)

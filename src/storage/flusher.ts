@@ -16,6 +16,8 @@ import { OperatorError, StatusError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type {
   CommittedBatch,
+  EraseRequest,
+  EraseResult,
   FlusherStart,
   FlushStep,
   FromFlusher,
@@ -50,16 +52,22 @@ interface Waiter {
   fail: (error: Error) => void
 }
 
-interface PurgeWaiter {
-  onPurged: (result: PurgeResult) => void
-  done: (result: PurgeResult) => void
+/** Of a step that brings a result. */
+interface ResultWaiter<Result> {
+  /** Called before anybody sees what the step has left. */
+  onDone: (result: Result) => void
+  done: (result: Result) => void
   fail: (error: Error) => void
 }
+
+/** Steps that make, change or end a vbucket. */
+const changesVbuckets: ReadonlySet<string> = new Set(['vbucket', 'drop', 'clear'])
 
 export class Flusher {
   readonly #options: FlusherOptions
   readonly #worker: Worker
-  readonly #purges = new Map<number, PurgeWaiter>()
+  readonly #purges = new Map<number, ResultWaiter<PurgeResult>>()
+  readonly #erasures = new Map<number, ResultWaiter<EraseResult>>()
   #pending: FlushStep[] = []
   #inFlight: FlushStep[] | undefined
   #inFlightUpTo = 0
@@ -129,7 +137,7 @@ export class Flusher {
     this.#pushApply()
     this.#pending.push(step)
     this.#stepsQueued++
-    if (step.kind !== 'hold' && step.kind !== 'purge') this.#vbucketStepsUpTo = this.#stepsQueued
+    if (changesVbuckets.has(step.kind)) this.#vbucketStepsUpTo = this.#stepsQueued
     this.hurry()
   }
 
@@ -144,7 +152,17 @@ export class Flusher {
     this.step({ kind: 'purge', id, request })
     return new Promise((done, fail) => {
       if (this.#closed) fail(closed())
-      else this.#purges.set(id, { onPurged, done, fail })
+      else this.#purges.set(id, { onDone: onPurged, done, fail })
+    })
+  }
+
+  /** Calls `onErased` before anybody sees what the erasure has left. */
+  erase(request: EraseRequest, onErased: (result: EraseResult) => void): Promise<EraseResult> {
+    const id = this.#nextId++
+    this.step({ kind: 'erase', id, request })
+    return new Promise((done, fail) => {
+      if (this.#closed) fail(closed())
+      else this.#erasures.set(id, { onDone: onErased, done, fail })
     })
   }
 
@@ -177,9 +195,11 @@ export class Flusher {
     this.#retry?.cancel()
     this.#stopGathering()
     await ended(this.#worker, { kind: 'close' } satisfies ToFlusher)
-    for (const { fail } of [...this.#waiters, ...this.#purges.values()]) fail(closed())
+    const results = [...this.#purges.values(), ...this.#erasures.values()]
+    for (const { fail } of [...this.#waiters, ...results]) fail(closed())
     this.#waiters.length = 0
     this.#purges.clear()
+    this.#erasures.clear()
   }
 
   #isDone(position: number, steps: number): boolean {
@@ -231,12 +251,11 @@ export class Flusher {
     this.#appliedUpTo = this.#inFlightUpTo
     this.#stepsDone += this.#stepsInFlight
     this.#setFailure(undefined)
-    for (const result of batch.purged) this.#purges.get(result.id)?.onPurged(result)
+    for (const result of batch.purged) this.#purges.get(result.id)?.onDone(result)
+    for (const result of batch.erased) this.#erasures.get(result.id)?.onDone(result)
     this.#options.onCommitted(batch, this.#appliedUpTo)
-    for (const result of batch.purged) {
-      this.#purges.get(result.id)?.done(result)
-      this.#purges.delete(result.id)
-    }
+    settle(this.#purges, batch.purged)
+    settle(this.#erasures, batch.erased)
     while (this.#waiters.length > 0) {
       const waiter = this.#waiters[0]!
       if (!this.#isDone(waiter.position, waiter.steps)) break
@@ -264,6 +283,16 @@ export class Flusher {
       log.error({ code, hint }, `cannot write to disk, will try again: ${failure.message}`)
     } else log.info({}, 'writing to disk works again')
     this.#options.onFailure()
+  }
+}
+
+function settle<Result extends { id: number }>(
+  waiters: Map<number, ResultWaiter<Result>>,
+  results: readonly Result[],
+): void {
+  for (const result of results) {
+    waiters.get(result.id)?.done(result)
+    waiters.delete(result.id)
   }
 }
 

@@ -7,6 +7,7 @@
  *   tombstones   | vbid u16 | seqno u64 |
  *   expiries     | expiry u32 | vbid u16 | seqno u64 |
  *   vbuckets     | vbid u16 |
+ *   collections  | vbid u16 | subject u8 | id u32 |  see collection-record.ts
  *   holds        | vbid u16 | holder, UTF-8 |
  *
  * The hot ones are written from one reused object each, so that a look-up allocates no key.

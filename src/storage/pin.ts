@@ -5,7 +5,7 @@ import type { FrameForm } from './record-frame.ts'
 import type { ScanRequest, SnapshotReference } from './snapshot.ts'
 import type { PinnedVbucket, ScanRange } from './snapshot-messages.ts'
 
-const emptyVbucket: PinnedVbucket = { highSeqno: 0, purgeSeqno: 0 }
+const emptyVbucket: PinnedVbucket = { highSeqno: 0, purgeSeqno: 0, defaultSeqno: 0 }
 
 export interface PinOptions {
   id: number
@@ -75,14 +75,17 @@ class PinReference implements SnapshotReference {
   readonly vbid: number
   readonly persistedSeqno: number
   readonly purgeSeqno: number
+  readonly defaultSeqno: number
   readonly #pin: Pin
   readonly #holder: string
   #isHeld = true
 
-  constructor(pin: Pin, vbid: number, { highSeqno, purgeSeqno }: PinnedVbucket, holder: string) {
+  constructor(pin: Pin, vbid: number, shown: PinnedVbucket, holder: string) {
+    const { highSeqno, purgeSeqno, defaultSeqno } = shown
     this.vbid = vbid
     this.persistedSeqno = highSeqno
     this.purgeSeqno = purgeSeqno
+    this.defaultSeqno = defaultSeqno
     this.#pin = pin
     this.#holder = holder
   }
@@ -111,7 +114,7 @@ export class Scan {
   readonly vbid: number
   readonly toSeqno: number
   readonly form: FrameForm
-  /** Of the last frame read. */
+  /** Everything up to here has been looked at. */
   seqno: number
   #isClosed = false
 

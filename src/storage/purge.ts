@@ -1,7 +1,8 @@
 /**
  * Removes tombstones, in seqno order and in bounded batches, and moves the vbucket's purge seqno
  * in the same transaction. Two things are never removed: what lies above the purge limit (a
- * client still needs it) and the vbucket's newest change (its high seqno must stay a record).
+ * client still needs it) and the newest change of the vbucket and of its default collection: they
+ * are what snapshots end with.
  */
 import type { Applier } from './apply.ts'
 import type { Environment } from './environment.ts'
@@ -27,7 +28,7 @@ export function purge(
   const result = { id, vbid, removed: 0, purgeSeqno: 0, purgeSeqnoBefore, more: false }
   if (vbucket === undefined) return result
   const last = Math.min(request.limitSeqno, vbucket.highSeqno - 1)
-  const found = oldTombstones(environment, request, last)
+  const found = oldTombstones(environment, request, last, vbucket.defaultSeqno)
   result.more = found.length > request.countMax
   for (const tombstone of found.slice(0, request.countMax)) {
     removeTombstone(environment, applier, vbid, tombstone)
@@ -43,7 +44,12 @@ export function purge(
 }
 
 /** Up to one more than the batch holds, so that the caller knows whether there is more. */
-function oldTombstones(environment: Environment, request: PurgeRequest, last: number): Tombstone[] {
+function oldTombstones(
+  environment: Environment,
+  request: PurgeRequest,
+  last: number,
+  defaultSeqno: number | undefined,
+): Tombstone[] {
   const found: Tombstone[] = []
   if (last < 1) return found
   const { vbid, beforeSeconds, countMax } = request
@@ -54,6 +60,7 @@ function oldTombstones(environment: Environment, request: PurgeRequest, last: nu
   for (const { key, value } of range) {
     // Tombstones age in the order of their seqnos, so a young one ends the search.
     if (agesSince(value) >= beforeSeconds) break
+    if (key.seqno === defaultSeqno) continue
     found.push({ seqno: key.seqno, block: blockOfTombstone(value, key.seqno) })
     if (found.length > countMax) break
   }
@@ -71,5 +78,5 @@ function removeTombstone(
   environment.tombstones.removeSync({ vbid, seqno })
   const stored = environment.blocks.getBinaryFast({ vbid, seqno: block })
   const at = stored === undefined ? 0 : findInBlock(stored, stored.length, seqno)
-  if (at > 0) applier.purge(view.at(stored!, at), block)
+  if (at > 0) applier.remove(view.at(stored!, at), block)
 }

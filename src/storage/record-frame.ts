@@ -8,9 +8,13 @@ import { Opcode } from '../../protocol/opcode.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { systemXattrs } from '../../protocol/xattrs.ts'
 import { PlainValue } from './plain-value.ts'
+import type { CollectionFilter } from './record-filter.ts'
 import { defaultPrefixLength } from './record-key.ts'
 import { opaqueOffset, RecordView } from './record.ts'
 import { compress, mayPay } from './snappy.ts'
+import { streamIdFramingLength, writeStreamIdHeader } from './stream-id-frame.ts'
+import { systemEventFrameLength, writeSystemEventFrame } from './system-event-frame.ts'
+import { isSystemEvent } from './system-event-record.ts'
 
 /** What a stream's client asked its frames to be. Plain data: it is sent to the worker. */
 export interface FrameForm {
@@ -30,8 +34,15 @@ export interface FrameForm {
   deleteTimes: boolean
   /** Expirations under their own opcode instead of as deletions. */
   expiryOpcode: boolean
-  /** Keys with the id of their collection. Without, there is the default collection only. */
+  /**
+   * Keys with the id of their collection, and system events. Without, there is nothing but the
+   * default collection.
+   */
   collections: boolean
+  /** What of that is wanted; undefined: all. */
+  filter: CollectionFilter | undefined
+  /** In a framing extra of every frame; 0: there is none. */
+  streamId: number
 }
 
 /** Times that a value must get smaller to be sent compressed. */
@@ -39,7 +50,8 @@ const ratioMin = 1 / 0.85
 
 /** Whether a frame is its record as it lies there, but for the opaque. */
 export function isSentWhole(record: RecordView, form: FrameForm): boolean {
-  if (!form.collections || form.noValue || record.isDeletion) return false
+  if (!form.collections || form.streamId !== 0 || form.noValue) return false
+  if (record.isDeletion || isSystemEvent(record)) return false
   return isValueSentWhole(record, form)
 }
 
@@ -70,7 +82,9 @@ function extrasLengthIn(record: RecordView, form: FrameForm): number {
 export class OutgoingFrame {
   #record = new RecordView()
   #opaque = 0
+  #streamId = 0
   #isWhole = false
+  #isEvent = false
   #extrasLength = 0
   #keyStart = 0
   /** The value as it is sent. */
@@ -86,11 +100,19 @@ export class OutgoingFrame {
       this.length = record.length
       return this
     }
+    this.#streamId = form.streamId
+    const framingLength = form.streamId === 0 ? 0 : streamIdFramingLength
+    this.#isEvent = isSystemEvent(record)
+    if (this.#isEvent) {
+      this.length = framingLength + systemEventFrameLength(record)
+      return this
+    }
     this.#keyStart = record.keyStart + (form.collections ? 0 : defaultPrefixLength)
     this.#extrasLength = extrasLengthIn(record, form)
     this.#shapeValue(record, form)
     const keyLength = record.valueStart - this.#keyStart
-    this.length = headerLength + this.#extrasLength + keyLength + this.#value.length
+    const bodyLength = this.#extrasLength + keyLength + this.#value.length
+    this.length = headerLength + framingLength + bodyLength
     return this
   }
 
@@ -103,6 +125,17 @@ export class OutgoingFrame {
       writeUint32(target, offset + opaqueOffset, this.#opaque)
       return this.length
     }
+    const frameBytes = this.#isEvent
+      ? writeSystemEventFrame(record, this.#opaque, target, offset)
+      : this.#writeChange(target, offset)
+    if (this.#streamId !== 0) writeStreamIdHeader(target, offset, frameBytes, this.#streamId)
+    return this.length
+  }
+
+  /** What is not sent as it lies there. */
+  #writeChange(target: Buffer, offset: number): number {
+    const record = this.#record
+    const { bytes } = record
     this.#writeHead(target, offset)
     const position = offset + headerLength + this.#extrasLength
     const keyStart = this.#keyStart
@@ -114,7 +147,7 @@ export class OutgoingFrame {
       const valueAt = position + record.valueStart - keyStart
       target.set(valueBytes.subarray(valueStart, valueEnd), valueAt)
     }
-    return this.length
+    return position - offset + record.valueStart - keyStart + this.#value.length
   }
 
   #writeHead(target: Buffer, offset: number): void {
@@ -128,7 +161,8 @@ export class OutgoingFrame {
     writeUint16(target, offset + 2, record.valueStart - this.#keyStart)
     target[offset + 4] = extrasLength
     target[offset + 5] = this.#value.datatype
-    writeUint32(target, offset + 8, this.length - headerLength)
+    const keyLength = record.valueStart - this.#keyStart
+    writeUint32(target, offset + 8, extrasLength + keyLength + this.#value.length)
     writeUint32(target, offset + opaqueOffset, this.#opaque)
   }
 

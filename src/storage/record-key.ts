@@ -8,7 +8,7 @@
  * No client can name collection 1: what has such a key tells of a collection or a scope. There is
  * one such record for each of them, its newest: that it was made, or that it was dropped.
  */
-import { readLeb128 } from '../../protocol/leb128.ts'
+import { leb128At } from '../../protocol/leb128.ts'
 import { invariant } from '../errors.ts'
 
 export const defaultCollection = 0
@@ -23,9 +23,9 @@ export function collectionOf(bytes: Uint8Array, keyStart: number): number {
   const first = bytes[keyStart]!
   // Nearly all ids are that short, and there is nothing to allocate.
   if (first < 0x80) return first
-  const id = readLeb128(bytes, keyStart, bytes.length)
-  invariant(id, 'every key begins with the id of its collection')
-  return id.value
+  const id = leb128At(bytes, keyStart, bytes.length)
+  invariant(id >= 0, 'every key begins with the id of its collection')
+  return id
 }
 
 /** A key of the default collection, in memory of its own. */

@@ -14,6 +14,8 @@ export interface BackfillStart {
 export interface PinnedVbucket {
   highSeqno: number
   purgeSeqno: number
+  /** Of the newest change in the default collection; 0 when there is none. */
+  defaultSeqno: number
 }
 
 /** What is to be read of one vbucket. */
@@ -29,7 +31,10 @@ export interface ScanRange {
 export interface ScannedPart {
   length: number
   frames: number
+  /** Everything up to here has been looked at. */
   lastSeqno: number
+  /** Of the last frame; `afterSeqno` when there was none. */
+  frameSeqno: number
   done: boolean
 }
 

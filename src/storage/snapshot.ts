@@ -21,8 +21,10 @@ export interface ScanRequest {
 export interface ScanSlab {
   bytes: Buffer
   frames: number
-  /** Of the last frame; `afterSeqno` when there was none. */
+  /** Everything up to here has been looked at. */
   lastSeqno: number
+  /** Of the last frame; `afterSeqno` when there was none. */
+  frameSeqno: number
   /** Nothing is left up to `toSeqno`. */
   done: boolean
   /**
@@ -39,6 +41,8 @@ export interface SnapshotReference {
   /** The vbucket's high seqno in the snapshot: the end of a disk snapshot made of it. */
   readonly persistedSeqno: number
   readonly purgeSeqno: number
+  /** Of the newest change in the default collection; 0 when there is none. */
+  readonly defaultSeqno: number
   readonly pinnedAtMs: number
   scan(request: ScanRequest): Scan
   /** Idempotent. */

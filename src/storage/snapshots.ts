@@ -256,7 +256,8 @@ function takePart(scan: Scan, part: ScanSlab): ScanSlab {
   }
   part.free()
   const bytes = Buffer.alloc(0)
-  return { bytes, frames: 0, lastSeqno: scan.seqno, done: true, free: () => undefined }
+  const { seqno: lastSeqno } = scan
+  return { bytes, frames: 0, lastSeqno, frameSeqno: lastSeqno, done: true, free: () => undefined }
 }
 
 function nextTurn(): Promise<void> {

@@ -4,6 +4,7 @@
  * a store that opens can be served.
  *
  *   BUCKET/bucket.json            format, name, uuid, number of vbuckets and environments
+ *   BUCKET/collections.json       its manifest of collections: see manifest-file.ts
  *   BUCKET/environment-N/data.mdb vbuckets with vbid modulo environments = N
  *   BUCKET/journal-N              changes that LMDB may not have yet: see journal.ts
  *
@@ -22,10 +23,16 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { OperatorError } from '../errors.ts'
+import {
+  decodeCollectionRecord,
+  type CollectionKey,
+  type StoredCollection,
+} from './collection-record.ts'
 import type { DurableHold } from './flusher-messages.ts'
 import { dataFileOf, inspectDataFile, resizeDataFile } from './data-file.ts'
 import { openEnvironment, type Environment } from './environment.ts'
 import type { PurgeHold } from './holds.ts'
+import { writeManifest } from './manifest-file.ts'
 import { replayJournal } from './journal-replay.ts'
 import { storageError, storeDamaged } from './storage-error.ts'
 import { syncDirectory } from './sync-directory.ts'
@@ -56,6 +63,8 @@ export interface OpenStore {
   environments: Environment[]
   directories: string[]
   vbuckets: Map<number, VbucketRecord>
+  /** By vbid. */
+  collections: Map<number, StoredCollection[]>
   holds: PurgeHold[]
   /** The daemon that had it open last did not close it. */
   wasUnclean: boolean
@@ -68,6 +77,7 @@ export async function createStore(
   options: StoreOptions,
   description: Omit<BucketDescription, 'format'>,
   vbuckets: ReadonlyMap<number, VbucketRecord>,
+  manifest: object,
 ): Promise<void> {
   const { directory } = options
   const environments: Environment[] = []
@@ -84,6 +94,7 @@ export async function createStore(
       environment.write(() => environment.meta.putSync('belongs', Buffer.from(belongs)))
     }
     writeVbuckets(environments, vbuckets)
+    await writeManifest(directory, manifest)
     markClean(environments)
   } catch (error) {
     throw storageError(error, directory)
@@ -180,6 +191,7 @@ async function problemOf({ directory, mapSizeBytes }: StoreOptions): Promise<str
 
 function readAll(environments: Environment[]) {
   const vbuckets = new Map<number, VbucketRecord>()
+  const collections = new Map<number, StoredCollection[]>()
   const holds: PurgeHold[] = []
   let wasUnclean = false
   for (const environment of environments) {
@@ -189,6 +201,13 @@ function readAll(environments: Environment[]) {
         parse(environment, () => decodeVbucketRecord(value)),
       )
     }
+    for (const { key, value } of environment.collections.getRange({ start: firstCollection })) {
+      const { vbid, ...named } = key
+      const record = parse(environment, () => decodeCollectionRecord(value))
+      const own = collections.get(vbid) ?? []
+      own.push({ ...named, ...record })
+      collections.set(vbid, own)
+    }
     for (const { key, value } of environment.holds.getRange({ start: { vbid: 0, holder: '' } })) {
       const hold = parse(environment, () => JSON.parse(value.toString()) as DurableHold)
       holds.push({ ...key, ...hold, durable: true })
@@ -196,8 +215,10 @@ function readAll(environments: Environment[]) {
     if (environment.meta.getBinary('clean')?.toString() !== 'yes') wasUnclean = true
     environment.write(() => environment.meta.putSync('clean', Buffer.from('no')))
   }
-  return { vbuckets, holds, wasUnclean }
+  return { vbuckets, collections, holds, wasUnclean }
 }
+
+const firstCollection: CollectionKey = { vbid: 0, subject: 'collection', id: 0 }
 
 function parse<Value>(environment: Environment, read: () => Value): Value {
   try {

@@ -12,9 +12,15 @@ export interface VbucketRecord {
   maxCas: string
   /** Newest first. */
   failoverLog: { vbuuid: string; seqno: number }[]
-  /** Documents that live. */
+  /** Documents of the default collection that live; of others, see collection-record.ts. */
   items: number
   tombstones: number
+  /** Of the newest change in the default collection; none when there is none. */
+  defaultSeqno?: number
+  /** The default collection has been dropped. */
+  isWithoutDefault?: boolean
+  /** Hexadecimal: of the manifest that its system events have brought it to; none for the first. */
+  manifestUid?: string
   /** Name of the block that was begun last; none when nothing has been stored yet. */
   newestBlock?: number
   /** Set while its contents are being removed; a start finishes what a stop interrupted. */

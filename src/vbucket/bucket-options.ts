@@ -41,5 +41,7 @@ export interface BucketEvents {
   'failover-log': [vbid: number]
   'vbucket-deleted': [vbid: number]
   flushed: []
+  /** The manifest is another one; `dropped` are ids of collections that are not in it any more. */
+  manifest: [dropped: readonly number[]]
   deleted: []
 }

@@ -19,17 +19,19 @@ import type { BucketEvents, BucketOptions } from './bucket-options.ts'
 import { BucketShapeFile } from './bucket-shape.ts'
 import { CommitCounter, countDocuments, type BucketStatistics } from './bucket-statistics.ts'
 import { ChangeLog } from './change-log.ts'
+import type { Collections } from './collections/collections.ts'
+import { openCollections } from './collections/open-collections.ts'
 import { connectDocuments, type DocumentAccess } from './document-access.ts'
+import { DocumentWriter } from './document-writer.ts'
 import type { Documents } from './documents.ts'
 import { Durability } from './durability.ts'
-import { expireDue } from './expiry-pager.ts'
-import { Passes } from './passes.ts'
 import type { Reached } from './position-waiters.ts'
 import { PressureGauge, type Pressure } from './pressure.ts'
-import { Purger, type CompactRequest } from './purger.ts'
+import type { CompactRequest } from './purger.ts'
 import { randomDocument } from './random-document.ts'
 import { RangeScans } from './range-scans.ts'
 import { noteCleanStop, recoverVbuckets } from './recovery.ts'
+import { Upkeep } from './upkeep.ts'
 import type { Vbucket } from './vbucket.ts'
 import { notMine, VbucketTable } from './vbucket-table.ts'
 
@@ -50,6 +52,7 @@ export class Bucket {
   readonly documents: Documents
   readonly metaWriter: DocumentAccess['metaWriter']
   readonly rewriter: DocumentAccess['rewriter']
+  readonly collections: Collections
   readonly holds: PurgeHolds
   readonly snapshots: SnapshotService
   readonly rangeScans: RangeScans
@@ -60,10 +63,8 @@ export class Bucket {
   readonly #gauge: PressureGauge
   readonly #durability: Durability
   readonly #flusher: Flusher
-  readonly #purger: Purger
-  readonly #passes: Passes
+  readonly #upkeep: Upkeep
   readonly #commits: CommitCounter
-  #expired = 0
   #closed: Promise<void> | undefined
 
   private constructor(options: BucketOptions, store: OpenStore) {
@@ -77,7 +78,6 @@ export class Bucket {
     this.shape = new BucketShapeFile(options.directory, store.description)
     this.#gauge = new PressureGauge(settings.unflushedSoftBytes, settings.unflushedHardBytes)
     this.#commits = new CommitCounter(store.environments.map(figuresOf))
-    this.#passes = new Passes(clock, log)
     const changes = new ChangeLog({
       segmentBytes: options.segmentBytes ?? defaultSegmentBytes,
       retainBytes: settings.changeLogBytes,
@@ -96,11 +96,19 @@ export class Bucket {
     this.#disk = new DiskReader(store.environments, (vbid, seqno, cause) => {
       log.error({ vbid, seqno, error: String(cause) }, 'a page of the store is damaged')
     })
+    const writer = new DocumentWriter(changes, clock, () => this.#appended())
+    this.collections = openCollections(options.directory, {
+      writer,
+      nowSeconds: () => Math.floor(clock.nowMs() / 1000),
+      vbuckets: () => this.#vbuckets,
+      onChange: dropped => this.#manifestChanged(dropped),
+    })
     const { documents, metaWriter, rewriter } = connectDocuments({
       ...options,
       changes,
+      writer,
       disk: this.#disk,
-      onAppend: () => this.#appended(),
+      collections: this.collections,
       admit: vbucket => this.#admit(vbucket),
     })
     this.documents = documents
@@ -109,21 +117,22 @@ export class Bucket {
     const flusher = (this.#flusher = this.#makeFlusher())
     const snapshots = (this.snapshots = this.#makeSnapshots())
     this.rangeScans = new RangeScans({ ...options, bucket: this })
-    const graceMs = settings.backfillGraceSeconds * 1000
     const holdOptions: HoldOptions = {
       clock,
-      graceMs,
+      graceMs: settings.backfillGraceSeconds * 1000,
       storeIntervalMs: holdStoreIntervalMs,
       store: (vbid, holder, hold) => flusher.step({ kind: 'hold', vbid, holder, hold }),
     }
     const holds = (this.holds = new PurgeHolds(holdOptions, store.holds))
-    const { locks } = documents
+    const { collections, vbuckets: stored } = store
+    const onActive = (vbucket: Vbucket) => this.collections.bringUp(vbucket)
     const { events } = this
-    const lives = { flusher, snapshots, changes, holds, locks, waiters, random, events, count }
-    const vbuckets = (this.#vbuckets = new VbucketTable({ ...lives, stored: store.vbuckets }))
-    const nowSeconds = () => this.#nowSeconds()
-    const ageSeconds = settings.purgeAgeSeconds
-    this.#purger = new Purger({ flusher, holds, vbuckets, ageSeconds, nowSeconds })
+    const { locks } = documents
+    const lives = { flusher, snapshots, changes, holds, locks, waiters, random, count, events }
+    const vbuckets = new VbucketTable({ ...lives, stored, collections, onActive })
+    this.#vbuckets = vbuckets
+    const kept = { flusher, holds, vbuckets, disk: this.#disk, documents }
+    this.#upkeep = new Upkeep({ ...options, ...kept })
   }
 
   /** Opens a bucket's directory and starts its threads. Fails with an OperatorError. */
@@ -141,7 +150,9 @@ export class Bucket {
       await closeStore(store)
       throw storageError(error, directory)
     }
-    bucket.#startPasses()
+    // What a crash has kept a change of the manifest from.
+    bucket.collections.bringUpAll()
+    bucket.#upkeep.start()
     return bucket
   }
 
@@ -190,7 +201,7 @@ export class Bucket {
   compact(vbid: number, request: CompactRequest): Promise<void> {
     const vbucket = this.vbucket(vbid)
     if (vbucket === undefined) return Promise.reject(notMine(vbid))
-    return this.#purger.compact(vbucket, request)
+    return this.#upkeep.purger.compact(vbucket, request)
   }
 
   /**
@@ -227,12 +238,11 @@ export class Bucket {
     return this.#durability.waiters.reached(vbucket, seqno, signal)
   }
 
-  /** A live document chosen at random, or undefined when there is none. */
-  randomKey(): RecordView | undefined {
+  /** A live document of a collection chosen at random, or undefined when there is none. */
+  randomKey(collection: number): RecordView | undefined {
     const { documents, changes } = this
-    const { random } = this.#options
-    const vbuckets = this.#vbuckets.all
-    return randomDocument({ vbuckets, documents, changes, disk: this.#disk, random })
+    const places = { vbuckets: this.#vbuckets.all, disk: this.#disk, collection }
+    return randomDocument({ ...this.#options, ...places, documents, changes })
   }
 
   statistics(): BucketStatistics {
@@ -242,9 +252,9 @@ export class Bucket {
       unflushedBytes: this.changes.unflushedBytes,
       changeLogBytes: this.changes.retainedBytes,
       documentCacheBytes: this.changes.cachedBytes,
-      expired: this.#expired,
-      purged: this.#purger.purged,
-      purgePasses: this.#purger.passes,
+      expired: this.#upkeep.expired,
+      purged: this.#upkeep.purger.purged,
+      purgePasses: this.#upkeep.purger.passes,
       failure: this.failure,
     }
   }
@@ -259,8 +269,8 @@ export class Bucket {
   }
 
   async #close(): Promise<void> {
-    this.#passes.stop()
-    this.#purger.stop()
+    await this.collections.settled()
+    this.#upkeep.stop()
     this.holds.close()
     const isDrained = await this.#flusher.drainedWithin(closePatienceMs)
     if (!isDrained) {
@@ -268,9 +278,9 @@ export class Bucket {
       this.#options.log.error({ unflushedBytes }, 'stopping with changes that are not on disk')
     }
     await this.#flusher.close()
-    const reason = new StatusError(Status.temporaryFailure, 'the bucket is closing')
-    await this.#durability.close(isDrained, reason)
-    await this.#passes.ended()
+    const text = 'the bucket is closing'
+    await this.#durability.close(isDrained, new StatusError(Status.temporaryFailure, text))
+    await this.#upkeep.ended()
     this.rangeScans.close()
     await this.snapshots.close()
     if (isDrained) noteCleanStop(this.#store, this.#options)
@@ -279,7 +289,7 @@ export class Bucket {
 
   /** Ends the threads of a bucket that could not be opened. */
   async #abandon(): Promise<void> {
-    this.#passes.stop()
+    this.#upkeep.stop()
     this.holds.close()
     await Promise.all([this.#flusher.close(), this.snapshots.close()])
   }
@@ -312,19 +322,9 @@ export class Bucket {
     return { ...this.#options.settings, directories: this.#store.directories }
   }
 
-  #startPasses(): void {
-    const { purgeIntervalSeconds, expiryPagerIntervalSeconds } = this.#options.settings
-    this.#passes.every(purgeIntervalSeconds, () => this.#purger.pass())
-    this.#passes.every(expiryPagerIntervalSeconds, () => this.#expire())
-  }
-
-  async #expire(): Promise<void> {
-    const { documents } = this
-    documents.locks.sweep(this.#options.clock.nowMs())
-    const vbucket = (vbid: number) => this.vbucket(vbid)
-    const nowSeconds = () => this.#nowSeconds()
-    const options = { disk: this.#disk, documents, vbucket, nowSeconds }
-    this.#expired += await expireDue(options, () => this.#closed !== undefined)
+  #manifestChanged(dropped: readonly number[]): void {
+    if (dropped.length > 0) this.#upkeep.eraser.wake()
+    this.events.emit('manifest', dropped)
   }
 
   #admit(vbucket: Vbucket): Status {
@@ -358,9 +358,5 @@ export class Bucket {
     this.changes.markCommitted(upTo)
     this.#gauge.update(this.changes.unflushedBytes)
     this.#durability.committed(upTo)
-  }
-
-  #nowSeconds(): number {
-    return Math.floor(this.#options.clock.nowMs() / 1000)
   }
 }

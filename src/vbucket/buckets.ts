@@ -14,6 +14,7 @@ import { createStore } from '../storage/store.ts'
 import { syncDirectory } from '../storage/sync-directory.ts'
 import { Bucket, type BucketSettings } from './bucket.ts'
 import type { BucketShape } from './bucket-shape.ts'
+import { ManifestHistory } from './collections/manifest-history.ts'
 import { newVbucketRecord } from './vbucket.ts'
 
 export interface BucketsOptions {
@@ -187,7 +188,8 @@ export class Buckets {
     )
     const uuid = `${hex(random)}${hex(random)}`
     const description = { name, uuid, vbuckets: count, environments, quotaBytes, flushEnabled }
-    await createStore({ directory, mapSizeBytes, readerSlotsMax }, description, vbuckets)
+    const options = { directory, mapSizeBytes, readerSlotsMax }
+    await createStore(options, description, vbuckets, ManifestHistory.first)
   }
 }
 

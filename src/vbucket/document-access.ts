@@ -5,18 +5,19 @@ import type { DiskReader } from '../storage/disk-reader.ts'
 import type { ChangeLog } from './change-log.ts'
 import { DocumentFinder } from './document-finder.ts'
 import { DocumentRewriter } from './document-rewriter.ts'
-import { DocumentWriter } from './document-writer.ts'
-import { Documents } from './documents.ts'
+import type { DocumentWriter } from './document-writer.ts'
+import { Documents, type DocumentCollections } from './documents.ts'
 import { StoredForm, type StoredFormOptions } from './stored-form.ts'
 import type { Vbucket } from './vbucket.ts'
 import { MetaWriter } from './with-meta.ts'
 
 export interface DocumentAccessOptions {
   readonly changes: ChangeLog
+  readonly writer: DocumentWriter
   readonly disk: DiskReader
   readonly clock: Clock
   readonly settings: StoredFormOptions
-  readonly onAppend: () => void
+  readonly collections: DocumentCollections
   /** Success, or why no write can be taken now. */
   readonly admit: (vbucket: Vbucket) => Status
 }
@@ -28,12 +29,11 @@ export interface DocumentAccess {
 }
 
 export function connectDocuments(options: DocumentAccessOptions): DocumentAccess {
-  const { changes, disk, clock, settings, onAppend, admit } = options
+  const { changes, writer, disk, clock, settings, collections, admit } = options
   const { valueBytesMax } = settings
   const finder = new DocumentFinder(changes, disk)
-  const writer = new DocumentWriter(changes, clock, onAppend)
   const form = new StoredForm(settings)
-  const common = { finder, writer, clock, form, valueBytesMax, admit }
+  const common = { finder, writer, clock, form, collections, valueBytesMax, admit }
   const documents = new Documents(common)
   const locked = { ...common, locks: documents.locks }
   const metaWriter = new MetaWriter(locked)

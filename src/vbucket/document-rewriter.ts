@@ -7,7 +7,8 @@ import { Status } from '../../protocol/status.ts'
 import { RecordKind, type RecordView } from '../storage/record.ts'
 import type { DocumentFinder } from './document-finder.ts'
 import type { DocumentWriter } from './document-writer.ts'
-import type { StoreRequest } from './documents.ts'
+import type { DocumentCollections, StoreRequest } from './documents.ts'
+import { limitedExpiry } from './expiry.ts'
 import type { DocumentLocks } from './locks.ts'
 import type { Vbucket } from './vbucket.ts'
 import { systemXattrBytesMax } from './xattr-section.ts'
@@ -29,6 +30,7 @@ export class DocumentRewriter {
   readonly #writer: DocumentWriter
   readonly #locks: DocumentLocks
   readonly #clock: Clock
+  readonly #collections: DocumentCollections
   readonly #admit: (vbucket: Vbucket) => Status
   readonly #valueBytesMax: number
 
@@ -37,6 +39,7 @@ export class DocumentRewriter {
     writer: DocumentWriter
     locks: DocumentLocks
     clock: Clock
+    collections: DocumentCollections
     valueBytesMax: number
     admit: (vbucket: Vbucket) => Status
   }) {
@@ -44,6 +47,7 @@ export class DocumentRewriter {
     this.#writer = options.writer
     this.#locks = options.locks
     this.#clock = options.clock
+    this.#collections = options.collections
     this.#admit = options.admit
     this.#valueBytesMax = options.valueBytesMax
   }
@@ -87,7 +91,7 @@ export class DocumentRewriter {
     change.kind = rewrite.kind
     change.datatype = rewrite.datatype
     change.flags = rewrite.kind === RecordKind.mutation ? rewrite.flags : 0
-    change.time = rewrite.time
+    change.time = this.#timeOf(rewrite, key, keyStart)
     // As with any other write: behind a purged tombstone, too.
     change.revno = (found ? current.revno : vbucket.purgeSeqno) + 1
     change.replacesLive = found && !current.isDeletion
@@ -98,5 +102,11 @@ export class DocumentRewriter {
     this.#locks.unlock(vbucket.id, key, keyStart, keyLength)
     this.#writer.finish(vbucket)
     return Status.success
+  }
+
+  #timeOf({ kind, time }: Rewrite, key: Buffer, keyStart: number): number {
+    const maxTtlSeconds = this.#collections.maxTtlSeconds(key, keyStart)
+    if (kind !== RecordKind.mutation || maxTtlSeconds === 0) return time
+    return limitedExpiry(time, Math.floor(this.#clock.nowMs() / 1000), maxTtlSeconds)
   }
 }

@@ -3,8 +3,10 @@
  * vbucket's counts, and tells who watches. Every change of a document goes through here.
  */
 import type { Clock } from '../clock.ts'
+import { defaultCollection, systemCollection } from '../storage/record-key.ts'
 import { RecordKind, type RecordHead, type RecordView } from '../storage/record.ts'
 import type { ChangeLog } from './change-log.ts'
+import type { CollectionFigures } from './collections/vbucket-collections.ts'
 import type { Vbucket } from './vbucket.ts'
 
 /** What the last change was given; one object, overwritten by the next. */
@@ -32,12 +34,22 @@ export class Change {
   replacedTombstone = 0
 }
 
+/** See storage/system-event-record.ts. */
+export interface EventRecord {
+  kind: RecordKind
+  key: Uint8Array
+  value: Uint8Array
+  nowSeconds: number
+}
+
 export class DocumentWriter {
   readonly result = new WriteResult()
   readonly change = new Change()
   readonly #changes: ChangeLog
   readonly #clock: Clock
   readonly #onAppend: () => void
+  /** Of the collection that the change is in, unless that is the default one. */
+  #figures: CollectionFigures | undefined
   readonly #head: RecordHead = {
     kind: RecordKind.mutation,
     vbid: 0,
@@ -95,6 +107,13 @@ export class DocumentWriter {
     head.time = change.time
     const record = this.#changes.append(head, key, start, length, valueLength)
     vbucket.highSeqno++
+    const { collections } = vbucket
+    this.#figures = undefined
+    if (key[start] === defaultCollection) collections.defaultSeqno = vbucket.highSeqno
+    else if (key[start] !== systemCollection) {
+      this.#figures = collections.figuresOf(key, start)
+      this.#figures.highSeqno = vbucket.highSeqno
+    }
     return record
   }
 
@@ -105,7 +124,29 @@ export class DocumentWriter {
     if (change.replacedTombstone > 0) vbucket.tombstoneReplaced(change.replacedTombstone)
     if (change.kind === RecordKind.mutation) vbucket.itemCount++
     else vbucket.tombstoneCount++
+    if (this.#figures !== undefined) count(this.#figures, change)
     vbucket.notify()
     this.#onAppend()
   }
+
+  /** Appends a system event, which is a change, but no document. */
+  appendEvent(vbucket: Vbucket, { kind, key, value, nowSeconds }: EventRecord): void {
+    const { change } = this
+    const isTombstone = kind !== RecordKind.mutation
+    change.kind = kind
+    change.datatype = 0
+    change.flags = 0
+    change.time = isTombstone ? nowSeconds : 0
+    change.revno = isTombstone ? 2 : 1
+    const record = this.begin(vbucket, key, 0, key.length, value.length)
+    record.bytes.set(value, record.valueStart)
+    if (isTombstone) vbucket.tombstoneCount++
+    vbucket.notify()
+    this.#onAppend()
+  }
+}
+
+function count(figures: CollectionFigures, { replacesLive, kind }: Change): void {
+  if (replacesLive) figures.items--
+  if (kind === RecordKind.mutation) figures.items++
 }

@@ -12,7 +12,7 @@ import { PlainValue } from '../storage/plain-value.ts'
 import { RecordKind, type RecordView } from '../storage/record.ts'
 import type { DocumentFinder } from './document-finder.ts'
 import type { Change, DocumentWriter, WriteResult } from './document-writer.ts'
-import { absoluteExpiry, isExpired } from './expiry.ts'
+import { absoluteExpiry, isExpired, limitedExpiry } from './expiry.ts'
 import { DocumentLocks } from './locks.ts'
 import type { StoredForm } from './stored-form.ts'
 import type { Vbucket } from './vbucket.ts'
@@ -39,12 +39,20 @@ export class StoreRequest {
   preserveExpiry = false
 }
 
+/** What documents have to know of the collections that they are in. */
+export interface DocumentCollections {
+  has(key: Uint8Array, keyStart: number): boolean
+  /** 0: no limit. */
+  maxTtlSeconds(key: Uint8Array, keyStart: number): number
+}
+
 export interface DocumentsOptions {
   finder: DocumentFinder
   writer: DocumentWriter
   clock: Clock
   form: StoredForm
   valueBytesMax: number
+  collections: DocumentCollections
   /** Success, or why no write can be taken now. */
   admit: (vbucket: Vbucket) => Status
 }
@@ -117,7 +125,7 @@ export class Documents {
     change.time =
       request.preserveExpiry && lives
         ? this.#finder.current.expiry
-        : this.#absoluteExpiry(request.expiry)
+        : this.#expiryOf(key, keyStart, request.expiry)
     const record = this.#writer.begin(vbucket, key, keyStart, keyLength, form.length)
     form.bytes.copy(record.bytes, record.valueStart, form.start, form.start + form.length)
     this.#finish(vbucket, key, keyStart, keyLength)
@@ -184,7 +192,7 @@ export class Documents {
     if (!this.#findLive(vbucket, key, start, length)) return Status.keyNotFound
     if (this.#lockOn(vbucket, key, start, length)) return Status.locked
     const old = this.#finder.record(vbucket, key, start, length)
-    const absolute = this.#absoluteExpiry(expiry)
+    const absolute = this.#expiryOf(key, start, expiry)
     const { result } = this.#writer
     if (absolute === old.expiry) {
       result.casHigh = old.casHigh
@@ -249,6 +257,8 @@ export class Documents {
   /** Expires the document that has this seqno, unless it has changed since. For the pager. */
   expire(vbucket: Vbucket, key: Buffer, start: number, length: number, seqno: number): boolean {
     if (this.#options.admit(vbucket) !== Status.success) return false
+    // What a dropped collection held is removed without a trace.
+    if (!this.#options.collections.has(key, start)) return false
     if (!this.#finder.find(vbucket, key, start, length)) return false
     const { current } = this.#finder
     if (current.isDeletion || current.seqno !== seqno) return false
@@ -257,13 +267,17 @@ export class Documents {
     return true
   }
 
-  /** Most documents never expire: then the clock is not asked. */
-  #absoluteExpiry(asked: number): number {
-    return asked === 0 ? 0 : absoluteExpiry(asked, this.#nowSeconds())
-  }
-
   #nowSeconds(): number {
     return Math.floor(this.#options.clock.nowMs() / 1000)
+  }
+
+  /** What a client asked for, in absolute seconds, as far as its collection allows. */
+  #expiryOf(key: Buffer, start: number, asked: number): number {
+    const maxTtlSeconds = this.#options.collections.maxTtlSeconds(key, start)
+    // Most documents never expire: then the clock is not asked.
+    if (asked === 0 && maxTtlSeconds === 0) return 0
+    const nowSeconds = this.#nowSeconds()
+    return limitedExpiry(absoluteExpiry(asked, nowSeconds), nowSeconds, maxTtlSeconds)
   }
 
   /** Fills `current` and `change` for the key; true when a live document is there. */

@@ -13,3 +13,10 @@ export function absoluteExpiry(asked: number, nowSeconds: number): number {
 export function isExpired(expiry: number, nowSeconds: number): boolean {
   return expiry !== 0 && expiry <= nowSeconds
 }
+
+/** The expiry, not later than a collection allows from now on; `maxTtlSeconds` 0: any. */
+export function limitedExpiry(expiry: number, nowSeconds: number, maxTtlSeconds: number): number {
+  if (maxTtlSeconds === 0) return expiry
+  const limit = Math.min(nowSeconds + maxTtlSeconds, 0xffffffff)
+  return expiry === 0 ? limit : Math.min(expiry, limit)
+}

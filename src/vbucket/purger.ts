@@ -70,7 +70,7 @@ export class Purger {
     while (!this.#isStopped && vbuckets.get(vbucket.id) === vbucket) {
       const request = {
         vbid: vbucket.id,
-        limitSeqno: Math.min(seqnoMax, holds.limit(vbucket.id)),
+        limitSeqno: Math.min(seqnoMax, holds.limit(vbucket.id), erasureLimit(vbucket)),
         beforeSeconds,
         countMax: batchMax,
       }
@@ -86,4 +86,9 @@ export class Purger {
   #ageLimit(): number {
     return this.#options.nowSeconds() - this.#options.ageSeconds
   }
+}
+
+/** That a collection was dropped has to be told for as long as something of it is there. */
+function erasureLimit(vbucket: Vbucket): number {
+  return Math.min(...vbucket.collections.doomed.values()) - 1
 }

@@ -1,6 +1,7 @@
-/** A live document chosen at random: from a random place of a random vbucket that has some. */
+/** A live document of a collection chosen at random: from a random place of a random vbucket that has some. */
 import type { Random } from '../random.ts'
 import type { DiskReader } from '../storage/disk-reader.ts'
+import { collectionOf } from '../storage/record-key.ts'
 import { RecordView } from '../storage/record.ts'
 import type { ChangeLog } from './change-log.ts'
 import type { Documents } from './documents.ts'
@@ -12,6 +13,7 @@ export interface RandomDocumentOptions {
   disk: DiskReader
   documents: Documents
   random: Random
+  collection: number
 }
 
 const view = new RecordView()
@@ -22,11 +24,12 @@ const reach = 64
 const lastReach = 8192
 
 export function randomDocument(options: RandomDocumentOptions): RecordView | undefined {
-  const { vbuckets, random } = options
+  const { vbuckets, random, collection } = options
   const first = Math.floor(random.fraction() * vbuckets.length)
   for (let i = 0; i < vbuckets.length; i++) {
     const vbucket = vbuckets[(first + i) % vbuckets.length]
-    if (vbucket === undefined || !vbucket.isActive || vbucket.itemCount === 0) continue
+    if (vbucket === undefined || !vbucket.isActive || vbucket.collectionItems(collection) === 0)
+      continue
     const found = inVbucket(vbucket, options)
     if (found) return found
   }
@@ -52,12 +55,14 @@ function showFrom(
   vbucket: Vbucket,
   place: number,
   countMax: number,
-  { changes, disk }: RandomDocumentOptions,
+  { changes, disk, collection }: RandomDocumentOptions,
 ): boolean {
   const { id, highSeqno, diskHidden } = vbucket
   const lowest = changes.lowestSeqno(id, highSeqno)
+  const isWanted = (record: RecordView) =>
+    !record.isDeletion && collectionOf(record.bytes, record.keyStart) === collection
   const isNewest = (record: RecordView) => {
-    if (record.isDeletion) return false
+    if (!isWanted(record)) return false
     const { bytes, keyStart, keyLength, seqno } = record
     return !changes.find(id, bytes, keyStart, keyLength, newest) || newest.seqno === seqno
   }
@@ -67,7 +72,7 @@ function showFrom(
   const last = Math.min(highSeqno, first + countMax - 1)
   for (let seqno = first; seqno <= last; seqno++) {
     changes.at(id, seqno, view)
-    if (!view.isDeletion && changes.supersededBy(view) === 0) return true
+    if (isWanted(view) && changes.supersededBy(view) === 0) return true
   }
   return false
 }

@@ -10,6 +10,7 @@ import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import { StatusError } from '../errors.ts'
 import type { Random } from '../random.ts'
+import type { StoredCollection } from '../storage/collection-record.ts'
 import type { FlushStep } from '../storage/flusher-messages.ts'
 import type { Flusher } from '../storage/flusher.ts'
 import type { PurgeHolds } from '../storage/holds.ts'
@@ -32,6 +33,10 @@ export interface VbucketTableOptions {
   waiters: PersistenceWaiters
   random: Random
   events: EventEmitter<BucketEvents>
+  /** By vbid. */
+  collections: ReadonlyMap<number, StoredCollection[]>
+  /** A vbucket takes writes from now on, and nobody has seen it yet. */
+  onActive: (vbucket: Vbucket) => void
 }
 
 export class VbucketTable {
@@ -43,7 +48,9 @@ export class VbucketTable {
   constructor(options: VbucketTableOptions) {
     this.#options = options
     this.#vbuckets = Array.from({ length: options.count })
-    for (const [vbid, record] of options.stored) this.#vbuckets[vbid] = new Vbucket(vbid, record)
+    for (const [vbid, record] of options.stored) {
+      this.#vbuckets[vbid] = new Vbucket(vbid, record, options.collections.get(vbid))
+    }
   }
 
   get(vbid: number): Vbucket | undefined {
@@ -73,6 +80,7 @@ export class VbucketTable {
       }
       flusher.step({ kind: 'vbucket', vbid, change: vbucket.toChange() })
     }
+    if (before !== state) this.#activated(this.#vbuckets[vbid]!)
     if (before !== state) events.emit('state', vbid, before, state)
     if (state === VbucketState.active && before !== state) events.emit('failover-log', vbid)
     return flusher.drained()
@@ -110,6 +118,7 @@ export class VbucketTable {
       records.push([id, record])
     }
     flusher.step({ kind: 'clear', vbuckets: records })
+    for (const vbucket of emptied) this.#activated(vbucket)
     events.emit('flushed')
     await flusher.drained()
     for (const vbucket of emptied) this.#show(vbucket)
@@ -131,6 +140,10 @@ export class VbucketTable {
       () => this.#show(vbucket),
       () => undefined,
     )
+  }
+
+  #activated(vbucket: Vbucket): void {
+    if (vbucket.isActive) this.#options.onActive(vbucket)
   }
 
   /** The disk has nothing of the vbucket's earlier life any more. */

@@ -3,9 +3,12 @@
  * changes to it pass here, on one thread.
  */
 import { VbucketState } from '../../protocol/vbucket-state.ts'
-import type { PurgeResult, VbucketChange } from '../storage/flusher-messages.ts'
+import type { StoredCollection } from '../storage/collection-record.ts'
+import type { EraseResult, PurgeResult, VbucketChange } from '../storage/flusher-messages.ts'
+import { defaultCollection } from '../storage/record-key.ts'
 import type { VbucketRecord } from '../storage/vbucket-record.ts'
 import { CasClock } from './cas-clock.ts'
+import { VbucketCollections } from './collections/vbucket-collections.ts'
 import { FailoverLog } from './failover-log.ts'
 import { WriteGate } from './write-gate.ts'
 
@@ -17,12 +20,14 @@ export class Vbucket {
   readonly failoverLog: FailoverLog
   readonly casClock: CasClock
   readonly gate: WriteGate
+  readonly collections: VbucketCollections
   /** Of the newest change; 0 before the first. */
   highSeqno: number
   /** Everything up to and with this seqno is on disk. */
   persistedSeqno: number
   /** Tombstones at or below this seqno may be gone. */
   purgeSeqno: number
+  /** Documents that live, of all collections. */
   itemCount: number
   tombstoneCount: number
   /**
@@ -35,7 +40,7 @@ export class Vbucket {
   readonly #purges = new Set<ReplacedTombstones>()
   readonly #watchers = new Set<() => void>()
 
-  constructor(id: number, record: VbucketRecord) {
+  constructor(id: number, record: VbucketRecord, collections: readonly StoredCollection[] = []) {
     this.id = id
     this.#state = record.state as VbucketState
     this.failoverLog = FailoverLog.fromJSON(record.failoverLog)
@@ -44,7 +49,8 @@ export class Vbucket {
     this.highSeqno = record.highSeqno
     this.persistedSeqno = record.highSeqno
     this.purgeSeqno = record.purgeSeqno
-    this.itemCount = record.items
+    this.collections = new VbucketCollections(collections, record)
+    this.itemCount = record.items + this.collections.namedItems
     this.tombstoneCount = record.tombstones
   }
 
@@ -105,6 +111,24 @@ export class Vbucket {
     const counted = replaced.filter(seqno => seqno > purgeSeqnoBefore && seqno <= purgeSeqno)
     this.tombstoneCount -= removed - counted.length
     this.purgeSeqno = Math.max(this.purgeSeqno, purgeSeqno)
+  }
+
+  /** The newest change is that a collection was dropped: its documents are gone. */
+  collectionDropped(id: number): void {
+    const { collections, highSeqno } = this
+    this.itemCount -= collections.dropped(id, highSeqno, this.collectionItems(defaultCollection))
+  }
+
+  /** Documents that live in a collection. */
+  collectionItems(id: number): number {
+    const { collections } = this
+    if (id !== defaultCollection) return collections.named.get(id)?.items ?? 0
+    return collections.hasDefault ? this.itemCount - collections.namedItems : 0
+  }
+
+  /** Something of dropped collections has been removed from disk. */
+  erased({ tombstones }: EraseResult): void {
+    this.tombstoneCount -= tombstones
   }
 
   /** A change has taken the place of the tombstone with this seqno. */

@@ -10,8 +10,9 @@ import { RecordKind } from '../storage/record.ts'
 import { casMax } from './cas-clock.ts'
 import { wins } from './conflict.ts'
 import type { DocumentFinder } from './document-finder.ts'
+import type { DocumentCollections } from './documents.ts'
 import type { DocumentWriter } from './document-writer.ts'
-import { isExpired } from './expiry.ts'
+import { isExpired, limitedExpiry } from './expiry.ts'
 import type { DocumentLocks } from './locks.ts'
 import type { StoredForm } from './stored-form.ts'
 import type { Vbucket } from './vbucket.ts'
@@ -46,6 +47,7 @@ export class MetaWriter {
   readonly #locks: DocumentLocks
   readonly #clock: Clock
   readonly #form: StoredForm
+  readonly #collections: DocumentCollections
   readonly #admit: (vbucket: Vbucket) => Status
 
   constructor(options: {
@@ -54,12 +56,14 @@ export class MetaWriter {
     locks: DocumentLocks
     clock: Clock
     form: StoredForm
+    collections: DocumentCollections
     admit: (vbucket: Vbucket) => Status
   }) {
     this.#finder = options.finder
     this.#writer = options.writer
     this.#locks = options.locks
     this.#clock = options.clock
+    this.#collections = options.collections
     this.#admit = options.admit
     this.#form = options.form
   }
@@ -82,7 +86,10 @@ export class MetaWriter {
     const form = this.#form
     change.datatype = form.datatype
     change.flags = request.flags
-    change.time = isMutation ? request.time : request.time || nowSeconds
+    const maxTtlSeconds = this.#collections.maxTtlSeconds(key, keyStart)
+    change.time = isMutation
+      ? limitedExpiry(request.time, nowSeconds, maxTtlSeconds)
+      : request.time || nowSeconds
     change.revno = request.revno
     const record = this.#begin(vbucket, request)
     form.bytes.copy(record.bytes, record.valueStart, form.start, form.start + form.length)

@@ -47,7 +47,7 @@ t.test('hello grants what is asked for and there, and forgets what was before', 
     hello(xerror, tls, json, xerror, snappy, collections, altRequest, 0x7777),
   )
   t.equal(granted.status, Status.success)
-  t.same(decodeFeatures(granted), [xerror, json, snappy, altRequest])
+  t.same(decodeFeatures(granted), [xerror, json, snappy, collections, altRequest])
   t.same(decodeFeatures(await one.call(hello(mutationSeqno))), [mutationSeqno])
   t.equal((await one.call(get('none'))).value().toString(), 'Not found', 'xerror is off again')
   t.same(decodeFeatures(await one.call(hello())), [])

@@ -31,6 +31,7 @@ function backfillOf(frames: number, bytes: number) {
     bytes: Buffer.concat(Array.from({ length: frames }, () => frame)),
     frames,
     lastSeqno: 0,
+    frameSeqno: 0,
     done: true,
     free: () => void state.freed++,
   }
@@ -42,6 +43,7 @@ function backfillOf(frames: number, bytes: number) {
     writeMarker: () => undefined,
     snapshotStart: 0,
     snapshotEnd: 0,
+    coveredSeqno: 0,
     afterSeqno: 0,
     held: undefined,
     reference: {
@@ -50,6 +52,7 @@ function backfillOf(frames: number, bytes: number) {
         vbid: 0,
         persistedSeqno: 0,
         purgeSeqno: 0,
+        defaultSeqno: 0,
         pinnedAtMs: 0,
         scan: () => ({ close: () => undefined }) as Scan,
         release: () => undefined,

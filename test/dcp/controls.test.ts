@@ -51,7 +51,8 @@ const rows: [key: string, value: string, status: Status][] = [
   ['include_deleted_user_xattrs', 'true', invalidArguments],
   // Without compressed values in HELLO.
   ['force_value_compression', 'true', invalidArguments],
-  ['enable_stream_id', 'true', invalidArguments],
+  ['enable_stream_id', 'true', success],
+  ['enable_stream_id', 'false', invalidArguments],
   ['enable_sync_writes', 'true', notSupported],
   ['change_streams', 'true', notSupported],
   ['backfill_resume', 'true', success],
@@ -143,6 +144,7 @@ t.test('an open that is refused leaves the connection of that name alone', async
       name: 'same',
       user: 'user',
       bucket: scene.bucket,
+      isAware: false,
       flags: 0,
       value: '',
       output: new FakeOutput(),

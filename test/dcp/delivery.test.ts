@@ -2,6 +2,7 @@ import t from 'tap'
 import { Delivery, type DeliveryOptions } from '../../src/dcp/delivery.ts'
 import { Deliveries } from '../../src/dcp/deliveries.ts'
 import type { HeldSnapshot } from '../../src/dcp/parking/held-snapshot.ts'
+import type { StreamScope } from '../../src/dcp/stream-scope.ts'
 import { ParkingLot } from '../../src/dcp/parking/parking-lot.ts'
 import { knownHold } from '../../src/dcp/purge-hold.ts'
 import { FakeBucket } from './support/fake-snapshots.ts'
@@ -27,6 +28,15 @@ t.test('without durable holds, what is in flight from memory holds for a while',
   t.equal(knownHold({ ...state, isInSnapshot: true }, none, 1), undefined, 'its snapshot does')
 })
 
+/** All of a vbucket. */
+const wholeOf = (vbid: number): StreamScope => ({
+  vbid,
+  streamId: 0,
+  isAware: true,
+  collections: undefined,
+  scopeId: undefined,
+})
+
 const step = (seqno: number, completes?: HeldSnapshot) => ({ seqno, safeSeqno: seqno, completes })
 
 function delivery(bucket: FakeBucket, more: Partial<DeliveryOptions> = {}) {
@@ -34,6 +44,8 @@ function delivery(bucket: FakeBucket, more: Partial<DeliveryOptions> = {}) {
     ...limits,
     bucket: bucket.asBucket,
     vbid: 3,
+    slot: 3,
+    isAware: true,
     purgeHolder: 'client',
     startSeqno: 10,
     nowMs: 0,
@@ -163,13 +175,13 @@ t.test('connecting again does not start its time anew, coming back further on do
 t.test('who has nothing and is sent nothing holds nothing', async t => {
   const bucket = new FakeBucket()
   const { all, positions } = deliveries(bucket)
-  all.open(0, 0)
+  all.open(wholeOf(0), 0)
   t.equal(bucket.purgeHolds.size, 0)
   positions.sent = 10
   all.sent(0, { ...step(1, undefined), bytes: 10 })
   t.equal(bucket.purgeHolds.get('0 client')?.seqno, 0, 'from the first byte on it does')
   bucket.highSeqno = 1
-  all.open(1, 0)
+  all.open(wholeOf(1), 0)
   t.equal(bucket.purgeHolds.get('1 client')?.seqno, 0, 'what it will be sent is there already')
 })
 
@@ -213,7 +225,7 @@ function deliveries(
 t.test('a snapshot is given up when its last byte has been received', async t => {
   const bucket = new FakeBucket()
   const { all, lot, positions } = deliveries(bucket)
-  all.open(0, 0)
+  all.open(wholeOf(0), 0)
   const held = bucket.held()
   all.hold(held)
   positions.sent = 500
@@ -233,7 +245,7 @@ t.test('a snapshot is given up when its last byte has been received', async t =>
 t.test('without acknowledgements it is given up a grace after the kernel took it', async t => {
   const bucket = new FakeBucket()
   const { all, lot, positions, clock } = deliveries(bucket)
-  all.open(0, 0)
+  all.open(wholeOf(0), 0)
   const held = bucket.held()
   all.hold(held)
   positions.sent = 900
@@ -260,7 +272,7 @@ t.test('without acknowledgements it is given up a grace after the kernel took it
 t.test('what a finished stream left under way is parked all the same', async t => {
   const bucket = new FakeBucket()
   const { all, lot, positions, claims } = deliveries(bucket)
-  all.open(0, 0)
+  all.open(wholeOf(0), 0)
   const held = bucket.held()
   all.hold(held)
   const broken = bucket.held({ snapshotStart: 100, snapshotEnd: 200 })
@@ -278,13 +290,13 @@ t.test('what a finished stream left under way is parked all the same', async t =
 t.test('a finished stream that has been received holds nothing', async t => {
   const bucket = new FakeBucket()
   const { all, positions, claims } = deliveries(bucket)
-  all.open(0, 0)
+  all.open(wholeOf(0), 0)
   all.hold(bucket.held())
   positions.sent = 900
   all.sent(0, { ...step(100, bucket.held()), bytes: 900 })
   all.finish(0)
   all.release(0, 'closed')
-  all.open(1, 7)
+  all.open(wholeOf(1), 7)
   t.equal(bucket.purgeHolds.size, 1)
   all.finish(1)
   t.equal(bucket.purgeHolds.size, 0)
@@ -294,11 +306,11 @@ t.test('a finished stream that has been received holds nothing', async t => {
 t.test('a second connection of the client takes the holds over', async t => {
   const bucket = new FakeBucket()
   const { all, make, positions, takenOver } = deliveries(bucket)
-  all.open(0, 40)
-  all.open(0, 50)
+  all.open(wholeOf(0), 40)
+  all.open(wholeOf(0), 50)
   t.same(takenOver, [])
   const other = make()
-  other.open(0, 70)
+  other.open(wholeOf(0), 70)
   t.same(takenOver, [0])
   t.equal(bucket.purgeHolds.get('0 client')?.seqno, 70)
   positions.sent = 10

@@ -4,6 +4,7 @@ import { FlowControl } from '../../src/dcp/flow-control.ts'
 import { InMemoryPhase } from '../../src/dcp/in-memory.ts'
 import { Outbox } from '../../src/dcp/outbox.ts'
 import { FakeOutput } from './support/fake-output.ts'
+import { RecordFilter } from '../../src/storage/record-filter.ts'
 import { openScene, type Scene } from './support/scene.ts'
 
 const form = {
@@ -16,6 +17,8 @@ const form = {
   deleteTimes: false,
   expiryOpcode: false,
   collections: true,
+  filter: undefined,
+  streamId: 0,
 }
 
 function phaseOf(scene: Scene, afterSeqno: number) {
@@ -26,6 +29,7 @@ function phaseOf(scene: Scene, afterSeqno: number) {
     changes: scene.bucket.changes,
     outbox,
     form,
+    filter: new RecordFilter(form),
     afterSeqno,
     writeMarker: (start, end) => void markers.push([start, end]),
   })

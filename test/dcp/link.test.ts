@@ -161,6 +161,7 @@ function turnsOf(options: Partial<ScanTurnsOptions> = {}) {
     bytes: Buffer.alloc(1),
     frames: 1,
     lastSeqno: 1,
+    frameSeqno: 1,
     done,
     free: () => void freed++,
   })

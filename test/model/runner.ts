@@ -328,6 +328,8 @@ async function scan(): Promise<void> {
     deleteTimes: true,
     expiryOpcode: true,
     collections: true,
+    filter: undefined,
+    streamId: 0,
   }
   const afterSeqno = upTo(reference.persistedSeqno + 1)
   const reading = reference.scan({ afterSeqno, toSeqno: reference.persistedSeqno, form })

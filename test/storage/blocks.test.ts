@@ -10,6 +10,7 @@ import { dropSome } from '../../src/storage/drop.ts'
 import { openEnvironment, type Environment } from '../../src/storage/environment.ts'
 import { purge } from '../../src/storage/purge.ts'
 import { RecordKind, recordLength, RecordView, writeRecordHead } from '../../src/storage/record.ts'
+import { RecordFilter } from '../../src/storage/record-filter.ts'
 import { OutgoingFrame, type FrameForm } from '../../src/storage/record-frame.ts'
 import { newVbucketRecord } from '../../src/vbucket/vbucket.ts'
 
@@ -235,6 +236,8 @@ const form: FrameForm = {
   deleteTimes: true,
   expiryOpcode: true,
   collections: true,
+  filter: undefined,
+  streamId: 0,
 }
 
 /** The frames of a block, one by one. */
@@ -267,14 +270,15 @@ t.test('slabs of any size bring the same frames, each once', async t => {
     (from, length, bytesMax, noValue, deleteTimes) => {
       const asked = { ...form, noValue, deleteTimes }
       const to = from + length
-      const reached = { frames: 0, lastSeqno: from - 1 }
+      const reached = { frames: 0, lastSeqno: from - 1, frameSeqno: from - 1 }
+      const filter = new RecordFilter(asked)
       const got: Buffer[] = []
       for (let done = false; !done;) {
         const slab: Slab = { bytes: Buffer.alloc(bytesMax), length: 0, outgrown: () => {} }
         done = true
         const range = { vbid, from: reached.lastSeqno + 1, to }
         for (const block of new BlockScan(scene.environment).blocks(range)) {
-          done = writeFrames(block, { toSeqno: to, form: asked, bytesMax }, slab, reached)
+          done = writeFrames(block, { toSeqno: to, form: asked, filter, bytesMax }, slab, reached)
           if (!done) break
         }
         assert.ok(slab.length > 0 || done, 'each slab brings something')

@@ -104,6 +104,8 @@ t.test('a damaged document is refused with one log line, the others are read on'
     deleteTimes: true,
     expiryOpcode: true,
     collections: true,
+    filter: undefined,
+    streamId: 0,
   }
   const request = { holder: 'c', reason: 'test', atLeastSeqno: 1 }
   const reference = await bucket.snapshots.pin(117 % 16, request)

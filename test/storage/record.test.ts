@@ -223,6 +223,8 @@ function forms(): FrameForm[] {
             deleteTimes,
             expiryOpcode,
             collections,
+            filter: undefined,
+            streamId: 0,
           })),
         ),
       ),

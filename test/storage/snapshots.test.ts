@@ -18,6 +18,8 @@ const form = {
   deleteTimes: true,
   expiryOpcode: true,
   collections: true,
+  filter: undefined,
+  streamId: 0,
 }
 
 function pin(bucket: Bucket, vbid: number, holder: string): Promise<SnapshotReference> {

@@ -143,6 +143,8 @@ const form = {
   deleteTimes: true,
   expiryOpcode: true,
   collections: true,
+  filter: undefined,
+  streamId: 0,
 }
 
 t.test('a pinned snapshot shows its commit, whatever is written and purged since', async t => {

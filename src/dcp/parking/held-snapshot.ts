@@ -52,6 +52,8 @@ export interface HeldSnapshot extends SnapshotBounds {
   readonly place: string
   readonly bucket: Bucket
   readonly vbid: number
+  /** Of its stream, see stream-scope.ts. */
+  readonly slot: number
   /** Its stream may be served by an active vbucket only. */
   readonly activeOnly: boolean
   readonly reference: SharedReference

@@ -88,14 +88,15 @@ export function clientOf(
 
 /**
  * Names the place where the snapshots of a client are looked up. Clients that are recognised by
- * what they present share one place for each user, bucket and vbucket.
+ * what they present share one place for each user, bucket and vbucket. What a stream is of is part of
+ * it: a snapshot that was sent in part through one filter is none for another.
  */
 export function placeOf(
   user: string,
   bucket: string,
   resume: Exclude<Resume, { kind: 'off' }>,
-  vbid: number,
+  { vbid, scope }: { vbid: number; scope: string },
 ): string {
   const who = resume.kind === 'presented' ? '' : resume.identity
-  return JSON.stringify([user, bucket, resume.kind, who, vbid])
+  return JSON.stringify([user, bucket, resume.kind, who, vbid, scope])
 }

@@ -75,23 +75,26 @@ t.test('a server may give it to clients that do not ask', async t => {
   t.same(resumeByDefault({ ...none, backfillResumeDefault: true }), { kind: 'off' })
 })
 
-t.test('users, buckets, names, ids and vbuckets have places of their own', async t => {
+const place = (vbid: number) => ({ vbid, scope: '' })
+
+t.test('users, buckets, names, ids, vbuckets and filters have places of their own', async t => {
   const name: Resume = { kind: 'name', identity: 'x', graceMs: 1 }
   const id: Resume = { kind: 'id', identity: 'x', graceMs: 1 }
   const presented: Resume = { kind: 'presented', graceMs: 1 }
   const places = [
-    placeOf('user', 'bucket', name, 1),
-    placeOf('user', 'bucket', name, 2),
-    placeOf('user', 'bucket', id, 1),
-    placeOf('user', 'bucket', presented, 1),
-    placeOf('user', 'other', name, 1),
-    placeOf('other', 'bucket', name, 1),
-    placeOf('user","bucket', 'x', name, 1),
+    placeOf('user', 'bucket', name, place(1)),
+    placeOf('user', 'bucket', name, place(2)),
+    placeOf('user', 'bucket', id, place(1)),
+    placeOf('user', 'bucket', presented, place(1)),
+    placeOf('user', 'other', name, place(1)),
+    placeOf('other', 'bucket', name, place(1)),
+    placeOf('user","bucket', 'x', name, place(1)),
+    placeOf('user', 'bucket', name, { vbid: 1, scope: 'another' }),
   ]
   t.equal(new Set(places).size, places.length)
   t.equal(
-    placeOf('user', 'bucket', presented, 1),
-    placeOf('user', 'bucket', { kind: 'presented', graceMs: 2 }, 1),
+    placeOf('user', 'bucket', presented, place(1)),
+    placeOf('user', 'bucket', { kind: 'presented', graceMs: 2 }, place(1)),
     'those who are recognised by what they present share one',
   )
   t.not(clientOf('user', 'bucket', presented, 'a'), clientOf('user', 'bucket', presented, 'b'))

@@ -72,6 +72,7 @@ export class FakeBucket {
       vbid,
       persistedSeqno,
       purgeSeqno: 0,
+      defaultSeqno: persistedSeqno,
       pinnedAtMs: 0,
       scan: () => {
         throw new Error('nothing to read here')
@@ -90,6 +91,7 @@ export class FakeBucket {
       place: `${client} ${vbid}`,
       bucket: this.asBucket,
       vbid,
+      slot: vbid,
       activeOnly: false,
       uuid: 7n,
       snapshotStart: 0,

@@ -32,6 +32,8 @@ export interface Link {
 export interface ConnectOptions {
   name?: string
   user?: string
+  /** Knows of collections. */
+  isAware?: boolean
   flags?: number
   controls?: Record<string, string>
   /** HELLO granted compressed values. */
@@ -123,7 +125,8 @@ export class Scene {
   }
 
   connect(options: ConnectOptions = {}): Link {
-    const { name = 'client', user = 'user', flags = 0, controls = {}, snappy = false } = options
+    const { name = 'client', user = 'user', isAware = false, flags = 0 } = options
+    const { controls = {}, snappy = false } = options
     const consumer = options.consumer ?? new Consumer()
     consumer.reconnect()
     const output = new FakeOutput()
@@ -132,6 +135,7 @@ export class Scene {
       name,
       user,
       bucket: this.bucket,
+      isAware,
       flags: DcpOpenFlag.producer | flags,
       value: '',
       snappy,

@@ -1,0 +1,77 @@
+/**
+ * What a bucket does by itself, besides serving: purges tombstones, expires what nobody reads, and
+ * erases what dropped collections held.
+ */
+import type { Clock } from '../clock.ts'
+import type { Log } from '../log.ts'
+import type { DiskReader } from '../storage/disk-reader.ts'
+import type { Flusher } from '../storage/flusher.ts'
+import type { PurgeHolds } from '../storage/holds.ts'
+import type { BucketSettings } from './bucket-options.ts'
+import { Eraser } from './collections/eraser.ts'
+import type { Documents } from './documents.ts'
+import { expireDue } from './expiry-pager.ts'
+import { Passes } from './passes.ts'
+import { Purger } from './purger.ts'
+import type { VbucketTable } from './vbucket-table.ts'
+
+export interface UpkeepOptions {
+  settings: BucketSettings
+  clock: Clock
+  log: Log
+  flusher: Flusher
+  holds: PurgeHolds
+  vbuckets: VbucketTable
+  disk: DiskReader
+  documents: Documents
+}
+
+export class Upkeep {
+  readonly purger: Purger
+  readonly eraser: Eraser
+  readonly #options: UpkeepOptions
+  readonly #passes: Passes
+  #isStopped = false
+  /** Documents expired since the start. */
+  expired = 0
+
+  constructor(options: UpkeepOptions) {
+    this.#options = options
+    const { clock, log, settings } = options
+    this.#passes = new Passes(clock, log)
+    const nowSeconds = () => this.#nowSeconds()
+    this.purger = new Purger({ ...options, nowSeconds, ageSeconds: settings.purgeAgeSeconds })
+    this.eraser = new Eraser(options)
+  }
+
+  start(): void {
+    const { purgeIntervalSeconds, expiryPagerIntervalSeconds } = this.#options.settings
+    this.#passes.every(purgeIntervalSeconds, () => this.purger.pass())
+    this.#passes.every(expiryPagerIntervalSeconds, () => this.#expire())
+    this.eraser.wake()
+  }
+
+  /** What is under way ends with the step that it is in. */
+  stop(): void {
+    this.#isStopped = true
+    this.#passes.stop()
+    this.purger.stop()
+    this.eraser.stop()
+  }
+
+  async ended(): Promise<void> {
+    await Promise.all([this.#passes.ended(), this.eraser.ended()])
+  }
+
+  async #expire(): Promise<void> {
+    const { disk, documents, vbuckets, clock } = this.#options
+    documents.locks.sweep(clock.nowMs())
+    const nowSeconds = () => this.#nowSeconds()
+    const options = { disk, documents, vbucket: (vbid: number) => vbuckets.get(vbid), nowSeconds }
+    this.expired += await expireDue(options, () => this.#isStopped)
+  }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#options.clock.nowMs() / 1000)
+  }
+}
