@@ -114,6 +114,7 @@ export class Connection implements Session {
       context,
       connection: this,
       writer: this.#writer,
+      onPause: () => this.#socket.pause(),
       onResume: () => this.#socket.resume(),
       onBatch: error => this.#afterBatch(error),
       onEvict: reason => this.abort(reason),

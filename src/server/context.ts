@@ -7,6 +7,7 @@ import type { Dispatcher } from './dispatcher.ts'
 import type { OperationCounters } from './operation-counters.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import type { OutputSlab } from './output-slab.ts'
+import type { Turn } from './turn.ts'
 import type { WritePressure } from './write-pressure.ts'
 
 /** What all connections of a server share. */
@@ -17,6 +18,7 @@ export interface ServerContext {
   /** Every socket reads into it; what is cut by its end is copied by the frame reader. */
   readonly readBuffer: Buffer
   readonly slab: OutputSlab
+  readonly turn: Turn
   readonly round: AnswerRound
   /** Of answers that are not read. */
   readonly budget: MemoryBudget

@@ -3,12 +3,14 @@ import { Magic } from '../../protocol/magic.ts'
 import type { Frame, FrameError } from '../../protocol/frame.ts'
 import type { Command } from '../commands/command.ts'
 import { commands } from '../commands/table.ts'
+import type { ChangeLog } from '../vbucket/change-log.ts'
 import type { Connection } from './connection.ts'
 import type { ServerContext } from './context.ts'
 import { lookAhead } from './look-ahead.ts'
 import { slabBytes } from './output-slab.ts'
 import type { Debtor } from './memory-budget.ts'
 import type { ResponseWriter } from './response-writer.ts'
+import type { TurnReader } from './turn.ts'
 import type { Writer } from './write-pressure.ts'
 
 /** Why a connection is not read from; several can hold at once. */
@@ -42,6 +44,8 @@ export interface IntakeOptions {
   readonly context: ServerContext
   readonly connection: Connection
   readonly writer: ResponseWriter
+  /** Reads nothing more from the socket until `onResume`. */
+  readonly onPause: () => void
   /** Reads from the socket again. */
   readonly onResume: () => void
   /** A batch of requests has been run. `error`: what comes next is no frame. */
@@ -54,7 +58,7 @@ export interface IntakeOptions {
  * Runs what comes in on one connection, in order, and stops reading whenever that is what bounds
  * memory. What was read already is kept by the frame reader, and run when the reason is over.
  */
-export class Intake implements Writer, Debtor {
+export class Intake implements Writer, Debtor, TurnReader {
   readonly #context: ServerContext
   readonly #connection: Connection
   readonly #writer: ResponseWriter
@@ -90,26 +94,46 @@ export class Intake implements Writer, Debtor {
     return (this.#pausedBy & Pause.ending) !== 0
   }
 
-  /** Runs what has been read into the shared buffer; false stops reading from the socket. */
+  get changes(): ChangeLog | undefined {
+    return this.#connection.bucket?.changes
+  }
+
+  /** Takes what has been read into the shared buffer; false stops reading from the socket. */
   read(length: number): boolean {
-    const { readBuffer, counters, slab } = this.#context
+    const { readBuffer, counters, turn } = this.#context
     counters.bytesRead += length
     this.#reads++
     if (this.isEnding) return true
     if (this.#pausedBy & Pause.settling) return false
-    const chunk = length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length)
-    const { producer, bucket, features } = this.#connection
+    const { features } = this.#connection
     if (features.tracing) this.#connection.receivedMs = this.#connection.clock.monotonicMs()
-    if (producer === undefined) bucket?.snapshots.othersServed()
+    if (this.#pausedBy === 0 && turn.keep(this, readBuffer, length)) return true
+    turn.run()
+    const { bucket } = this.#connection
     if (bucket !== undefined && this.#reader.pendingBytes === 0) {
       lookAhead(readBuffer, length, bucket.changes)
     }
+    this.#run(length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length), false)
+    return this.#pausedBy === 0
+  }
+
+  /** Runs what the turn has kept of this connection. */
+  runKept(chunk: Buffer): void {
+    if (this.isEnding || this.#closed) return
+    this.#run(chunk, true)
+    // One that ends is read on, so that the end of its client is noticed.
+    if (this.#pausedBy !== 0 && !this.isEnding) this.#options.onPause()
+  }
+
+  #run(chunk: Buffer, isFlushed: boolean): void {
+    const { slab } = this.#context
+    const { producer, bucket } = this.#connection
+    if (producer === undefined) bucket?.snapshots.othersServed()
     slab.open(this.#writer)
     const error = this.#reader.read(chunk, this.#visit)
-    slab.close()
+    slab.close(isFlushed)
     this.#charge(this.#reader.pendingBytes)
     this.#options.onBatch(error)
-    return this.#pausedBy === 0
   }
 
   /** Takes large requests, or only as much as it takes to log in. */
@@ -132,6 +156,7 @@ export class Intake implements Writer, Debtor {
 
   /** For good: both reasons there are to do so end with the connection. */
   stop(reason: typeof Pause.ending | typeof Pause.settling): void {
+    this.#context.turn.run()
     this.#pausedBy |= reason
   }
 
@@ -233,7 +258,8 @@ export class Intake implements Writer, Debtor {
   #resume(): void {
     this.#resuming = undefined
     if (this.#pausedBy !== 0 || this.#closed) return
-    const { slab } = this.#context
+    const { slab, turn } = this.#context
+    turn.run()
     slab.open(this.#writer)
     const held = this.#held
     this.#held = undefined

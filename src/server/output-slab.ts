@@ -41,12 +41,12 @@ export class OutputSlab implements Output {
     this.#target = target
   }
 
-  close(): void {
+  /** `isFlushed`: the caller will flush it in this turn. */
+  close(isFlushed = false): void {
     if (this.buffer !== this.#slab) this.flush()
     else if (this.#used > this.#begin) {
       this.#wait(this.#target!)
-      if (!this.#isEndAwaited) setImmediate(this.#endTurn)
-      this.#isEndAwaited = true
+      if (!isFlushed) this.#awaitEnd()
     }
     this.#target = undefined
   }
@@ -87,6 +87,11 @@ export class OutputSlab implements Output {
     if (isFree) return
     this.#slab = Buffer.allocUnsafeSlow(slabBytes)
     this.buffer = this.#slab
+  }
+
+  #awaitEnd(): void {
+    if (!this.#isEndAwaited) setImmediate(this.#endTurn)
+    this.#isEndAwaited = true
   }
 
   readonly #endTurn = (): void => {

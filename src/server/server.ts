@@ -21,6 +21,7 @@ import { MemoryBudget } from './memory-budget.ts'
 import { AnswerRound } from './answer-round.ts'
 import { OutputSlab } from './output-slab.ts'
 import { TlsListener, type TlsFiles } from './tls-listener.ts'
+import { Turn } from './turn.ts'
 import { TrafficSinceReset } from './traffic-since-reset.ts'
 import { WritePressure } from './write-pressure.ts'
 
@@ -118,11 +119,13 @@ export class Server {
         return connections.size
       },
     }
+    const slab = new OutputSlab()
     this.#context = {
       node: this.node,
       mechanisms: settings.saslMechanisms,
       readBuffer: Buffer.allocUnsafeSlow(readBytes),
-      slab: new OutputSlab(),
+      slab,
+      turn: new Turn(slab),
       round: new AnswerRound(),
       budget: this.budget,
       intakeBudget: this.intakeBudget,
