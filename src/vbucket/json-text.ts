@@ -30,8 +30,6 @@ const depthMax = 1024
 
 const words = ['true', 'false', 'null'].map(word => Buffer.from(word))
 
-/** Where the scan is. -1: it has met what is not allowed there. */
-let at = 0
 /** All bytes of strings, or'ed: below 0x80 they are ASCII. */
 let seen = 0
 /** Levels of the value that was scanned last, itself included. */
@@ -39,16 +37,22 @@ let levels = 0
 /** For each level, whether it is an object. */
 const isObject = new Uint8Array(depthMax)
 
+/**
+ * What may stand in a string as it is: 1. The end of it, what begins an escape, and what is not
+ * allowed: 0.
+ */
+const isPlain = new Uint8Array(256).fill(1, 0x20)
+isPlain[quote] = 0
+isPlain[backslash] = 0
+
 export function isJson(bytes: Uint8Array, start: number, length: number): boolean {
   const end = start + length
-  at = start
   seen = 0
-  skipSpace(bytes, end)
-  if (at === end) return false
-  scanValue(bytes, end)
-  if (at < 0) return false
-  skipSpace(bytes, end)
-  return at === end && (seen < 0x80 || isUtf8(bytes.subarray(start, end)))
+  const first = skipSpace(bytes, start, end)
+  if (first === end) return false
+  const after = scanValue(bytes, first, end)
+  if (after < 0 || skipSpace(bytes, after, end) !== end) return false
+  return seen < 0x80 || isUtf8(bytes.subarray(start, end))
 }
 
 export interface JsonList {
@@ -64,145 +68,149 @@ export interface JsonList {
 export function scanList(bytes: Uint8Array): JsonList | undefined {
   const end = bytes.length
   const list = { count: 0, levels: 0, hasContainers: false }
-  at = 0
+  let at = 0
   seen = 0
   for (;;) {
-    skipSpace(bytes, end)
+    at = skipSpace(bytes, at, end)
     if (at === end) return undefined
     const first = bytes[at]
-    scanValue(bytes, end)
+    at = scanValue(bytes, at, end)
     if (at < 0) return undefined
     list.count++
     list.levels = Math.max(list.levels, levels)
     list.hasContainers ||= first === openBrace || first === openBracket
-    skipSpace(bytes, end)
+    at = skipSpace(bytes, at, end)
     if (at === end) return seen < 0x80 || isUtf8(bytes) ? list : undefined
     if (bytes[at++] !== comma) return undefined
   }
 }
 
+// The functions below take where the scan is and return where it is then, or -1 when they have
+// met what is not allowed: positions that are passed on cost less than one that is kept for all.
+
 /** A value with all that is in it. */
-function scanValue(bytes: Uint8Array, end: number): void {
+function scanValue(bytes: Uint8Array, start: number, end: number): number {
+  let at = start
   let depth = 0
   levels = 0
   for (;;) {
     if (depth >= levels) levels = depth + 1
     const byte = bytes[at]!
     if (byte === openBrace || byte === openBracket) {
-      if (depth === depthMax) return fail()
-      isObject[depth++] = byte === openBrace ? 1 : 0
-      at++
-      skipSpace(bytes, end)
-      if (at < end && bytes[at] === (byte === openBrace ? closeBrace : closeBracket)) {
+      if (depth === depthMax) return -1
+      const inObject = byte === openBrace
+      isObject[depth++] = inObject ? 1 : 0
+      at = skipSpace(bytes, at + 1, end)
+      if (at < end && bytes[at] === (inObject ? closeBrace : closeBracket)) {
         depth--
         at++
       } else {
-        if (byte === openBrace) scanName(bytes, end)
-        if (at < 0 || at >= end) return fail()
+        if (inObject) at = scanName(bytes, at, end)
+        if (at < 0 || at >= end) return -1
         continue
       }
     } else {
-      scanScalar(bytes, end, byte)
-      if (at < 0) return
+      at = scanScalar(bytes, at, end, byte)
+      if (at < 0) return -1
     }
     // Behind a value: the ends of what it is in, then a comma and the next one.
     for (;;) {
-      if (depth === 0) return
-      skipSpace(bytes, end)
-      if (at >= end) return fail()
+      if (depth === 0) return at
+      at = skipSpace(bytes, at, end)
+      if (at >= end) return -1
       const inObject = isObject[depth - 1] === 1
       const next = bytes[at++]!
       if (next === comma) {
-        skipSpace(bytes, end)
-        if (inObject) scanName(bytes, end)
-        if (at < 0 || at >= end) return fail()
+        at = skipSpace(bytes, at, end)
+        if (inObject) at = scanName(bytes, at, end)
+        if (at < 0 || at >= end) return -1
         break
       }
-      if (next !== (inObject ? closeBrace : closeBracket)) return fail()
+      if (next !== (inObject ? closeBrace : closeBracket)) return -1
       depth--
     }
   }
 }
 
-function scanScalar(bytes: Uint8Array, end: number, first: number): void {
-  if (first === quote) scanString(bytes, end)
-  else if (first === minus || isDigit(first)) scanNumber(bytes, end)
-  else scanWord(bytes, end)
+function scanScalar(bytes: Uint8Array, at: number, end: number, first: number): number {
+  if (first === quote) return scanString(bytes, at, end)
+  if (first === minus || isDigit(first)) return scanNumber(bytes, at, end)
+  return scanWord(bytes, at, end)
 }
 
 /** A member's name, the colon and the space around them. */
-function scanName(bytes: Uint8Array, end: number): void {
-  if (at >= end || bytes[at] !== quote) return fail()
-  scanString(bytes, end)
-  if (at < 0) return
-  skipSpace(bytes, end)
-  if (at >= end || bytes[at] !== colon) return fail()
-  at++
-  skipSpace(bytes, end)
+function scanName(bytes: Uint8Array, start: number, end: number): number {
+  if (start >= end || bytes[start] !== quote) return -1
+  let at = scanString(bytes, start, end)
+  if (at < 0) return -1
+  at = skipSpace(bytes, at, end)
+  if (at >= end || bytes[at] !== colon) return -1
+  return skipSpace(bytes, at + 1, end)
 }
 
 /** From its first quote to behind its last. */
-function scanString(bytes: Uint8Array, end: number): void {
-  let position = at + 1
+function scanString(bytes: Uint8Array, start: number, end: number): number {
+  let at = start + 1
   let gathered = seen
   for (;;) {
-    if (position >= end) return fail()
-    const byte = bytes[position++]!
+    let byte = 0
+    while (at < end && isPlain[(byte = bytes[at]!)] === 1) {
+      gathered |= byte
+      at++
+    }
+    if (at >= end) return -1
+    at++
     if (byte === quote) break
-    if (byte < 0x20) return fail()
-    gathered |= byte
-    if (byte !== backslash) continue
-    const escape = position < end ? bytes[position++]! : 0
+    if (byte !== backslash || at >= end) return -1
+    const escape = bytes[at++]!
     if (escape === letterU) {
       for (let digits = 4; digits > 0; digits--) {
-        if (position >= end || !isHexDigit(bytes[position++]!)) return fail()
+        if (at >= end || !isHexDigit(bytes[at++]!)) return -1
       }
-    } else if (!isEscape(escape)) return fail()
+    } else if (!isEscape(escape)) return -1
   }
   seen = gathered
-  at = position
+  return at
 }
 
-function scanNumber(bytes: Uint8Array, end: number): void {
-  if (bytes[at] === minus) at++
+function scanNumber(bytes: Uint8Array, start: number, end: number): number {
+  let at = bytes[start] === minus ? start + 1 : start
   if (at < end && bytes[at] === zero) at++
-  else if (!skipDigits(bytes, end)) return fail()
-  if (at < end && bytes[at] === point) {
-    at++
-    if (!skipDigits(bytes, end)) return fail()
-  }
-  if (at < end && (bytes[at]! | lowerCase) === letterE) {
+  else at = digitsEnd(bytes, at, end)
+  if (at > 0 && at < end && bytes[at] === point) at = digitsEnd(bytes, at + 1, end)
+  if (at > 0 && at < end && (bytes[at]! | lowerCase) === letterE) {
     at++
     if (at < end && (bytes[at] === plus || bytes[at] === minus)) at++
-    if (!skipDigits(bytes, end)) return fail()
+    at = digitsEnd(bytes, at, end)
   }
+  return at
 }
 
-function scanWord(bytes: Uint8Array, end: number): void {
+function scanWord(bytes: Uint8Array, at: number, end: number): number {
   for (const word of words) {
     if (bytes[at] !== word[0]) continue
-    if (at + word.length > end) break
-    let same = 1
-    while (same < word.length && bytes[at + same] === word[same]) same++
-    if (same < word.length) break
-    at += word.length
-    return
+    if (at + word.length > end) return -1
+    for (let i = 1; i < word.length; i++) if (bytes[at + i] !== word[i]) return -1
+    return at + word.length
   }
-  fail()
+  return -1
 }
 
-function skipDigits(bytes: Uint8Array, end: number): boolean {
-  const from = at
+/** Behind one digit or more. */
+function digitsEnd(bytes: Uint8Array, start: number, end: number): number {
+  let at = start
   while (at < end && isDigit(bytes[at]!)) at++
-  return at > from
+  return at > start ? at : -1
 }
 
-function skipSpace(bytes: Uint8Array, end: number): void {
+function skipSpace(bytes: Uint8Array, start: number, end: number): number {
+  let at = start
   while (at < end) {
     const byte = bytes[at]!
-    if (byte > 0x20 || (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09)) return
+    if (byte > 0x20 || (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09)) break
     at++
   }
+  return at
 }
 
 function isDigit(byte: number): boolean {
@@ -214,16 +222,8 @@ function isHexDigit(byte: number): boolean {
   return isDigit(byte) || (lower >= 0x61 && lower <= 0x66)
 }
 
-/** `"` `\` `/` `b` `f` `n` `r` `t` */
-function isEscape(byte: number): boolean {
-  return (
-    byte === quote ||
-    byte === backslash ||
-    byte === 0x2f ||
-    'bfnrt'.includes(String.fromCharCode(byte))
-  )
-}
+const escapes = new Set(Buffer.from('"\\/bfnrt'))
 
-function fail(): void {
-  at = -1
+function isEscape(byte: number): boolean {
+  return escapes.has(byte)
 }
