@@ -3,6 +3,7 @@ import { opcodeName } from '../../protocol/opcode.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import type { Opcode } from '../../protocol/opcode.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
+import { preserving } from './preserving.ts'
 import { reorderable } from './reordering.ts'
 import type { Reply, Session } from './session.ts'
 
@@ -84,6 +85,8 @@ export class Command {
   readonly barrier: boolean
   /** Its answer may be overtaken, where that is negotiated. */
   readonly reorders: boolean
+  /** It can be asked to keep the expiry a document has. */
+  readonly preservesExpiry: boolean
   readonly slow: boolean
   readonly echoesKey: boolean
   readonly datatypes: number
@@ -109,6 +112,7 @@ export class Command {
     this.writes = row.writes === true
     this.barrier = row.barrier === true
     this.reorders = reorderable.has(row.opcode)
+    this.preservesExpiry = preserving.has(row.opcode)
     this.slow = row.slow === true
     this.echoesKey = row.echoesKey === true
     this.datatypes =

@@ -29,6 +29,8 @@ const granted: ReadonlySet<number> = new Set([
   Feature.subdocMultipleXattrKeys,
   Feature.subdocBinaryXattr,
   Feature.subdocReplicaReadDeleted,
+  Feature.rangeScanXattr,
+  Feature.randomKeyXattr,
 ])
 
 export function isGranted(feature: number): boolean {

@@ -120,6 +120,12 @@ export class Dispatcher {
       connection.errorContext = 'nobody may act as another user'
       return Status.accessDenied
     }
+    if (connection.hasRequirements && connection.requirements.preserveExpiry) {
+      if (!command.preservesExpiry) {
+        connection.errorContext = `${command.name} cannot keep an expiry`
+        return Status.notSupported
+      }
+    }
     const refusal = this.#checkShape(connection, frame, command)
     if (refusal !== Status.success) return refusal
     if ((command.privilege & ~connection.privileges) !== 0) return connection.deny(command)

@@ -92,9 +92,9 @@ export function scanList(bytes: Uint8Array): JsonList | undefined {
 function scanValue(bytes: Uint8Array, start: number, end: number): number {
   let at = start
   let depth = 0
-  levels = 0
+  let deepest = 0
   for (;;) {
-    if (depth >= levels) levels = depth + 1
+    if (depth >= deepest) deepest = depth + 1
     const byte = bytes[at]!
     if (byte === openBrace || byte === openBracket) {
       if (depth === depthMax) return -1
@@ -115,7 +115,10 @@ function scanValue(bytes: Uint8Array, start: number, end: number): number {
     }
     // Behind a value: the ends of what it is in, then a comma and the next one.
     for (;;) {
-      if (depth === 0) return at
+      if (depth === 0) {
+        levels = deepest
+        return at
+      }
       at = skipSpace(bytes, at, end)
       if (at >= end) return -1
       const inObject = isObject[depth - 1] === 1
