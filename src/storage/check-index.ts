@@ -1,7 +1,7 @@
 /** Reads all of an index by key and says whether its blocks fit together. See check.ts. */
 import { entryHashAt, entryKeyStart, entryLengthAt } from './document-entry.ts'
 import type { Environment } from './environment.ts'
-import { blockEndOf, blockNameOf, depthMax, entriesIn } from './index-block.ts'
+import { blockEndOf, blockNameOf, depthMax, entriesIn, searchStartIn } from './index-block.ts'
 import { hashKey } from './key-hash.ts'
 
 /** Tells what is wrong; returns one object for each entry. */
@@ -29,6 +29,9 @@ export function checkIndex(
     try {
       for (const at of entriesIn(value, value.length)) {
         found.push({ vbid })
+        if (searchStartIn(value, value.length, entryHashAt(value, at)) > at) {
+          problem(vbid, `an entry of index block ${name} is not found`)
+        }
         checkEntry(vbid, name, value, at, problem)
       }
     } catch (error) {

@@ -2,15 +2,22 @@
  * A block of the index by key: the entries of one vbucket whose key hashes begin with the same
  * bits, in the order of their hashes.
  *
- *   | depth u8 | entry … | entry … |
+ *   | depth u8 | 15 × start u16 | entry … | entry … |
  *
  * `depth` is how many bits these are. The block is stored under the least hash that begins with
  * them, its name. One that outgrows two pages is split in two of the next depth, the first of which
  * keeps the name. The blocks of a vbucket cover all hashes, each hash once.
+ *
+ * The starts are where a search may begin: the next four bits of a hash cut the block into sixteen
+ * parts, and each part but the first has one. They mean nothing in a block that is too deep for it.
  */
+import { readUint16, writeUint16 } from '../../protocol/bytes.ts'
 import { entryFixedLength, entryHashAt, entryLengthAt, isEntryOf } from './document-entry.ts'
 
-export const indexBlockHeadLength = 1
+const partBits = 4
+const parts = 2 ** partBits
+
+export const indexBlockHeadLength = 1 + 2 * (parts - 1)
 
 /** What two pages of LMDB have room for: half as many look-ups of a commit as with one. */
 export const indexBlockBytesMax = 8192 - 32
@@ -38,6 +45,35 @@ export class DamagedIndexBlock extends Error {
   constructor() {
     super('a block of the index is damaged')
   }
+}
+
+/** Writes the head of a block whose entries lie behind it, up to `end`. */
+export function writeIndexBlockHead(
+  bytes: Uint8Array,
+  blockStart: number,
+  end: number,
+  name: number,
+  depth: number,
+): void {
+  bytes[blockStart] = depth
+  const isParted = depth <= depthMax - partBits
+  let at = blockStart + indexBlockHeadLength
+  for (let part = 1; part < parts; part++) {
+    if (isParted) {
+      at = seekInIndexBlock(bytes, at, end, name + part * 2 ** (depthMax - partBits - depth))
+    }
+    writeUint16(bytes, blockStart + 2 * part - 1, at - blockStart)
+  }
+}
+
+/** Where in a block, which begins with the bytes, a search for this hash begins. */
+export function searchStartIn(bytes: Uint8Array, length: number, hash: number): number {
+  const depth = bytes[0]!
+  const part = depth > depthMax - partBits ? 0 : (hash << depth) >>> (depthMax - partBits)
+  if (part === 0) return indexBlockHeadLength
+  const start = readUint16(bytes, 2 * part - 1)
+  if (start < indexBlockHeadLength || start > length) throw new DamagedIndexBlock()
+  return start
 }
 
 /** Where in a block, from an entry on, the first stands whose hash is not less; its end if none. */

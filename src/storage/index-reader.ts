@@ -1,7 +1,7 @@
 /** Looks keys up in the index of one environment. */
 import { DocumentEntry } from './document-entry.ts'
 import type { Environment } from './environment.ts'
-import { findInIndexBlock, indexBlockHeadLength } from './index-block.ts'
+import { findInIndexBlock, searchStartIn } from './index-block.ts'
 import { IndexBlocks } from './index-blocks.ts'
 import { hashKey } from './key-hash.ts'
 
@@ -22,7 +22,8 @@ export class IndexReader {
     const hash = hashKey(vbid, key, start, length)
     if (!blocks.find(vbid, hash)) return undefined
     const { bytes, length: end } = blocks
-    const at = findInIndexBlock(bytes, indexBlockHeadLength, end, hash, key, start, length)
+    const from = searchStartIn(bytes, end, hash)
+    const at = findInIndexBlock(bytes, from, end, hash, key, start, length)
     return at === 0 ? undefined : this.#entry.at(bytes, at)
   }
 }

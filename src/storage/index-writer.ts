@@ -22,6 +22,7 @@ import {
   indexBlockBytesMax,
   indexBlockHeadLength,
   seekInIndexBlock,
+  writeIndexBlockHead,
 } from './index-block.ts'
 import type { IndexKey } from './keys.ts'
 import type { RecordView } from './record.ts'
@@ -199,7 +200,7 @@ export class IndexWriter {
     return to + entryEnd - entry
   }
 
-  /** Stores a stretch of the target as a block, or as several. The byte before it is free. */
+  /** Stores a stretch of the target as a block, or as several. There is room for a head before it. */
   #store(vbid: number, name: number, depth: number, start: number, end: number): void {
     const headStart = start - indexBlockHeadLength
     const target = this.#target
@@ -210,7 +211,7 @@ export class IndexWriter {
       this.#store(vbid, upper, depth + 1, middle, end)
       return
     }
-    target[headStart] = depth
+    writeIndexBlockHead(target, headStart, end, name, depth)
     const place = this.#place
     place.vbid = vbid
     place.name = name
