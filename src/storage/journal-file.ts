@@ -44,8 +44,9 @@ export class JournalFile {
     return this.#used
   }
 
-  get isHalfFull(): boolean {
-    return this.#used > journalFileBytes / 2
+  /** It is time for a commit: the other file has to last until that is done. */
+  get isNearlyFull(): boolean {
+    return this.#used > (3 / 4) * journalFileBytes
   }
 
   /** Where the log was when its newest block was written. */

@@ -16,7 +16,7 @@ import { entryHeaderLength, entryLength } from './log-segment.ts'
 import { RecordView } from './record.ts'
 
 export const journalFileNames = ['journal-0', 'journal-1'] as const
-export const journalFileBytes = 16 * 2 ** 20
+export const journalFileBytes = 32 * 2 ** 20
 /** As much as a replay may have to bring. */
 export const journalBytesMax = journalFileNames.length * journalFileBytes
 

@@ -52,7 +52,7 @@ export interface JournalOptions {
   readonly onDurable: (position: number) => void
   /** It can not make durable what it was asked for: only a commit does. */
   readonly onRefused: () => void
-  /** Half of a file is full: a commit in time, and the other one is free when it is needed. */
+  /** A file is nearly full: a commit in time, and the other one is free when it is needed. */
   readonly onFilling: () => void
 }
 
@@ -163,7 +163,7 @@ export class Journal {
 
   #write(file: JournalFile, block: Buffer, upTo: number): void {
     const { isAwaited, onFilling } = this.#options
-    const isHalfFull = file.isHalfFull
+    const wasNearlyFull = file.isNearlyFull
     this.#written = upTo
     if (isAwaited() && this.#pace.isQuick()) this.#writeHere(file, block, upTo)
     else {
@@ -174,7 +174,7 @@ export class Journal {
         if (!this.#isWriting) this.#onIdle?.()
       })
     }
-    if (!isHalfFull && file.isHalfFull) onFilling()
+    if (!wasNearlyFull && file.isNearlyFull) onFilling()
   }
 
   #writeHere(file: JournalFile, block: Buffer, upTo: number): void {

@@ -17,8 +17,11 @@ import { hasRoomForUnflushed, type Room } from './room.ts'
 import type { Reached } from './position-waiters.ts'
 import type { Vbucket } from './vbucket.ts'
 
-/** How often in a row a commit is put off that nobody waits for. */
-const postponedMax = 10
+/**
+ * How often in a row a commit is put off that nobody waits for. The more it has to bring, the more
+ * of its changes fall into the same block of the index, which is then written once for all of them.
+ */
+const postponedMax = 50
 /** A commit of less is as cheap as what the journal would write instead. */
 const postponedBytesMin = 64 * 1024
 

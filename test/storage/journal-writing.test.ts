@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { silentLog, type Log } from '../../src/log.ts'
 import { systemRandom } from '../../src/random.ts'
 import { Journal } from '../../src/storage/journal.ts'
-import { readBlocks } from '../../src/storage/journal-format.ts'
+import { journalFileBytes, readBlocks } from '../../src/storage/journal-format.ts'
 import { SyncPace } from '../../src/storage/sync-pace.ts'
 import { ManualClock } from '../dcp/support/manual-clock.ts'
 
@@ -123,20 +123,21 @@ t.test('a file is used again only when all that is in it is committed', async t 
   const directory = t.testdir()
   const { log, told, append, ready } = scene(t, directory)
   await ready()
-  await append(10 * MiB)
+  const much = (13 / 16) * journalFileBytes
+  await append(much)
   t.equal(told.filling, 1, 'a commit is asked for in time')
-  await append(10 * MiB)
-  t.same(blocksIn(directory, 'journal-1'), [10 * MiB])
+  await append(much)
+  t.same(blocksIn(directory, 'journal-1'), [much])
   t.equal(told.durable, log.end)
-  await append(10 * MiB)
+  await append(much)
   t.equal(told.refused, 1, 'neither has room')
-  t.equal(told.durable, log.end - 10 * MiB)
-  log.committed = log.end - 20 * MiB
+  t.equal(told.durable, log.end - much)
+  log.committed = log.end - 2 * much
   await append(1)
-  t.same(blocksIn(directory, 'journal-0'), [10 * MiB + 1], 'with what was refused before')
+  t.same(blocksIn(directory, 'journal-0'), [much + 1], 'with what was refused before')
   t.equal(told.durable, log.end)
   log.committed = log.end
-  await append(17 * MiB)
+  await append(journalFileBytes + MiB)
   t.equal(told.refused, 2, 'more than a file takes')
 })
 
