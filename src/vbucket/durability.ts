@@ -24,6 +24,8 @@ import type { Vbucket } from './vbucket.ts'
 const postponedMax = 50
 /** A commit of less is as cheap as what the journal would write instead. */
 const postponedBytesMin = 64 * 1024
+/** More than that since the last time are large values: a commit of them is not dear. */
+const postponedGrowthBytesMax = 8 * 2 ** 20
 
 export interface DurabilityOptions {
   readonly directory: string
@@ -45,6 +47,8 @@ export class Durability {
   /** Somebody has waited since this was last asked. */
   #isInUse = false
   #postponed = 0
+  /** Bytes that were not in LMDB when a commit was put off last. */
+  #postponedBytes = 0
 
   constructor(options: DurabilityOptions) {
     const { changes, flusher } = options
@@ -78,6 +82,7 @@ export class Durability {
   /** Everything before this position is in LMDB. */
   committed(position: number): void {
     this.#postponed = 0
+    this.#postponedBytes = 0
     this.waiters.committed(position)
   }
 
@@ -86,10 +91,14 @@ export class Durability {
    * has gathered, for less, and a commit of many changes takes fewer pages for each.
    */
   postponesCommit(): boolean {
-    const isMuch = this.#options.changes.unflushedBytes >= postponedBytesMin
+    const { unflushedBytes } = this.#options.changes
+    const growthBytes = unflushedBytes - this.#postponedBytes
+    const isMuch = unflushedBytes >= postponedBytesMin
     const pays = isMuch || this.#isInUse
     this.#isInUse = false
     if (!pays || this.#postponed >= postponedMax) return false
+    if (growthBytes > postponedGrowthBytesMax) return false
+    this.#postponedBytes = unflushedBytes
     // At its first use it has to be made ready, and something else does it meanwhile.
     this.#journal.request()
     if (!this.#journal.isReady) return false
