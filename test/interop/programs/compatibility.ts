@@ -21,7 +21,7 @@ export const documentFile = resolve(import.meta.dirname, '../../../../docs/compa
 
 /** As people know the clients, with the version that is tried. */
 const clients: Readonly<Record<ClientName, string>> = {
-  'node-sdk': 'Node SDK 4.7.1',
+  'node-sdk': 'Node SDK 4.7.0',
   'python-sdk': 'Python SDK 4.6.3',
   'java-sdk': 'Java SDK 3.12.2',
   'java-dcp': 'Java DCP client 0.56.0',
