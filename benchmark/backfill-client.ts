@@ -9,7 +9,7 @@ import { headerLength } from '../protocol/header.ts'
 import { Opcode } from '../protocol/opcode.ts'
 import { Connection } from '../src/client/index.ts'
 import { expectSuccess, windowRequest } from './dcp-client.ts'
-import { acknowledgement, openRequest, streamRequest } from './dcp-requests.ts'
+import { acknowledgement, helloRequest, openRequest, streamRequest } from './dcp-requests.ts'
 
 const [port, vbucketCount] = process.argv.slice(2).map(Number) as [number, number]
 const windowBytes = 20 * 2 ** 20
@@ -64,6 +64,7 @@ async function pass(number: number): Promise<void> {
     if (isOver) finish()
   }
   const connection = await Connection.open({ port }, { onRequest: take })
+  await expectSuccess(connection, helloRequest())
   await expectSuccess(connection, openRequest(`backfill-${number}`))
   await expectSuccess(connection, windowRequest(windowBytes))
   const flags = StreamRequestFlag.diskOnly | StreamRequestFlag.toLatest

@@ -16,6 +16,7 @@ import { Connection } from '../src/client/index.ts'
 import {
   acknowledgement,
   controlRequest,
+  helloRequest,
   openRequest,
   streamRequest,
   type Position,
@@ -66,6 +67,7 @@ export class DcpClient {
     const connection = await Connection.open({ port }, { onRequest })
     this.#connection = connection
     const answers = [
+      expectSuccess(connection, helloRequest()),
       expectSuccess(connection, openRequest(name)),
       expectSuccess(connection, windowRequest(windowBytes)),
     ]

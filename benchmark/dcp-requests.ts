@@ -1,5 +1,6 @@
 /** The requests of a DCP client, as whole frames; their opaque is the connection's business. */
 import { seqnoInfinity } from '../protocol/bytes.ts'
+import { encodeFeatures } from '../protocol/commands/index.ts'
 import {
   bufferAcknowledgementLength,
   dcpControlLength,
@@ -11,6 +12,9 @@ import {
   encodeStreamRequest,
   streamRequestLength,
 } from '../protocol/dcp/index.ts'
+import { Feature } from '../protocol/feature.ts'
+import { Opcode } from '../protocol/opcode.ts'
+import { encodeRequest } from '../protocol/requests.ts'
 
 /** What a client has of a vbucket. */
 export interface Position {
@@ -26,6 +30,11 @@ export const beginning: Position = {
   seqno: 0,
   snapshotStartSeqno: 0,
   snapshotEndSeqno: 0,
+}
+
+/** With collections, a backfill is sent as it lies on disk. */
+export function helloRequest(): Buffer {
+  return encodeRequest({ opcode: Opcode.hello, value: encodeFeatures([Feature.collections]) })
 }
 
 export function openRequest(name: string): Buffer {

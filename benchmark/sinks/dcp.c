@@ -22,6 +22,10 @@ enum { OPEN_AS_PRODUCER = 1, STREAM_DISK_ONLY = 2, STREAM_TO_LATEST = 4 };
 enum { OPEN_EXTRAS = 8, STREAM_EXTRAS = 48, ACKNOWLEDGE_EXTRAS = 4 };
 enum { WINDOW_BYTES = 20 << 20, ACKNOWLEDGE_AT = WINDOW_BYTES / 4 };
 
+/* HELLO with one feature, collections: then a backfill is sent as it lies on disk. */
+static const unsigned char hello[HEADER_BYTES + 2] = {
+    [0] = MAGIC_REQUEST, [1] = 0x1f, [11] = 2, [HEADER_BYTES + 1] = 0x12};
+
 static int server;
 static int open_streams;
 static uint32_t unacknowledged;
@@ -92,6 +96,7 @@ void receive_dcp(int from, const struct wish *wish) {
   char name[32], window[16];
   snprintf(name, sizeof name, "sink-%d", (int)getpid());
   snprintf(window, sizeof window, "%d", WINDOW_BYTES);
+  send_all(server, hello, sizeof hello);
   send_request(OPCODE_OPEN, 0, extras, sizeof extras, name, "");
   send_request(OPCODE_CONTROL, 0, NULL, 0, "connection_buffer_size", window);
   for (int vbucket = 0; vbucket < wish->vbuckets; vbucket++) request_stream(vbucket);

@@ -7,6 +7,7 @@ import type { Frame } from '../../protocol/frame.ts'
 import { Privilege, type CommandRow, type Outcome } from './command.ts'
 import { reply } from './reply.ts'
 import type { Session } from './session.ts'
+import { collectionDetails, collectionStatistics, scopeStatistics } from './stat-collections.ts'
 import { generalStatistics, settingsStatistics } from './stat-general.ts'
 import { timings } from './stat-timings.ts'
 import { failovers, keyStatistics, vbucketDetails } from './stat-vbucket.ts'
@@ -50,6 +51,9 @@ const groups: Readonly<Record<string, StatisticsGroup>> = {
   'vbucket-seqno': vbucketSeqnos,
   failovers,
   key: keyStatistics,
+  collections: collectionStatistics,
+  'collections-details': collectionDetails,
+  scopes: scopeStatistics,
   dcp: (session, add) => dcpStatistics(session, add, 'dcp'),
   parked: (session, add) => dcpStatistics(session, add, 'parked'),
 }
