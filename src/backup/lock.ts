@@ -102,6 +102,11 @@ export class RepositoryLock {
     throw new BackupError('locked', `the lock of the repository was taken away ${who}`)
   }
 
+  /** Leaves it where it is, to be taken over when this process is gone. */
+  abandon(): void {
+    this.#stop()
+  }
+
   async release(): Promise<void> {
     this.#stop()
     await this.#beating

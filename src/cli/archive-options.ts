@@ -8,19 +8,23 @@ import {
   readKeyFile,
   type ObjectStore,
   type Secret,
+  type StoreOptions,
 } from '../backup/index.ts'
 import type { Surroundings } from './surroundings.ts'
 
-/** What every command needs to reach a repository. */
-export interface ArchiveOptions {
+/** What every command needs to reach an archive. */
+export interface ArchivePlace extends StoreOptions {
   archive: string
+}
+
+/** And a repository in it. */
+export interface ArchiveOptions extends ArchivePlace {
   repo: string
   keyFile?: string
 }
 
 export function addArchiveOptions(command: Command): Command {
-  return command
-    .addOption(archiveOption())
+  return addPlaceOptions(command)
     .requiredOption('--repo <name>', 'the repository: the backups of one bucket')
     .option(
       '--key-file <path>',
@@ -28,10 +32,16 @@ export function addArchiveOptions(command: Command): Command {
     )
 }
 
-export function archiveOption(): Option {
-  return new Option('--archive <url>', 'where backups are: a folder, or its file:// URL')
-    .env('HOLDFAST_ARCHIVE')
-    .makeOptionMandatory()
+export function addPlaceOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--archive <url>', 'where backups are: a folder, or s3://bucket/prefix')
+        .env('HOLDFAST_ARCHIVE')
+        .makeOptionMandatory(),
+    )
+    .option('--s3-endpoint <url>', 'of an S3 that is not Amazon’s')
+    .option('--s3-region <name>', 'its region')
+    .option('--s3-path-style', 'name the bucket in the path, not in the host name')
 }
 
 /** A passphrase is taken from the environment alone: others can see a command line. */
@@ -60,14 +70,14 @@ export function defaultStaging(env: NodeJS.ProcessEnv): string {
 
 /** Runs `work` with the store, and with a signal that the first request to stop sets off. */
 export async function withStore<T>(
-  { archive }: { archive: string },
+  place: ArchivePlace,
   world: Surroundings,
   work: (store: ObjectStore, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const stopping = new AbortController()
   const advice = 'stopped on request; --resume goes on from here'
   world.onStop(() => stopping.abort(new BackupError('interrupted', advice)))
-  const store = openStore(archive)
+  const store = await openStore(place.archive, place)
   try {
     return await work(store, stopping.signal)
   } finally {

@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander'
 import { compressionNames } from '../backup/index.ts'
 import {
   addArchiveOptions,
-  archiveOption,
+  addPlaceOptions,
   defaultStaging,
   type ArchiveOptions,
 } from './archive-options.ts'
@@ -63,10 +63,8 @@ export function addBackupCommands(program: Command, world: Surroundings): void {
     .action((_options, command: Command) =>
       verifyBackups(command.optsWithGlobals<VerifyCommandOptions>(), world),
     )
-  program
-    .command('info')
+  addPlaceOptions(program.command('info'))
     .description('list what is in an archive')
-    .addOption(archiveOption())
     .option('--repo <name>', 'only this repository')
     .option('--json', 'as one JSON object')
     .action((_options, command: Command) =>

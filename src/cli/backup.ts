@@ -6,7 +6,7 @@ import {
   type CompressionName,
   type ListedBackup,
 } from '../backup/index.ts'
-import { secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
+import { secretOf, withStore, type ArchiveOptions, type ArchivePlace } from './archive-options.ts'
 import { BackupProgress } from './backup-progress.ts'
 import { accessOf, type Target } from './command-options.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
@@ -70,8 +70,7 @@ function textOf({ id, type, counts, storedBytes }: BackupDocument, seconds: numb
   )
 }
 
-export interface InfoOptions {
-  archive: string
+export interface InfoOptions extends ArchivePlace {
   repo?: string
   json?: boolean
 }

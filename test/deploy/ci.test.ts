@@ -16,6 +16,10 @@ function ci(t: Test, body: string): Promise<{ code: number; lines: string[] }> {
     javac: '',
     mvn: '',
     go: '',
+    radosgw: '',
+    'ceph-mon': '',
+    'ceph-osd': '',
+    ceph: '',
   }
   for (const [name, text] of Object.entries(programs)) {
     writeFileSync(join(folder, name), `#!/bin/sh\n${text}\n`)

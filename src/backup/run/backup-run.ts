@@ -3,6 +3,7 @@ import type { Timer } from '../../clock.ts'
 import { decodeDocument, encodeDocument, type BackupDocument } from '../archive/documents.ts'
 import { BackupFile } from '../archive/layout.ts'
 import { BackupError } from '../errors.ts'
+import { pause } from '../pause.ts'
 import type { BackupContext } from './context.ts'
 import { commit, completeUploads, putManifest, sweep } from './finishing-steps.ts'
 import {
@@ -17,6 +18,9 @@ import type { Staging } from './staging.ts'
 import { streamChanges, type StreamStep } from './stream-step.ts'
 
 const checkpointIntervalMs = 30_000
+/** What a backup that is stopped waits for parts that are on their way; and for its last checkpoint. */
+const stopGraceMs = 500
+const lastCheckpointMs = 200
 
 /** What an earlier run has left, from wherever it could be had. */
 export interface RunState {
@@ -44,8 +48,10 @@ export class BackupRun {
   readonly #openStream: (plan: Plan) => Promise<StreamSettings>
   #plan: Plan
   #document: BackupDocument | undefined
+  /** One after the other: an older one must not come last, nor one behind the end. */
   #checkpointing: Promise<void> = Promise.resolve()
   #timer: Timer | undefined
+  #gaveUp = false
 
   constructor(
     context: Omit<BackupContext, 'keepJournal'>,
@@ -58,6 +64,11 @@ export class BackupRun {
     this.#plan = state.plan
     this.#journals = state.journals
     this.#openStream = openStream
+  }
+
+  /** Stopped while something was on its way to the store, which may still arrive. */
+  get gaveUp(): boolean {
+    return this.#gaveUp
   }
 
   /** `verify` is asked before the backup is made a complete one. */
@@ -75,19 +86,39 @@ export class BackupRun {
         signal.throwIfAborted()
         report({ type: 'step', step, state: 'begun' })
         if (step === 'commit') await verify()
-        await this.#steps[step]()
+        await this.#untilStopped(this.#steps[step]())
         if (step !== 'commit') await this.#done(step)
         report({ type: 'step', step, state: 'done' })
       }
     } catch (error) {
       // For whoever loses the staging folder before the resume; this one has it anyway.
-      await this.#putCheckpoint().catch(() => {})
+      const last = this.#putCheckpoint().catch(() => {})
+      await (signal.aborted ? Promise.race([last, pause(clock, lastCheckpointMs)]) : last)
       throw error
     } finally {
       this.#timer.cancel()
-      await this.#checkpointing
     }
+    await this.#checkpointing
     return this.#document!
+  }
+
+  /** Whoever wants to stop waits for a moment, not for a slow link. */
+  async #untilStopped(work: Promise<void>): Promise<void> {
+    const { signal, clock } = this.#context
+    let isDone = false
+    const stop = new Promise<never>((_resolve, reject) => {
+      const giveUp = async () => {
+        await pause(clock, stopGraceMs)
+        this.#gaveUp = !isDone
+        reject(signal.reason as Error)
+      }
+      signal.addEventListener('abort', () => void giveUp())
+    })
+    try {
+      await Promise.race([work, stop])
+    } finally {
+      isDone = true
+    }
   }
 
   readonly #steps: Readonly<Record<StepName, () => Promise<void>>> = {
@@ -130,10 +161,16 @@ export class BackupRun {
 
   #checkpointSoon(): void {
     // One that fails is followed by another; the staging folder has everything.
-    this.#checkpointing = this.#putCheckpoint().catch(() => {})
+    this.#putCheckpoint().catch(() => {})
   }
 
-  async #putCheckpoint(): Promise<void> {
+  #putCheckpoint(): Promise<void> {
+    const put = this.#checkpointing.then(() => this.#putCheckpointNow())
+    this.#checkpointing = put.catch(() => {})
+    return put
+  }
+
+  async #putCheckpointNow(): Promise<void> {
     const { store, prefix } = this.#context
     const checkpoint: Checkpoint = {
       format: 'holdfast-backup-checkpoint',

@@ -54,6 +54,7 @@ class Backup {
   readonly #stopping = new AbortController()
   readonly #signal: AbortSignal
   #client: KvClient | undefined
+  #gaveUp = false
 
   constructor(options: BackupOptions) {
     this.#options = options
@@ -79,8 +80,10 @@ class Backup {
       try {
         return await this.#runLocked(repository, key, () => lock.verify())
       } finally {
-        // If somebody took it away, it is not ours to remove.
-        await lock.release().catch(() => {})
+        // If somebody took it away, it is not ours to remove. And while a part may still arrive, nobody
+        // else should begin: whoever comes when this process is gone takes the lock over.
+        if (this.#gaveUp) lock.abandon()
+        else await lock.release().catch(() => {})
       }
     } finally {
       await this.#client?.close()
@@ -128,7 +131,12 @@ class Backup {
         log: this.#options.log ?? silentLog,
       }
     })
-    const document = await run.run(verify)
+    let document: BackupDocument
+    try {
+      document = await run.run(verify)
+    } finally {
+      this.#gaveUp = run.gaveUp
+    }
     await this.#removeTraces(repository, backupId)
     return document
   }

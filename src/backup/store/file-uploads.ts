@@ -40,10 +40,11 @@ export class FileUploads {
   async create(key: string, token: string): Promise<Upload> {
     const id = randomUUID()
     await mkdir(this.#folder, { recursive: true })
-    const data = await open(this.#path(id, 'data'), 'wx')
-    await data.close()
+    // The log first: what a crash leaves behind can be listed, and dropped.
     const log = await open(this.#path(id, 'log'), 'wx')
     await writeAndSync(log, `${JSON.stringify({ key, token })}\n`)
+    const data = await open(this.#path(id, 'data'), 'wx')
+    await data.close()
     await this.#syncs.sync(this.#folder)
     return { key, id, token }
   }

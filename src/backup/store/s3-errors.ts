@@ -1,0 +1,42 @@
+import { BackupError } from '../errors.ts'
+
+/** What the SDK throws: an answer of the service with its status, or what kept one from coming. */
+interface ServiceError extends Error {
+  readonly $metadata?: { readonly httpStatusCode?: number }
+  readonly Code?: string
+}
+
+export function statusOf(error: unknown): number | undefined {
+  return (error as ServiceError).$metadata?.httpStatusCode
+}
+
+/** No such object, upload; nor bucket, of which whoever lists is told otherwise. */
+export function isMissing(error: unknown): boolean {
+  return statusOf(error) === 404 && (error as Error).name !== 'NoSuchBucket'
+}
+
+/** Whether the same request may do better later. */
+export function mayPass(error: unknown): boolean {
+  const status = statusOf(error)
+  return status === undefined || status >= 500 || status === 408 || status === 429
+}
+
+const advice: Readonly<Record<string, string>> = {
+  NoSuchBucket: 'there is no such bucket: make it first',
+  AccessDenied: 'these credentials may not do that',
+  InvalidAccessKeyId: 'the store does not know this access key',
+  SignatureDoesNotMatch: 'the secret key is another one',
+  ExpiredToken: 'the credentials have expired',
+  CredentialsProviderError:
+    'there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
+}
+
+export function asBackupError(error: unknown, where: string): Error {
+  if (error instanceof BackupError) return error
+  const { name, message } = error as ServiceError
+  const status = statusOf(error)
+  const what = advice[name] ?? message
+  const code = isMissing(error) ? 'missing' : 'store'
+  const told = status === undefined ? name : `${status} ${name}`
+  return new BackupError(code, `${where}: ${what} (${told})`, { cause: error })
+}
