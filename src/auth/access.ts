@@ -210,21 +210,17 @@ export class Access {
     isRight: () => Promise<boolean>,
   ): Promise<Identity | undefined> {
     const { audit } = this.#options
-    const admission = await this.#throttle.admit(origin.address, user)
-    if (admission !== 'admitted') {
+    const verdict = await this.#throttle.attempt(origin.address, user, isRight)
+    const identity = verdict === 'right' ? this.#identities.get(user) : undefined
+    if (identity !== undefined) return identity
+    if (verdict === 'refused' || verdict === 'refused-first') {
       this.figures.refused++
-      if (admission === 'refused-first') audit.record('logins-slowed', { user, ...origin })
-      return undefined
-    }
-    const identity = (await isRight()) ? this.#identities.get(user) : undefined
-    if (identity === undefined) {
+      if (verdict === 'refused-first') audit.record('logins-slowed', { user, ...origin })
+    } else {
       this.figures.failed++
-      this.#throttle.failed(origin.address, user)
       audit.record('login-failed', { user, ...origin })
-      return undefined
     }
-    this.#throttle.succeeded(origin.address, user)
-    return identity
+    return undefined
   }
 
   #verifierOf(user: string, mechanism: ScramMechanism): Verifier {

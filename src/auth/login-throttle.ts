@@ -27,12 +27,14 @@ interface Entry {
 }
 
 /** `refused-first`: the first refusal of its kind since a failure. */
-export type Admission = 'admitted' | 'refused' | 'refused-first'
+export type Verdict = 'right' | 'wrong' | 'refused' | 'refused-first'
 
 export class LoginThrottle {
   readonly #clock: Clock
   readonly #entries = new Map<string, Entry>()
   readonly #told = new WeakSet<Entry>()
+  /** The last attempt of each user and address that is under way. */
+  readonly #turns = new Map<string, Promise<Verdict>>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -43,12 +45,34 @@ export class LoginThrottle {
     return this.#entries.size
   }
 
-  /** Resolves when the attempt may be looked at, or at once if that would take too long. */
-  async admit(address: string, user: string): Promise<Admission> {
+  /**
+   * Looks at an attempt when it is its turn: those for one user from one address come one after the
+   * other, so that many at a time bring no more than few. Who would wait for too long is refused.
+   */
+  async attempt(address: string, user: string, isRight: () => Promise<boolean>): Promise<Verdict> {
+    const [key] = keysOf(address, user)
+    const givenUpMs = this.#clock.monotonicMs() + waitMaxMs
+    const look = () => this.#look(address, user, givenUpMs, isRight)
+    const turn = (this.#turns.get(key) ?? Promise.resolve()).then(look, look)
+    this.#turns.set(key, turn)
+    try {
+      return await turn
+    } finally {
+      if (this.#turns.get(key) === turn) this.#turns.delete(key)
+    }
+  }
+
+  async #look(
+    address: string,
+    user: string,
+    givenUpMs: number,
+    isRight: () => Promise<boolean>,
+  ): Promise<Verdict> {
+    const keys = keysOf(address, user)
     const nowMs = this.#clock.monotonicMs()
-    const entries = keysOf(address, user).flatMap(key => this.#find(key, nowMs) ?? [])
+    const entries = keys.flatMap(key => this.#find(key, nowMs) ?? [])
     const startMs = Math.max(nowMs, ...entries.map(entry => entry.nextMs))
-    if (startMs - nowMs > waitMaxMs) {
+    if (startMs > givenUpMs) {
       const isFirst = entries.some(entry => !this.#told.has(entry))
       for (const entry of entries) this.#told.add(entry)
       return isFirst ? 'refused-first' : 'refused'
@@ -57,19 +81,14 @@ export class LoginThrottle {
     if (startMs > nowMs) {
       await new Promise<void>(resolve => void this.#clock.after(startMs - nowMs, resolve))
     }
-    return 'admitted'
-  }
-
-  failed(address: string, user: string): void {
-    const nowMs = this.#clock.monotonicMs()
-    const [userKey, addressKey] = keysOf(address, user)
-    this.#count(userKey, freeFailuresOfUser, nowMs)
-    this.#count(addressKey, freeFailuresOfAddress, nowMs)
-  }
-
-  /** Those from the address for other users go on counting. */
-  succeeded(address: string, user: string): void {
-    this.#entries.delete(keysOf(address, user)[0])
+    if (await isRight()) {
+      // Failures from the address for other users go on counting.
+      this.#entries.delete(keys[0])
+      return 'right'
+    }
+    this.#count(keys[0], freeFailuresOfUser)
+    this.#count(keys[1], freeFailuresOfAddress)
+    return 'wrong'
   }
 
   #find(key: string, nowMs: number): Entry | undefined {
@@ -82,7 +101,8 @@ export class LoginThrottle {
     return entry
   }
 
-  #count(key: string, freeFailures: number, nowMs: number): void {
+  #count(key: string, freeFailures: number): void {
+    const nowMs = this.#clock.monotonicMs()
     const entry = this.#find(key, nowMs) ?? {
       failures: 0,
       nextMs: 0,

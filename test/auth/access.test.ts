@@ -221,55 +221,64 @@ t.test('the first user has a password that is chosen, or made up and told', asyn
   t.ok(await accessTo(t, { userFile: one }).checkPassword(name, 'chosen', origin))
 })
 
-t.test('who fails again and again is slowed down, from that address only', async t => {
+/** Attempts on a clock that stands still until it is moved. */
+function throttled() {
   const clock = new ManualClock()
   const throttle = new LoginThrottle(clock)
-  const admit = (address = 'here', user = 'u') => {
-    let admission: string | undefined
-    const settled = throttle.admit(address, user).then(given => (admission = given))
-    return { settled, get: () => admission }
+  const begin = (isRight: boolean, address = 'here', user = 'u') => {
+    const attempt = { verdict: undefined as string | undefined }
+    throttle
+      .attempt(address, user, async () => isRight)
+      .then(verdict => (attempt.verdict = verdict))
+    return attempt
   }
-  const pauses: number[] = []
-  for (let failure = 0; failure < 10; failure++) {
-    const attempt = admit()
-    await new Promise(setImmediate)
-    let waitedMs = 0
-    while (attempt.get() === undefined) {
-      clock.advance(100)
-      waitedMs += 100
+  /** How long it takes until the attempt has been looked at. */
+  const wait = async (attempt: { verdict: string | undefined }) => {
+    for (let waitedMs = 0; ; waitedMs += 100) {
       await new Promise(setImmediate)
+      if (attempt.verdict !== undefined) return waitedMs
+      clock.advance(100)
     }
-    pauses.push(waitedMs)
-    throttle.failed('here', 'u')
   }
+  return { clock, throttle, begin, wait }
+}
+
+t.test('who fails again and again is slowed down, from that address only', async t => {
+  const { clock, begin, wait } = throttled()
+  const pauses: number[] = []
+  for (let failure = 0; failure < 10; failure++) pauses.push(await wait(begin(false)))
   t.same(pauses, [0, 0, 0, 100, 200, 400, 800, 1600, 3200, 5000])
-  t.equal(await admit('elsewhere').settled, 'admitted')
-  t.equal(await admit('here', 'another').settled, 'admitted')
-  const crowd = [admit(), admit(), admit(), admit(), admit()]
-  await new Promise(setImmediate)
-  const known = crowd.map(({ get }) => get())
-  t.same(known, [undefined, undefined, 'refused-first', 'refused', 'refused'], 'one after another')
+  t.equal(await wait(begin(true, 'elsewhere')), 0)
+  t.equal(await wait(begin(true, 'here', 'another')), 0)
   clock.advance(10 * 60_000)
-  t.equal(await admit().settled, 'admitted', 'forgotten')
-  throttle.failed('here', 'u')
-  throttle.succeeded('here', 'u')
-  t.equal(await admit().settled, 'admitted')
+  t.equal(await wait(begin(false)), 0, 'forgotten')
+  for (let failure = 0; failure < 3; failure++) await wait(begin(false))
+  await wait(begin(true))
+  t.equal(await wait(begin(true)), 0, 'with the right password it is over')
+})
+
+t.test('many attempts at a time are looked at one after the other', async t => {
+  const { begin, wait } = throttled()
+  const crowd = Array.from({ length: 40 }, () => begin(false))
+  await wait(crowd.at(-1)!)
+  const of = (verdict: string) => crowd.filter(attempt => attempt.verdict === verdict).length
+  t.equal(of('wrong') + of('refused') + of('refused-first'), 40)
+  t.ok(of('wrong') < 12, `${of('wrong')} have been looked at`)
+  t.equal(of('refused-first'), 1)
+  const pool = Array.from({ length: 40 }, () => begin(true, 'here', 'other'))
+  t.equal(await wait(pool.at(-1)!), 0, 'which costs nothing where they are right')
 })
 
 t.test('who tries many users from one address is slowed down, too, in bounded memory', async t => {
-  const clock = new ManualClock()
-  const throttle = new LoginThrottle(clock)
-  for (let user = 0; user < 40; user++) throttle.failed('here', `user ${user}`)
-  const attempt = throttle.admit('here', 'one more')
-  clock.advance(4_900)
-  const first = await Promise.race([
-    attempt,
-    new Promise(resolve => setImmediate(resolve, 'waits')),
-  ])
-  t.equal(first, 'waits')
-  clock.advance(100)
-  t.equal(await attempt, 'admitted')
-  for (let address = 0; address < 12_000; address++) throttle.failed(`address ${address}`, 'u')
+  const { throttle, begin, wait } = throttled()
+  const pauses: number[] = []
+  for (let user = 0; user < 23; user++) {
+    pauses.push(await wait(begin(false, 'here', `user ${user}`)))
+  }
+  t.same(pauses.slice(18), [0, 0, 100, 200, 400])
+  for (let address = 0; address < 12_000; address++) {
+    await throttle.attempt(`address ${address}`, 'u', async () => false)
+  }
   t.equal(throttle.size, 10_000)
 })
 
