@@ -73,13 +73,16 @@ t.test('each role is refused what it does not include', async t => {
   const { as, audit } = await scene(t, ...roles.map(role => user(role, role)))
   const reading =
     'get getq getk getkq getReplica getRandomKey getMeta getqMeta observe rangeScanCreate ' +
-    'rangeScanContinue rangeScanCancel'
+    'rangeScanContinue rangeScanCancel getKeys subdocGet subdocExists subdocGetCount ' +
+    'subdocMultiLookup'
   const both =
     'increment incrementq decrement decrementq gat gatq gatk gatkq getLocked getVbucket ' +
-    'getFailoverLog getAllVbSeqnos observeSeqno seqnoPersistence'
+    'getFailoverLog getAllVbSeqnos observeSeqno seqnoPersistence subdocCounter'
   const writing =
     'set setq add addq replace replaceq delete deleteq append appendq prepend prependq touch ' +
-    'unlockKey'
+    'unlockKey subdocDictAdd subdocDictUpsert subdocDelete subdocReplace subdocArrayPushLast ' +
+    'subdocArrayPushFirst subdocArrayInsert subdocArrayAddUnique subdocReplaceBodyWithXattr ' +
+    'subdocMultiMutation'
   const meta =
     'setWithMeta setqWithMeta addWithMeta addqWithMeta delWithMeta delqWithMeta returnMeta'
   const streaming =

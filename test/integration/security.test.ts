@@ -1,11 +1,15 @@
+import { once } from 'node:events'
 import { readFileSync, statSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
+import { KvClient } from '../../src/client/index.ts'
 import { TestClient } from '../server/harness.ts'
 import { writeUsers } from '../support/access.ts'
 import { logIn, plainLogin } from '../support/log-in.ts'
+import { ownMemoryMiB } from './process-memory.ts'
 import { startDaemon, type DaemonProcess } from '../support/start-daemon.ts'
 
 t.setTimeout(3 * 60_000)
@@ -94,3 +98,66 @@ t.test(
     t.notMatch(audit + daemon.stderr.join('\n'), /a:b|wrong one/)
   },
 )
+
+t.test('five thousand idle connections cost little, and others are served', async t => {
+  const environment = { HOLDFAST_ADMIN_PASSWORD: 'secret' }
+  const daemon = await startDaemon(t, { environment, flags: ['--login-timeout', '1h'] })
+  const { port } = daemon
+  const credentials = { username: 'admin', password: 'secret' }
+  const client = await KvClient.connect({ port, credentials })
+  t.teardown(() => client.destroy())
+  await client.set('k', 'v')
+  const before = ownMemoryMiB(daemon.pid)
+  const idle: Socket[] = []
+  t.teardown(() => idle.forEach(socket => socket.destroy()))
+  const count = 5_000
+  for (let batch = 0; batch < count / 100; batch++) {
+    const sockets = Array.from({ length: 100 }, () => connect({ host: '127.0.0.1', port }))
+    for (const socket of sockets) socket.on('error', () => {})
+    idle.push(...sockets)
+    await Promise.all(sockets.map(socket => once(socket, 'connect')))
+  }
+  t.equal((await client.get('k'))?.value.toString(), 'v')
+  const stats = await client.stats()
+  t.ok(Number(stats.get('curr_connections')) > count)
+  const grownMiB = ownMemoryMiB(daemon.pid) - before
+  t.comment(`${((grownMiB * 1024) / count).toFixed(1)} KiB each`)
+  t.ok(grownMiB < 100, `${grownMiB} MiB`)
+  t.ok(idle.every(socket => !socket.closed))
+})
+
+t.test('no log has a password, or what stands for one', async t => {
+  const secrets = ['swordfish-admin', 'swordfish-wrong', 'swordfish-new']
+  const environment = { HOLDFAST_ADMIN_PASSWORD: secrets[0]! }
+  const daemon = await startDaemon(t, { environment, flags: ['--log-level', 'debug'] })
+  const { port } = daemon
+  for (const mechanism of ['PLAIN', 'SCRAM-SHA1', 'SCRAM-SHA512'] as const) {
+    const as = (password: string) =>
+      KvClient.connect({ port, credentials: { username: 'admin', password, mechanism } })
+    await (await as(secrets[0]!)).close()
+    await t.rejects(as(secrets[1]!), { message: /authError/ })
+  }
+  await metrics(daemon, 'admin', secrets[0])
+  await metrics(daemon, 'admin', secrets[1])
+  const taken = daemon.line('users read again')
+  const roles = ['admin']
+  const userFile = join(daemon.data, 'users.json')
+  await writeUsers(userFile, { name: 'other', password: secrets[2]!, roles })
+  await taken
+  const client = await clientOf(t, daemon)
+  t.equal((await client.call(plainLogin('other', secrets[2]!))).status, Status.success)
+  t.equal((await client.call({ opcode: Opcode.saslAuth, key: secrets[1]! })).status, 0x20)
+  t.equal(await daemon.stop(), 0)
+  const log = daemon.stderr.join('\n')
+  const audit = readFileSync(join(daemon.data, 'audit.log'), 'utf8')
+  const { users } = JSON.parse(readFileSync(userFile, 'utf8'))
+  const keys = users.flatMap(({ scram }: { scram: object }) =>
+    Object.values(scram).flatMap(verifier => Object.values(verifier as object)),
+  )
+  const basic = secrets.map(secret => Buffer.from(`admin:${secret}`).toString('base64'))
+  const plain = secrets.map(secret => Buffer.from(`\0admin\0${secret}`).toString('base64'))
+  t.ok(log.includes('logged in') && audit.includes('login-failed') && keys.length > 10)
+  for (const secret of [...secrets, ...keys, ...basic, ...plain, 'swordfish']) {
+    t.notOk(log.includes(secret) || audit.includes(secret) || daemon.stdout.join().includes(secret))
+  }
+})

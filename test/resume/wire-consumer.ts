@@ -16,6 +16,7 @@ import {
 import type { Frame } from '../../protocol/frame.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
+import { logIn, type Credentials } from '../../src/client/login.ts'
 import { Connection } from '../../src/client/index.ts'
 import { until } from './until.ts'
 
@@ -44,6 +45,7 @@ export interface WireOptions {
   port: number
   name: string
   bucket?: string
+  credentials?: Credentials
   /** DCP_CONTROL settings, in this order. */
   controls?: Record<string, string>
   /** Changes after which it stops reading: what comes behind is lost with the connection. */
@@ -69,6 +71,7 @@ export class WireConsumer {
     const { port, name, bucket = 'default', controls = { backfill_resume: 'true' } } = options
     const consumer = new WireConsumer(port, options.readMax ?? Infinity)
     await consumer.#connection.connected()
+    if (options.credentials) await logIn(consumer.#connection, options.credentials)
     await consumer.#ask({ opcode: Opcode.selectBucket, key: bucket })
     const extras = Buffer.alloc(dcpOpenExtrasLength)
     writeUint32(extras, 4, DcpOpenFlag.producer)

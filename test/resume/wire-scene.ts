@@ -14,6 +14,8 @@ export interface WireSceneOptions {
   /** In each vbucket, before every tenth is deleted. */
   documents?: number
   valueBytes?: number
+  /** The password of the user `admin`, if one has to log in. */
+  adminPassword?: string
 }
 
 /**
@@ -39,10 +41,14 @@ export class WireScene {
     // What a test has written is soon out of memory, so that streams read it from disk.
     flags.push('--commit-interval', '0')
     flags.push(...(options.flags ?? []))
-    const first = await startDaemon(t, { data, flags })
+    const { adminPassword: password } = options
+    const secured = password !== undefined
+    const environment = secured ? { HOLDFAST_ADMIN_PASSWORD: password } : {}
+    const credentials = secured ? { credentials: { username: 'admin', password } } : {}
+    const first = await startDaemon(t, { data, flags, environment })
     const { documents = 400, valueBytes = 1000 } = options
     for (const bucket of ['default', ...(options.buckets ?? [])]) {
-      const kv = await KvClient.connect({ port: first.port, bucket: 'default' })
+      const kv = await KvClient.connect({ port: first.port, bucket: 'default', ...credentials })
       if (bucket !== 'default') {
         await kv.createBucket(bucket)
         await kv.selectBucket(bucket)
@@ -54,7 +60,7 @@ export class WireScene {
     }
     await first.stop()
     const daemon = await startDaemon(t, { data, flags })
-    const kv = await KvClient.connect({ port: daemon.port, bucket: 'default' })
+    const kv = await KvClient.connect({ port: daemon.port, bucket: 'default', ...credentials })
     t.teardown(() => kv.destroy())
     return new WireScene({ daemon, kv, documents, valueBytes })
   }
