@@ -10,7 +10,10 @@ export const Privilege = {
   meta: 8,
   dcp: 16,
   stats: 32,
-  /** How far vbuckets are, and their histories: for readers, writers and streams alike. */
+  /**
+   * What readers, writers and streams alike have to know: how far vbuckets are, their histories,
+   * which collections there are.
+   */
   seqnos: 64,
   /** Buckets, vbucket states, compaction, flush. */
   admin: 128,

@@ -81,7 +81,7 @@ function jsonFor(session: Session): number {
 }
 
 const row = { extras: [0], cas: 'none', target: 'bucket' } as const
-const asking = { ...row, privilege: Privilege.read } as const
+const asking = { ...row, privilege: Privilege.seqnos } as const
 
 export const collectionRows: readonly CommandRow[] = [
   {

@@ -77,7 +77,8 @@ t.test('each role is refused what it does not include', async t => {
     'subdocMultiLookup'
   const both =
     'increment incrementq decrement decrementq gat gatq gatk gatkq getLocked getVbucket ' +
-    'getFailoverLog getAllVbSeqnos observeSeqno seqnoPersistence subdocCounter'
+    'getFailoverLog getAllVbSeqnos observeSeqno seqnoPersistence subdocCounter ' +
+    'getCollectionsManifest getCollectionId getScopeId'
   const writing =
     'set setq add addq replace replaceq delete deleteq append appendq prepend prependq touch ' +
     'unlockKey subdocDictAdd subdocDictUpsert subdocDelete subdocReplace subdocArrayPushLast ' +
@@ -88,7 +89,9 @@ t.test('each role is refused what it does not include', async t => {
   const streaming =
     'dcpOpen dcpControl dcpStreamRequest dcpCloseStream dcpBufferAcknowledgement dcpNoop ' +
     'dcpGetFailoverLog'
-  const seqnos = 'getVbucket getFailoverLog getAllVbSeqnos observeSeqno seqnoPersistence'
+  const seqnos =
+    'getVbucket getFailoverLog getAllVbSeqnos observeSeqno seqnoPersistence ' +
+    'getCollectionsManifest getCollectionId getScopeId'
   const free =
     'hello saslListMechs saslAuth saslStep getErrorMap noop version quit quitq verbosity ' +
     'selectBucket listBuckets getClusterConfig'
