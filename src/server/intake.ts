@@ -97,6 +97,9 @@ export class Intake implements Writer, Debtor, TurnReader {
   get changes(): ChangeLog | undefined {
     return this.#connection.bucket?.changes
   }
+  get hasCollections(): boolean {
+    return this.#connection.features.collections
+  }
 
   /** Takes what has been read into the shared buffer; false stops reading from the socket. */
   read(length: number): boolean {
@@ -111,7 +114,7 @@ export class Intake implements Writer, Debtor, TurnReader {
     turn.run()
     const { bucket } = this.#connection
     if (bucket !== undefined && this.#reader.pendingBytes === 0) {
-      lookAhead(readBuffer, length, bucket.changes)
+      lookAhead(readBuffer, length, bucket.changes, features.collections)
     }
     this.#run(length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length), false)
     return this.#pausedBy === 0

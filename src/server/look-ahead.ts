@@ -17,8 +17,16 @@ import { KeyBatch } from '../vbucket/key-batch.ts'
 /** The one batch there is: it is used up before anything else runs. */
 const batch = new KeyBatch()
 
-/** `bytes` has `length` of them, from the beginning of a frame on. */
-export function lookAhead(bytes: Uint8Array, length: number, changes: ChangeLog): void {
+/**
+ * `bytes` has `length` of them, from the beginning of a frame on; `hasCollections`: the keys in them
+ * begin with their collection, as stored ones do.
+ */
+export function lookAhead(
+  bytes: Uint8Array,
+  length: number,
+  changes: ChangeLog,
+  hasCollections: boolean,
+): void {
   batch.count = 0
   for (let at = 0; at + headerLength < length && !batch.isFull;) {
     if (bytes[at] !== Magic.request) break
@@ -28,7 +36,9 @@ export function lookAhead(bytes: Uint8Array, length: number, changes: ChangeLog)
     const keyLength = readUint16(bytes, at + 2)
     const keyStart = at + headerLength + bytes[at + 4]!
     if (keyLength > 0 && keyStart + keyLength <= length) {
-      batch.add(defaultCollection, readUint16(bytes, at + 6), bytes, keyStart, keyLength)
+      const vbid = readUint16(bytes, at + 6)
+      if (hasCollections) batch.addWhole(vbid, bytes, keyStart, keyLength)
+      else batch.add(defaultCollection, vbid, bytes, keyStart, keyLength)
     }
     at = end
   }

@@ -19,6 +19,8 @@ const loopedBytesMax = 64
 export interface TurnReader {
   /** Where most of its requests look things up. */
   readonly changes: ChangeLog | undefined
+  /** Whether the keys of its requests begin with their collection. */
+  readonly hasCollections: boolean
   /** Runs a chunk that `Turn.keep` has taken. */
   runKept(chunk: Buffer): void
 }
@@ -54,8 +56,11 @@ export class Turn {
     const readers = this.#readers
     if (readers.length === 0 || this.#isRunning) return
     this.#isRunning = true
-    const { changes } = readers[0]!
-    if (readers.length > 1 && changes !== undefined) lookAhead(this.#buffer, this.#used, changes)
+    // Taken to be alike, as nearly always they are: for others it is a guess that misses.
+    const { changes, hasCollections } = readers[0]!
+    if (readers.length > 1 && changes !== undefined) {
+      lookAhead(this.#buffer, this.#used, changes, hasCollections)
+    }
     let begin = 0
     for (let i = 0; i < readers.length; i++) {
       const end = this.#ends[i]!

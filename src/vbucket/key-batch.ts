@@ -2,7 +2,7 @@
  * Keys that are about to be looked up one after the other: what is known of them before. See
  * look-ahead.ts for what it is good for.
  */
-import { hashKeyBehind } from '../storage/key-hash.ts'
+import { hashKey, hashKeyBehind } from '../storage/key-hash.ts'
 
 /** More are looked up as if there were no batch. */
 const keysMax = 256
@@ -23,5 +23,9 @@ export class KeyBatch {
   /** A key in the collection of this number, which is not in front of it yet. */
   add(collection: number, vbid: number, bytes: Uint8Array, start: number, length: number): void {
     this.hashes[this.count++] = hashKeyBehind(collection, vbid, bytes, start, length)
+  }
+  /** A key that begins with its collection. */
+  addWhole(vbid: number, bytes: Uint8Array, start: number, length: number): void {
+    this.hashes[this.count++] = hashKey(vbid, bytes, start, length)
   }
 }

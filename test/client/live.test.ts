@@ -93,7 +93,7 @@ t.test('what a node can be asked', async t => {
 
 t.test('buckets', async t => {
   const client = await connect()
-  await client.createBucket('travel')
+  await client.createBucket('travel', 'flush_enabled=true')
   t.same(await client.listBuckets(), ['default', 'travel'])
   const travel = await connect(daemon, { bucket: 'travel' })
   await travel.set('only here', 'x')

@@ -102,7 +102,7 @@ t.test('writers that are faster than the disk are slowed down', async t => {
 })
 
 t.test('large values that are written over and over', async t => {
-  const daemon = await startDaemon(t)
+  const daemon = await startDaemon(t, { flags: ['--document-cache', '64MiB'] })
   const client = await connectKv(t, daemon)
   const value = Buffer.alloc(18 * MiB, 'v')
   const write = async (times: number) => {

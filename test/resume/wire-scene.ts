@@ -50,7 +50,7 @@ export class WireScene {
     for (const bucket of ['default', ...(options.buckets ?? [])]) {
       const kv = await KvClient.connect({ port: first.port, bucket: 'default', ...credentials })
       if (bucket !== 'default') {
-        await kv.createBucket(bucket)
+        await kv.createBucket(bucket, 'flush_enabled=true')
         await kv.selectBucket(bucket)
       }
       for (let vbid = 0; vbid < options.vbuckets; vbid++) {

@@ -9,14 +9,18 @@ import type { ChangeLog } from '../../src/vbucket/change-log.ts'
 import type { KeyBatch } from '../../src/vbucket/key-batch.ts'
 
 /** The hashes of the keys that are fetched for these bytes; undefined: nothing is fetched. */
-function fetched(bytes: Buffer, length = bytes.length): number[] | undefined {
+function fetched(
+  bytes: Buffer,
+  length = bytes.length,
+  hasCollections = false,
+): number[] | undefined {
   let hashes: number[] | undefined
   const changes = {
     fetch(batch: KeyBatch) {
       hashes = [...batch.hashes.subarray(0, batch.count)]
     },
   }
-  lookAhead(bytes, length, changes as ChangeLog)
+  lookAhead(bytes, length, changes as ChangeLog, hasCollections)
   return hashes
 }
 
@@ -41,6 +45,12 @@ t.test(
     t.same(fetched(bytes), [hashOf('one'), hashOf('two', 9), hashOf('three')])
   },
 )
+
+t.test('keys that begin with their collection are fetched as they are', async t => {
+  const bytes = Buffer.concat([get('\u0008one'), get('\0two')])
+  const hashes = [hashKey(7, Buffer.from('\u0008one'), 0, 4), hashOf('two')]
+  t.same(fetched(bytes, bytes.length, true), hashes)
+})
 
 t.test('a request alone is not looked at, and neither is what has not arrived whole', async t => {
   t.equal(fetched(get('alone')), undefined)

@@ -9,6 +9,7 @@ function scene() {
   const ran: string[] = []
   const reader = (name: string): TurnReader => ({
     changes: undefined,
+    hasCollections: false,
     runKept: chunk => void ran.push(`${name}: ${chunk.toString()}`),
   })
   return { slab, turn, ran, reader }
@@ -54,6 +55,7 @@ t.test('answers leave with the turn; nothing is kept while it runs', async t => 
   let wasKept: boolean | undefined
   const answering: TurnReader = {
     changes: undefined,
+    hasCollections: false,
     runKept(chunk) {
       slab.open(target)
       const at = slab.reserve(chunk.length)
