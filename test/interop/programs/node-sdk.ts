@@ -176,8 +176,11 @@ async function observedDurability(): Promise<void> {
 
 async function scans(): Promise<void> {
   const keys = Array.from({ length: 50 }, (_, index) => `scan-${index}`)
-  await Promise.all(keys.map(key => documents.upsert(key, { key })))
-  const found = await documents.scan(new couchbase.PrefixScan('scan-'), { idsOnly: false })
+  const stored = await Promise.all(keys.map(key => documents.upsert(key, { key })))
+  // Scans show what is on disk: they are told what that has to be.
+  const consistentWith = new couchbase.MutationState(...stored.map(({ token }) => token!))
+  const prefix = new couchbase.PrefixScan('scan-')
+  const found = await documents.scan(prefix, { idsOnly: false, consistentWith })
   assert.deepEqual(new Set(found.map(({ id }) => id)), new Set(keys))
   assert.ok(found.every(({ id, content }) => content.key === id))
   const terms = ['scan-1', 'scan-2'].map(term => new couchbase.ScanTerm(term))

@@ -23,12 +23,14 @@ from couchbase.exceptions import (
     PathExistsException,
 )
 from couchbase.kv_range_scan import PrefixScan
+from couchbase.mutation_state import MutationState
 from couchbase.options import (
     ClusterOptions,
     ClusterTimeoutOptions,
     IncrementOptions,
     RemoveOptions,
     ReplaceOptions,
+    ScanOptions,
     SignedInt64,
     UpsertOptions,
 )
@@ -146,9 +148,10 @@ def durable(level):
 
 
 def try_scan():
-    for index in range(20):
-        documents.upsert(f"scan-{index}", index)
-    found = list(documents.scan(PrefixScan("scan-")))
+    stored = [documents.upsert(f"scan-{index}", index) for index in range(20)]
+    # Scans show what is on disk: they are told what that has to be.
+    options = ScanOptions(consistent_with=MutationState(*stored))
+    found = list(documents.scan(PrefixScan("scan-"), options))
     assert {each.id for each in found} == {f"scan-{index}" for index in range(20)}
 
 

@@ -12,6 +12,7 @@ import com.couchbase.client.core.error.FeatureNotAvailableException;
 import com.couchbase.client.core.error.UnambiguousTimeoutException;
 import com.couchbase.client.core.error.subdoc.PathExistsException;
 import com.couchbase.client.core.msg.kv.DurabilityLevel;
+import com.couchbase.client.core.msg.kv.MutationToken;
 import com.couchbase.client.java.Bucket;
 import com.couchbase.client.java.Cluster;
 import com.couchbase.client.java.ClusterOptions;
@@ -19,7 +20,9 @@ import com.couchbase.client.java.Collection;
 import com.couchbase.client.java.json.JsonObject;
 import com.couchbase.client.java.kv.IncrementOptions;
 import com.couchbase.client.java.kv.LookupInSpec;
+import com.couchbase.client.java.kv.MutationState;
 import com.couchbase.client.java.kv.ReplaceOptions;
+import com.couchbase.client.java.kv.ScanOptions;
 import com.couchbase.client.java.kv.ScanType;
 import com.couchbase.client.java.kv.UpsertOptions;
 import java.time.Duration;
@@ -214,8 +217,11 @@ public final class Sdk {
   private void scans() {
     var keys = IntStream.range(0, 20).mapToObj(index -> "scan-" + index);
     Set<String> expected = keys.collect(Collectors.toSet());
-    expected.forEach(key -> documents.upsert(key, key));
-    var found = documents.scan(ScanType.prefixScan("scan-")).map(each -> each.id());
+    // Scans show what is on disk: they are told what that has to be.
+    var stored = expected.stream().map(key -> documents.upsert(key, key).mutationToken().get());
+    var state = MutationState.from(stored.toArray(MutationToken[]::new));
+    var options = ScanOptions.scanOptions().consistentWith(state);
+    var found = documents.scan(ScanType.prefixScan("scan-"), options).map(each -> each.id());
     check(found.collect(Collectors.toSet()).equals(expected), "what the prefix finds");
   }
 
