@@ -158,12 +158,12 @@ t.test('a stream of a vbucket, from its first change to its latest', async t => 
   const changes = [await client.next(), await client.next()]
   const [set, deletion] = changes
   t.match(set, { magic: 0x80, opcode: 0x57, status: 3, opaque: 0xcafe })
-  t.equal(set!.key.toString(), 'b')
+  t.equal(set!.key.toString(), '\0b', 'behind the number of its collection')
   t.equal(set!.value.toString(), 'v2')
   t.equal(set!.extras.length, 31)
   t.equal(set!.extras.readBigUInt64BE(0), 2n, 'its seqno')
   t.match(deletion, { magic: 0x80, opcode: 0x58, status: 3, opaque: 0xcafe })
-  t.equal(deletion!.key.toString(), 'a')
+  t.equal(deletion!.key.toString(), '\0a')
   t.equal(deletion!.extras.length, 18, 'nobody asked for delete times')
   t.equal(deletion!.extras.readBigUInt64BE(0), 3n)
 
