@@ -1,5 +1,6 @@
 import { createServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net'
 import { once } from 'node:events'
+import { setImmediate } from 'node:timers/promises'
 import type { SaslMechanism } from '../../protocol/sasl/index.ts'
 import type { Access } from '../auth/access.ts'
 import type { AuditLog } from '../auth/audit.ts'
@@ -209,6 +210,8 @@ export class Server {
       for (const connection of this.#connections) connection.abort(stopReason)
     })
     await Promise.all([...this.#connections].map(connection => connection.settle(stopReason)))
+    // What has been answered goes out on the streams in their next turn, and before their end.
+    await setImmediate()
     this.#dcp.close()
     for (const connection of this.#connections) connection.endAfterAnswers(stopReason)
     if (this.#connections.size > 0) await new Promise<void>(resolve => (this.#onEmpty = resolve))
