@@ -15,6 +15,7 @@ import {
   type SetOptions,
 } from './documents.ts'
 import { addBackupCommands } from './backup-commands.ts'
+import { addBucketCommands } from './buckets.ts'
 import { describeFailure, ExitCode } from './exit-code.ts'
 import { streamChanges, type StreamOptions } from './stream.ts'
 import type { Surroundings } from './surroundings.ts'
@@ -49,6 +50,7 @@ function buildProgram(world: Surroundings): Command {
   addTargetOptions(program)
   addDocumentCommands(program, world)
   addStreamCommand(program, world)
+  addBucketCommands(program, world)
   addUserCommands(program, world)
   addBackupCommands(program, world)
   return program

@@ -117,6 +117,7 @@ export class Applier {
       vbucket.tombstones++
     } else {
       vbucket.items++
+      vbucket.bytes += record.keyLength + record.valueLength
       if (record.expiry !== 0) {
         this.#environment.expiries.putSync(this.#due(record.expiry, vbid, seqno), nothing)
       }
@@ -163,6 +164,7 @@ export class Applier {
       return
     }
     vbucket.items--
+    vbucket.bytes -= keyLength + valueLength
     if (expiry !== 0) this.#environment.expiries.removeSync(this.#due(expiry, vbid, seqno))
   }
 

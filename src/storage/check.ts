@@ -18,6 +18,7 @@ import { decodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 interface Count {
   records: number
   items: number
+  bytes: number
   tombstones: number
   expiring: number
   /** Blocks that have lost records. */
@@ -146,6 +147,7 @@ class Check {
       return
     }
     count.items++
+    count.bytes += record.keyLength + record.valueLength
     if (expiry === 0) return
     count.expiring++
     const due: ExpiryKey = { expiry, vbid, seqno }
@@ -164,6 +166,7 @@ class Check {
     const count = this.#countOf(vbid)
     const { items, tombstones, highSeqno, purgeSeqno, failoverLog } = record
     this.#equal(vbid, 'items', items, count.items)
+    this.#equal(vbid, 'bytes', record.bytes, count.bytes)
     this.#equal(vbid, 'tombstones', tombstones, count.tombstones)
     this.#equal(vbid, 'high seqno', highSeqno, count.lastSeqno)
     if (purgeSeqno > highSeqno) this.#problem(vbid, `purge seqno ${purgeSeqno} > ${highSeqno}`)
@@ -188,7 +191,7 @@ class Check {
   #countOf(vbid: number): Count {
     let count = this.#counts.get(vbid)
     if (count === undefined) {
-      count = { records: 0, items: 0, tombstones: 0, expiring: 0, lossy: 0, lastSeqno: 0 }
+      count = { records: 0, items: 0, bytes: 0, tombstones: 0, expiring: 0, lossy: 0, lastSeqno: 0 }
       this.#counts.set(vbid, count)
     }
     return count

@@ -15,6 +15,8 @@ export interface VbucketRecord {
   /** Documents that live. */
   items: number
   tombstones: number
+  /** Of the keys and values of documents that live. */
+  bytes: number
   /** Name of the block that was begun last; none when nothing has been stored yet. */
   newestBlock?: number
   /** Set while its contents are being removed; a start finishes what a stop interrupted. */

@@ -3,10 +3,12 @@ import { Status } from '../../protocol/status.ts'
 import { StatusError } from '../errors.ts'
 import { storageError } from '../storage/storage-error.ts'
 import { writeDescription, type BucketDescription } from '../storage/store.ts'
+import { Quota } from './quota.ts'
 
 export type BucketShape = Pick<BucketDescription, 'vbuckets' | 'quotaBytes' | 'flushEnabled'>
 
 export class BucketShapeFile {
+  readonly quota = new Quota(() => this.#description.quotaBytes)
   readonly #directory: string
   #description: BucketDescription
 

@@ -78,6 +78,7 @@ export class Bucket {
     this.#gauge = new PressureGauge(settings.unflushedSoftBytes, settings.unflushedHardBytes)
     this.#commits = new CommitCounter(store.environments.map(figuresOf))
     this.#passes = new Passes(clock, log)
+    const { quota } = this.shape
     const changes = new ChangeLog({
       segmentBytes: options.segmentBytes ?? defaultSegmentBytes,
       retainBytes: settings.changeLogBytes,
@@ -100,6 +101,7 @@ export class Bucket {
       ...options,
       changes,
       disk: this.#disk,
+      quota,
       onAppend: () => this.#appended(),
       admit: vbucket => this.#admit(vbucket),
     })
@@ -119,8 +121,12 @@ export class Bucket {
     const holds = (this.holds = new PurgeHolds(holdOptions, store.holds))
     const { locks } = documents
     const { events } = this
-    const lives = { flusher, snapshots, changes, holds, locks, waiters, random, events, count }
-    const vbuckets = (this.#vbuckets = new VbucketTable({ ...lives, stored: store.vbuckets }))
+    const lives = { flusher, snapshots, changes, holds, locks, waiters, random, events, quota }
+    const vbuckets = (this.#vbuckets = new VbucketTable({
+      ...lives,
+      count,
+      stored: store.vbuckets,
+    }))
     const nowSeconds = () => this.#nowSeconds()
     const ageSeconds = settings.purgeAgeSeconds
     this.#purger = new Purger({ flusher, holds, vbuckets, ageSeconds, nowSeconds })

@@ -7,6 +7,7 @@ import { DocumentFinder } from './document-finder.ts'
 import { DocumentRewriter } from './document-rewriter.ts'
 import { DocumentWriter } from './document-writer.ts'
 import { Documents } from './documents.ts'
+import type { Quota } from './quota.ts'
 import { StoredForm, type StoredFormOptions } from './stored-form.ts'
 import type { Vbucket } from './vbucket.ts'
 import { MetaWriter } from './with-meta.ts'
@@ -16,6 +17,7 @@ export interface DocumentAccessOptions {
   readonly disk: DiskReader
   readonly clock: Clock
   readonly settings: StoredFormOptions
+  readonly quota: Quota
   readonly onAppend: () => void
   /** Success, or why no write can be taken now. */
   readonly admit: (vbucket: Vbucket) => Status
@@ -28,10 +30,10 @@ export interface DocumentAccess {
 }
 
 export function connectDocuments(options: DocumentAccessOptions): DocumentAccess {
-  const { changes, disk, clock, settings, onAppend, admit } = options
+  const { changes, disk, clock, settings, quota, onAppend, admit } = options
   const { valueBytesMax } = settings
   const finder = new DocumentFinder(changes, disk)
-  const writer = new DocumentWriter(changes, clock, onAppend)
+  const writer = new DocumentWriter(changes, clock, quota, onAppend)
   const form = new StoredForm(settings)
   const common = { finder, writer, clock, form, valueBytesMax, admit }
   const documents = new Documents(common)

@@ -91,7 +91,11 @@ export class DocumentRewriter {
     // As with any other write: behind a purged tombstone, too.
     change.revno = (found ? current.revno : vbucket.purgeSeqno) + 1
     change.replacesLive = found && !current.isDeletion
+    change.replacedValueLength = current.valueLength
     change.replacedTombstone = found && current.isDeletion ? current.seqno : 0
+    const length = rewrite.kind === RecordKind.mutation ? value.length : 0
+    const room = this.#writer.admitSize(keyLength, length)
+    if (room !== Status.success) return room
     const record = this.#writer.begin(vbucket, key, keyStart, keyLength, value.length)
     value.copy(record.bytes, record.valueStart)
     seal?.(record)

@@ -4,7 +4,9 @@
  */
 import type { Clock } from '../clock.ts'
 import { RecordKind, type RecordHead, type RecordView } from '../storage/record.ts'
+import type { Status } from '../../protocol/status.ts'
 import type { ChangeLog } from './change-log.ts'
+import type { Quota } from './quota.ts'
 import type { Vbucket } from './vbucket.ts'
 
 /** What the last change was given; one object, overwritten by the next. */
@@ -28,6 +30,8 @@ export class Change {
   revno = 1
   /** There is a live version now that this change replaces or ends. */
   replacesLive = false
+  /** The length of its value. */
+  replacedValueLength = 0
   /** Seqno of the tombstone there is now that this change replaces; 0: there is none. */
   replacedTombstone = 0
 }
@@ -38,6 +42,10 @@ export class DocumentWriter {
   readonly #changes: ChangeLog
   readonly #clock: Clock
   readonly #onAppend: () => void
+  readonly #quota: Quota
+  /** Of the record that was begun. */
+  #keyLength = 0
+  #valueLength = 0
   readonly #head: RecordHead = {
     kind: RecordKind.mutation,
     vbid: 0,
@@ -50,8 +58,9 @@ export class DocumentWriter {
     time: 0,
   }
 
-  constructor(changes: ChangeLog, clock: Clock, onAppend: () => void) {
+  constructor(changes: ChangeLog, clock: Clock, quota: Quota, onAppend: () => void) {
     this.#changes = changes
+    this.#quota = quota
     this.#clock = clock
     this.#onAppend = onAppend
   }
@@ -94,17 +103,34 @@ export class DocumentWriter {
     head.flags = change.flags
     head.time = change.time
     const record = this.#changes.append(head, key, start, length, valueLength)
+    this.#keyLength = record.keyLength
+    this.#valueLength = valueLength
     vbucket.highSeqno++
     return record
+  }
+
+  /** Whether the quota lets a document of this size take the place of what `change` replaces. */
+  admitSize(keyLength: number, valueLength: number): Status {
+    const { replacesLive, replacedValueLength } = this.change
+    const replacedBytes = replacesLive ? keyLength + replacedValueLength : 0
+    return this.#quota.admit(keyLength + valueLength, replacedBytes)
   }
 
   /** The record is whole: count it, and let everybody see it. */
   finish(vbucket: Vbucket): void {
     const { change } = this
-    if (change.replacesLive) vbucket.itemCount--
+    let growth = 0
+    if (change.replacesLive) {
+      vbucket.itemCount--
+      growth -= this.#keyLength + change.replacedValueLength
+    }
     if (change.replacedTombstone > 0) vbucket.tombstoneReplaced(change.replacedTombstone)
-    if (change.kind === RecordKind.mutation) vbucket.itemCount++
-    else vbucket.tombstoneCount++
+    if (change.kind === RecordKind.mutation) {
+      vbucket.itemCount++
+      growth += this.#keyLength + this.#valueLength
+    } else vbucket.tombstoneCount++
+    vbucket.documentBytes += growth
+    this.#quota.usedBytes += growth
     vbucket.notify()
     this.#onAppend()
   }

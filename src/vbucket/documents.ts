@@ -110,6 +110,8 @@ export class Documents {
     if (refusal !== Status.success) return refusal
     const xattrs = lives ? this.#xattrs(vbucket, key, keyStart, keyLength) : noXattrs
     if (xattrs.length > 0) form.takeBehind(xattrs, request)
+    const room = this.#writer.admitSize(keyLength, form.length)
+    if (room !== Status.success) return room
     const { change } = this.#writer
     change.kind = RecordKind.mutation
     change.datatype = form.datatype
@@ -145,6 +147,8 @@ export class Documents {
     const old = this.#plain.of(this.#finder.record(vbucket, key, keyStart, keyLength))
     const total = old.length + form.length
     if (total > this.#options.valueBytesMax) return Status.tooLarge
+    const room = this.#writer.admitSize(keyLength, total)
+    if (room !== Status.success) return room
     // Attributes stay in front, and what was JSON need not be it any more.
     const splitAt = where === 'append' ? old.end : old.bodyStart
     this.#keepMeta(RecordKind.mutation).datatype &= Datatype.xattr
@@ -275,6 +279,7 @@ export class Documents {
     // it, so that replication elsewhere does not take an older copy for the newer one.
     change.revno = (found ? current.revno : vbucket.purgeSeqno) + 1
     change.replacesLive = found && !current.isDeletion
+    change.replacedValueLength = current.valueLength
     change.replacedTombstone = found && current.isDeletion ? current.seqno : 0
     if (!change.replacesLive) return false
     return current.expiry === 0 || !isExpired(current.expiry, this.#nowSeconds())
@@ -333,6 +338,7 @@ export class Documents {
     change.time = this.#nowSeconds()
     change.revno = current.revno + 1
     change.replacesLive = !current.isDeletion
+    change.replacedValueLength = current.valueLength
     change.replacedTombstone = current.isDeletion ? current.seqno : 0
     const record = this.#writer.begin(vbucket, key, start, length, kept.length)
     if (kept.length > 0) kept.copy(record.bytes, record.valueStart)

@@ -19,6 +19,7 @@ import type { BucketEvents } from './bucket-options.ts'
 import type { ChangeLog } from './change-log.ts'
 import type { DocumentLocks } from './locks.ts'
 import type { PersistenceWaiters } from './persistence.ts'
+import type { Quota } from './quota.ts'
 import { newVbucketRecord, Vbucket } from './vbucket.ts'
 
 export interface VbucketTableOptions {
@@ -32,6 +33,7 @@ export interface VbucketTableOptions {
   waiters: PersistenceWaiters
   random: Random
   events: EventEmitter<BucketEvents>
+  quota: Quota
 }
 
 export class VbucketTable {
@@ -43,7 +45,10 @@ export class VbucketTable {
   constructor(options: VbucketTableOptions) {
     this.#options = options
     this.#vbuckets = Array.from({ length: options.count })
-    for (const [vbid, record] of options.stored) this.#vbuckets[vbid] = new Vbucket(vbid, record)
+    for (const [vbid, record] of options.stored) {
+      this.#vbuckets[vbid] = new Vbucket(vbid, record)
+      options.quota.usedBytes += record.bytes
+    }
   }
 
   get(vbid: number): Vbucket | undefined {
@@ -144,7 +149,8 @@ export class VbucketTable {
 
   #forget(vbucket: Vbucket): void {
     const { id } = vbucket
-    const { changes, holds, locks, waiters } = this.#options
+    const { changes, holds, locks, waiters, quota } = this.#options
+    quota.usedBytes -= vbucket.documentBytes
     changes.forget(id)
     holds.releaseAll(id)
     locks.forget(id)

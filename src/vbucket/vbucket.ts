@@ -24,6 +24,8 @@ export class Vbucket {
   /** Tombstones at or below this seqno may be gone. */
   purgeSeqno: number
   itemCount: number
+  /** Of the keys and values of documents that live. */
+  documentBytes: number
   tombstoneCount: number
   /**
    * What is on disk under this vbid belongs to an earlier life of it and is being removed:
@@ -45,6 +47,7 @@ export class Vbucket {
     this.persistedSeqno = record.highSeqno
     this.purgeSeqno = record.purgeSeqno
     this.itemCount = record.items
+    this.documentBytes = record.bytes
     this.tombstoneCount = record.tombstones
   }
 
@@ -141,6 +144,7 @@ export function newVbucketRecord(state: VbucketState, vbuuid: bigint): VbucketRe
     maxCas: '0',
     failoverLog: [{ vbuuid: vbuuid.toString(16), seqno: 0 }],
     items: 0,
+    bytes: 0,
     tombstones: 0,
   }
 }

@@ -75,9 +75,11 @@ export class MetaWriter {
     if (!regenerateCas && (cas === 0n || cas > casMax)) return Status.casInvalid
     const refusal = this.#check(vbucket, request)
     if (refusal !== Status.success) return refusal
+    const isMutation = request.kind === RecordKind.mutation
+    const room = this.#writer.admitSize(keyLength, isMutation ? this.#form.length : 0)
+    if (room !== Status.success) return room
     const nowSeconds = Math.floor(this.#clock.nowMs() / 1000)
     const { change } = this.#writer
-    const isMutation = request.kind === RecordKind.mutation
     change.kind = request.kind
     const form = this.#form
     change.datatype = form.datatype
@@ -120,6 +122,7 @@ export class MetaWriter {
     const nowMs = this.#clock.nowMs()
     const found = this.#finder.find(vbucket, key, keyStart, keyLength)
     change.replacesLive = found && !current.isDeletion
+    change.replacedValueLength = current.valueLength
     change.replacedTombstone = found && current.isDeletion ? current.seqno : 0
     const lives = change.replacesLive && !isExpired(current.expiry, Math.floor(nowMs / 1000))
     const [expectedHigh, expectedLow] = halves(expectedCas)

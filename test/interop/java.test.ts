@@ -65,7 +65,7 @@ if (program !== undefined) {
     }
     const keys = Array.from({ length: 3_000 }, (_, index) => `key-${index}`)
     await Promise.all(keys.map(key => set(key, `first ${key}`)))
-    const stateFile = join(t.testdir({ folder: {} }), 'folder/state.json')
+    const stateFile = join(daemon.data, '../state.json')
 
     const first = follow(t, daemon.port, stateFile)
     await copied(first, expected)
@@ -106,7 +106,7 @@ if (program !== undefined) {
       connection < cuts
         ? [{ kind: 'cut', afterBytes: 150_000 + Math.floor(random() * 200_000) }]
         : []
-    const client = follow(t, proxy.port, join(t.testdir({ folder: {} }), 'folder/state.json'))
+    const client = follow(t, proxy.port, join(daemon.data, '../state.json'))
     // What is deleted and purged while the client is between two cuts must not stay in its copy.
     for (const key of keys.slice(0, 2_000)) {
       await kv.remove(key)
