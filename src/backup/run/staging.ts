@@ -1,10 +1,9 @@
-import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { z } from 'zod'
 import { decodeDocument, encodeDocument } from '../archive/documents.ts'
+import { replaceFile } from '../durable-file.ts'
 import { BackupError } from '../errors.ts'
-import { FolderSyncs } from '../store/folder-syncs.ts'
 import { journalSchema, planSchema, type Journal, type Plan } from './journal.ts'
 
 const planFile = 'plan.json'
@@ -24,7 +23,6 @@ export interface Staged {
  */
 export class Staging {
   readonly folder: string
-  readonly #syncs = new FolderSyncs()
 
   constructor(root: string, repositoryId: string, backupId: string) {
     this.folder = join(root, repositoryId, backupId)
@@ -81,19 +79,7 @@ export class Staging {
   }
 
   #write(name: string, document: object): Promise<void> {
-    return this.#told(async () => {
-      await mkdir(this.folder, { recursive: true, mode: 0o700 })
-      const aside = join(this.folder, `${randomUUID()}.tmp`)
-      const file = await open(aside, 'wx', 0o600)
-      try {
-        await file.writeFile(encodeDocument(document))
-        await file.datasync()
-      } finally {
-        await file.close()
-      }
-      await rename(aside, join(this.folder, name))
-      await this.#syncs.sync(this.folder)
-    })
+    return this.#told(() => replaceFile(join(this.folder, name), encodeDocument(document)))
   }
 
   async #told<T>(work: () => Promise<T>): Promise<T> {

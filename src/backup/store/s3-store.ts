@@ -13,6 +13,7 @@ import {
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { BackupError } from '../errors.ts'
+import type { Throttle } from '../throttle.ts'
 import type {
   ByteRange,
   ObjectStore,
@@ -32,6 +33,8 @@ export interface S3Options {
   region?: string | undefined
   /** `http://host/bucket/key` rather than `http://bucket.host/key`. */
   pathStyle?: boolean | undefined
+  /** Of every attempt of every request. */
+  requests?: Throttle | undefined
 }
 
 const mebibyte = 1024 * 1024
@@ -63,7 +66,7 @@ export class S3Store implements ObjectStore {
 
   /** `prefix` is what stands behind the bucket in the URL. */
   constructor(bucket: string, prefix: string, options: S3Options = {}) {
-    const { endpoint, region, pathStyle } = options
+    const { endpoint, region, pathStyle, requests } = options
     this.url = `s3://${bucket}/${prefix}`
     this.#bucket = bucket
     // One for each request on its way.
@@ -78,6 +81,7 @@ export class S3Store implements ObjectStore {
       responseChecksumValidation: 'WHEN_REQUIRED',
       requestHandler: { connectionTimeout: connectTimeoutMs, requestTimeout: answerTimeoutMs },
     })
+    if (requests) this.#limit(requests)
   }
 
   async put(key: string, bytes: Uint8Array): Promise<void> {
@@ -254,6 +258,17 @@ export class S3Store implements ObjectStore {
   async close(): Promise<void> {
     this.#closing.abort()
     this.#client.destroy()
+  }
+
+  /** Behind the SDK's own retries, so that these wait for their turn, too. */
+  #limit(requests: Throttle): void {
+    this.#client.middlewareStack.add(
+      next => async request => {
+        await requests.take(1, this.#closing.signal)
+        return await next(request)
+      },
+      { step: 'finalizeRequest', priority: 'low', name: 'holdfastThrottle' },
+    )
   }
 
   readonly #send: S3Client['send'] = ((command: Parameters<S3Client['send']>[0]) =>
