@@ -12,6 +12,8 @@ const nameBytesMax = 50
 const lastKey = 'ÿ'.repeat(keyBytesMax + 1)
 
 const uint32 = z.number().int().min(0).max(0xffffffff)
+/** Up to 64 bits, of which JavaScript keeps the upper 53: clients draw seeds from all of them. */
+const seed = z.number().refine(Number.isInteger, 'a seed is an integer').transform(folded)
 const key = z.string().refine(isBase64, 'keys are in base64').transform(decoded)
 const schema = z.object({
   collection: z
@@ -32,10 +34,11 @@ const schema = z.object({
       excl_end: key.optional(),
     })
     .optional(),
-  sampling: z.object({ samples: z.number().int().min(0), seed: uint32.optional() }).optional(),
+  sampling: z.object({ samples: z.number().int().min(0), seed: seed.optional() }).optional(),
   snapshot_requirements: z
     .object({
-      vb_uuid: z.string().regex(/^\d{1,20}$/),
+      // Clients without unsigned numbers of 64 bits write the upper half of them with a sign.
+      vb_uuid: z.string().regex(/^(\d{1,20}|-\d{1,19})$/),
       seqno: z.number().int().min(0),
       seqno_exists: z.boolean().optional(),
       timeout_ms: uint32.optional(),
@@ -50,13 +53,8 @@ export interface RangeScanClient {
   snappy: boolean
 }
 
-export interface RangeScanCreate {
-  collection: number
-  request: RangeScanRequest
-}
-
 /** Fails with a StatusError. */
-export function readRangeScan(text: string, client: RangeScanClient): RangeScanCreate {
+export function readRangeScan(text: string, client: RangeScanClient): RangeScanRequest {
   const parsed = parse(text)
   const { key_only: keyOnly = false, include_xattrs: includeXattrs = false, sampling } = parsed
   if ((parsed.range === undefined) === (sampling === undefined)) {
@@ -71,20 +69,19 @@ export function readRangeScan(text: string, client: RangeScanClient): RangeScanC
   const form = { keyOnly, includeXattrs, keepSnappy: client.snappy, prefixLength: prefix.length }
   return {
     collection,
-    request: {
-      range: rangeOf(parsed, prefix),
-      sampling: sampling && { samples: sampling.samples, seed: sampling.seed ?? 0 },
-      form,
-      requirements: requirementsOf(parsed),
-    },
+    range: rangeOf(parsed, prefix),
+    sampling: sampling && { samples: sampling.samples, seed: sampling.seed ?? 0 },
+    form,
+    requirements: requirementsOf(parsed),
   }
 }
 
 /** Keys of a collection from one on, which has the collection's id in front, as bytes (latin1). */
 export function keysFrom(start: string): RangeScanRequest {
-  const { length } = readLeb128(Buffer.from(start, 'latin1'), 0, start.length)!
+  const { length, value: collection } = readLeb128(Buffer.from(start, 'latin1'), 0, start.length)!
   const end = start.slice(0, length) + lastKey
   return {
+    collection,
     range: { start, includesStart: true, end, includesEnd: true },
     sampling: undefined,
     form: { keyOnly: true, includeXattrs: false, keepSnappy: false, prefixLength: length },
@@ -132,7 +129,7 @@ function requirementsOf(parsed: Parsed): SnapshotRequirements | undefined {
   const required = parsed.snapshot_requirements
   if (required === undefined) return undefined
   return {
-    vbuuid: BigInt(required.vb_uuid),
+    vbuuid: BigInt.asUintN(64, BigInt(required.vb_uuid)),
     seqno: required.seqno,
     seqnoExists: required.seqno_exists ?? false,
     timeoutMs: required.timeout_ms ?? 0,
@@ -144,6 +141,11 @@ function prefixOf(collection: number): string {
   const bytes = Buffer.alloc(leb128Length(collection))
   writeLeb128(bytes, 0, collection)
   return bytes.toString('latin1')
+}
+
+/** As many bits as a sample is chosen by. */
+function folded(number: number): number {
+  return (number ^ Math.floor(number / 2 ** 32)) >>> 0
 }
 
 function isBase64(text: string): boolean {

@@ -27,8 +27,9 @@ async function create(session: Session, frame: Frame, vbucket: Vbucket): Promise
   if (frame.datatype !== Datatype.json || !session.features.json) {
     throw new StatusError(Status.invalidArguments, 'the value and its datatype have to be JSON')
   }
-  const { collection, request } = readRangeScan(frame.value().toString(), session.features)
+  const request = readRangeScan(frame.value().toString(), session.features)
   const { rangeScans, collections } = session.bucket!
+  const { collection } = request
   const isKnown = collection === defaultCollection || session.features.collections
   if (!isKnown || collections.manifest.collection(collection) === undefined) {
     throw new StatusError(Status.unknownCollection, 'there is no such collection')

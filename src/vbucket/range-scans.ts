@@ -5,7 +5,9 @@
  *   create --> idle --> continued --+--> idle        there is more
  *               |           |       +--> gone        it has been read to its end
  *               +-----------+----------> gone        cancelled, too old, the vbucket is no longer
- *                                                    active, or its client left while it was read
+ *               |           |                        active, or its client left while it was read
+ *               +-----------+----------> dropped     with its collection: it pins nothing, and is
+ *                                                    gone once its client was told, or too old
  */
 import type { EventEmitter } from 'node:events'
 import { Status } from '../../protocol/status.ts'
@@ -20,6 +22,7 @@ import type { ItemForm } from '../storage/scanned-items.ts'
 import type { SnapshotReference } from '../storage/snapshot.ts'
 import type { SnapshotService } from '../storage/snapshots.ts'
 import type { BucketEvents } from './bucket-options.ts'
+import type { Manifest } from './collections/manifest.ts'
 import type { Vbucket } from './vbucket.ts'
 
 /** What the snapshot of a scan has to show. */
@@ -33,6 +36,8 @@ export interface SnapshotRequirements {
 }
 
 export interface RangeScanRequest {
+  /** Whose keys `range` has. */
+  collection: number
   range: KeyRange
   sampling: Sampling | undefined
   form: ItemForm
@@ -66,6 +71,7 @@ export interface RangeScansOptions {
 export interface ScannedBucket {
   readonly snapshots: SnapshotService
   readonly events: EventEmitter<BucketEvents>
+  readonly collections: { readonly manifest: Pick<Manifest, 'collection'> }
   vbucket(vbid: number): Vbucket | undefined
   whenPersisted(vbid: number, seqno: number, signal: AbortSignal): Promise<void>
 }
@@ -73,6 +79,7 @@ export interface ScannedBucket {
 interface RangeScan {
   readonly id: string
   readonly vbid: number
+  readonly collection: number
   readonly keyOnly: boolean
   readonly keys: OpenKeys
   readonly timer: Timer
@@ -104,6 +111,7 @@ export class RangeScans {
     })
     events.on('vbucket-deleted', vbid => this.#endOf(vbid))
     events.on('flushed', () => this.#endAll(Status.rangeScanCancelled))
+    events.on('manifest', dropped => this.#endIn(dropped))
   }
 
   get count(): number {
@@ -125,11 +133,12 @@ export class RangeScans {
   /** Reads on. Fails with a StatusError. */
   async continue(vbid: number, id: string, limits: RangeScanLimits): Promise<ScannedPart> {
     const scan = this.#find(vbid, id)
+    if (scan.ended !== undefined) this.#assertGoesOn(scan)
     if (scan.isContinued) throw new StatusError(Status.busy, 'the scan is being continued')
     scan.isContinued = true
     try {
       const { bytes, state } = await this.#read(scan, limits)
-      if (scan.ended !== undefined) throw new StatusError(scan.ended, 'the scan was cancelled')
+      this.#assertGoesOn(scan)
       const isEnd = state === 'end'
       if (isEnd) this.#end(scan, Status.keyNotFound)
       return { bytes, keyOnly: scan.keyOnly, isEnd }
@@ -221,7 +230,7 @@ export class RangeScans {
 
   async #open(vbucket: Vbucket, request: RangeScanRequest): Promise<string> {
     const { clock, random, settings } = this.#options
-    const { requirements, form } = request
+    const { collection, form } = request
     const vbid = vbucket.id
     const keys = await this.#pin(vbucket, request)
     if (keys === undefined) {
@@ -230,7 +239,7 @@ export class RangeScans {
     const id = `${hex(random)}${hex(random)}`
     try {
       const read = await gathered(keys)
-      this.#assertServed(vbucket, requirements)
+      this.#assertServed(vbucket, request)
       if (read.state === 'end') throw new StatusError(Status.keyNotFound, 'the range is empty')
     } catch (error) {
       keys.close()
@@ -240,7 +249,8 @@ export class RangeScans {
       this.#end(scan, Status.rangeScanCancelled)
     })
     const { keyOnly } = form
-    const scan: RangeScan = { id, vbid, keyOnly, keys, timer, isContinued: false, ended: undefined }
+    const what = { id, vbid, collection, keyOnly, keys, timer }
+    const scan: RangeScan = { ...what, isContinued: false, ended: undefined }
     this.#scans.set(id, scan)
     return id
   }
@@ -264,10 +274,14 @@ export class RangeScans {
   }
 
   /** What was true of the vbucket at first may not be any more. */
-  #assertServed(vbucket: Vbucket, required: SnapshotRequirements | undefined): void {
-    const isServed = this.#options.bucket.vbucket(vbucket.id) === vbucket && vbucket.isActive
+  #assertServed(vbucket: Vbucket, { collection, requirements }: RangeScanRequest): void {
+    const { bucket } = this.#options
+    const isServed = bucket.vbucket(vbucket.id) === vbucket && vbucket.isActive
     if (!isServed) throw new StatusError(Status.notMyVbucket, 'the vbucket is not active')
-    if (required !== undefined) checkHistory(vbucket, required)
+    if (bucket.collections.manifest.collection(collection) === undefined) {
+      throw new StatusError(Status.unknownCollection, 'the collection has been dropped')
+    }
+    if (requirements !== undefined) checkHistory(vbucket, requirements)
   }
 
   async #read(scan: RangeScan, limits: RangeScanLimits): Promise<KeysRead> {
@@ -292,9 +306,16 @@ export class RangeScans {
     }
   }
 
+  #assertGoesOn(scan: RangeScan): void {
+    if (scan.ended === undefined) return
+    this.#scans.delete(scan.id)
+    scan.timer.cancel()
+    throw new StatusError(scan.ended, 'the scan was ended')
+  }
+
   #end(scan: RangeScan, why: Status): void {
     if (!this.#scans.delete(scan.id)) return
-    scan.ended = why
+    scan.ended ??= why
     scan.timer.cancel()
     scan.keys.close()
   }
@@ -302,6 +323,14 @@ export class RangeScans {
   #endOf(vbid: number): void {
     for (const scan of this.#scans.values()) {
       if (scan.vbid === vbid) this.#end(scan, Status.notMyVbucket)
+    }
+  }
+
+  #endIn(dropped: readonly number[]): void {
+    for (const scan of this.#scans.values()) {
+      if (!dropped.includes(scan.collection)) continue
+      scan.ended ??= Status.unknownCollection
+      scan.keys.close()
     }
   }
 

@@ -22,7 +22,7 @@ import { repeated } from '../support/snappy-blocks.ts'
 
 const vbid = 5
 const base64 = (text: string) => Buffer.from(text, 'latin1').toString('base64')
-const whole = { start: base64(''), end: base64('\xff') }
+const wholeRange = { start: base64(''), end: base64('\xff') }
 
 const create = (request: object) => ({
   opcode: Opcode.rangeScanCreate,
@@ -74,7 +74,7 @@ async function idOf(client: TestClient, request: object): Promise<string> {
 
 t.test('keys come in order, as many as were asked for, until the scan is complete', async t => {
   const { one, bucket } = await scene(t)
-  const id = await idOf(one, { key_only: true, range: whole })
+  const id = await idOf(one, { key_only: true, range: wholeRange })
   t.equal(id.length, 32)
   const first = await one.call(goOn(id, { items: 10 }))
   t.equal(first.status, Status.rangeScanMore)
@@ -114,26 +114,26 @@ t.test('what is wrong with a request is told', async t => {
     { range: { start: key, excl_start: key, end: key } },
     { range: { start: key, end: '?' } },
     { range: { start: key, end: base64('k'.repeat(251)) } },
-    { range: whole, sampling: { samples: 4 } },
+    { range: wholeRange, sampling: { samples: 4 } },
     { sampling: {} },
     { sampling: { samples: -1 } },
-    { range: whole, name: 'n'.repeat(51) },
-    { range: whole, key_only: 'yes' },
-    { range: whole, collection: 'x' },
-    { range: whole, snapshot_requirements: { seqno: 1 } },
-    { range: whole, snapshot_requirements: { vb_uuid: 'uuid', seqno: 1 } },
+    { range: wholeRange, name: 'n'.repeat(51) },
+    { range: wholeRange, key_only: 'yes' },
+    { range: wholeRange, collection: 'x' },
+    { range: wholeRange, snapshot_requirements: { seqno: 1 } },
+    { range: wholeRange, snapshot_requirements: { vb_uuid: 'uuid', seqno: 1 } },
   ]
   for (const request of refused) {
     const answer = await one.call(create(request))
     t.equal(answer.status, Status.invalidArguments, JSON.stringify(request))
     t.match(JSON.parse(answer.value().toString()), { error: { context: /./ } })
   }
-  const raw = { ...create({ range: whole }), datatype: 0 }
+  const raw = { ...create({ range: wholeRange }), datatype: 0 }
   t.equal((await one.call(raw)).status, Status.invalidArguments)
   t.equal((await one.call({ ...create({}), value: '{' })).status, Status.invalidArguments)
-  const xattrs = { range: whole, include_xattrs: true }
+  const xattrs = { range: wholeRange, include_xattrs: true }
   t.equal((await one.call(create(xattrs))).status, Status.notSupported, 'not negotiated')
-  const unknown = { range: whole, collection: '8' }
+  const unknown = { range: wholeRange, collection: '8' }
   t.equal((await one.call(create(unknown))).status, Status.unknownCollection)
   const empty = { range: { start: base64('l'), end: base64('m') } }
   t.equal((await one.call(create(empty))).status, Status.keyNotFound)
@@ -150,12 +150,14 @@ t.test('a snapshot has to meet what is required of it', async t => {
   const required = (requirements: object) =>
     create({
       key_only: true,
-      range: whole,
+      range: wholeRange,
       snapshot_requirements: { vb_uuid: String(vbuuid), seqno: 25, ...requirements },
     })
   t.equal((await one.call(required({}))).status, Status.success)
   t.equal((await one.call(required({ seqno_exists: true }))).status, Status.success)
   t.equal((await one.call(required({ vb_uuid: '1' }))).status, Status.vbuuidNotEqual)
+  const signed = String(BigInt.asIntN(64, vbuuid))
+  t.equal((await one.call(required({ vb_uuid: signed }))).status, Status.success, 'as Java has it')
   t.equal((await one.call(required({ seqno: 99 }))).status, Status.temporaryFailure)
   t.equal((await one.call(required({ seqno: 99, timeout_ms: 5 }))).status, Status.temporaryFailure)
   await one.call(set('key-3', 'anew'))
@@ -163,7 +165,7 @@ t.test('a snapshot has to meet what is required of it', async t => {
   t.equal(waited.status, Status.success, 'it was waited for')
   const gone = await one.call(required({ seqno: 4, seqno_exists: true }))
   t.equal(gone.status, Status.notStored, 'the key has a newer version')
-  for (let i = 0; i < 5; i++) await one.call(required({}))
+  for (let i = 0; i < 4; i++) await one.call(required({}))
   t.equal((await one.call(required({}))).status, Status.busy, 'there are as many as there may be')
   bucket.rangeScans.close()
   t.equal(bucket.snapshots.pins().length, 0)
@@ -172,7 +174,7 @@ t.test('a snapshot has to meet what is required of it', async t => {
 t.test('a scan ends with its vbucket, when it is cancelled, and when it is too old', async t => {
   const clock = new ManualClock()
   const { one, bucket } = await scene(t, { clock })
-  const request = { key_only: true, range: whole }
+  const request = { key_only: true, range: wholeRange }
   const cancelled = await idOf(one, request)
   t.equal((await one.call(cancel(cancelled))).status, Status.success)
   t.equal((await one.call(goOn(cancelled))).status, Status.keyNotFound)
@@ -192,9 +194,71 @@ t.test('a scan ends with its vbucket, when it is cancelled, and when it is too o
   t.equal(bucket.snapshots.pins().length, 0)
 })
 
+t.test(
+  'a sample is drawn by a seed of up to 64 bits, which clients may count with a sign',
+  async t => {
+    const { one } = await scene(t)
+    // As text, since numbers of JavaScript do not have as many bits.
+    const sampled = async (seed: string) => {
+      const value = `{"key_only":true,"sampling":{"samples":12,"seed":${seed}}}`
+      const answer = await one.call({ ...create({}), value })
+      t.equal(answer.status, Status.success, seed)
+      const read = await one.call(goOn(answer.value().toString('hex')))
+      t.equal(read.status, Status.rangeScanComplete)
+      return keysIn(read)
+    }
+    const first = await sampled('18446744073709551615')
+    t.same(await sampled('18446744073709551615'), first)
+    t.notSame(await sampled('9260067521456524671'), first)
+    await sampled('-5370536464321941497')
+    const broken = { ...create({}), value: '{"sampling":{"samples":1,"seed":0.5}}' }
+    t.equal((await one.call(broken)).status, Status.invalidArguments)
+  },
+)
+
+t.test('a scan ends when its collection is dropped', async t => {
+  const { one, bucket } = await scene(t)
+  const { collections, rangeScans } = bucket
+  const whole = { key_only: true, range: wholeRange }
+  const ofDefault = await idOf(one, whole)
+  await collections.createScope('shop')
+  const { id } = await collections.createCollection('shop', 'orders')
+  const features = [Feature.json, Feature.xerror, Feature.collections]
+  await one.call({ opcode: Opcode.hello, value: encodeFeatures(features) })
+  const prefix = String.fromCharCode(id)
+  for (let i = 0; i < 3; i++) await one.call(set(`${prefix}key-${i}`, 'an order'))
+  await committed(bucket)
+  const request = { ...whole, collection: id.toString(16) }
+  const idle = await idOf(one, request)
+  const continued = await idOf(one, request)
+  t.same(keysIn(await one.call(goOn(continued, { items: 1 }))), ['key-0'])
+  t.equal((await one.call(goOn(continued, { items: 1 }))).status, Status.rangeScanMore)
+  await one.call(goOn(ofDefault, { items: 1 }))
+  const limits = { itemsMax: 1, timeMaxMs: 0, bytesMax: 0 }
+  const dropped = collections.dropCollection('shop', 'orders')
+  // The scan is being read while the collection goes.
+  const during = new Promise<unknown>(resolve => {
+    bucket.events.prependOnceListener('manifest', () => {
+      resolve(rangeScans.continue(vbid, continued, limits).catch((error: unknown) => error))
+    })
+  })
+  await dropped
+  t.match(await during, { status: Status.unknownCollection })
+  t.equal(bucket.snapshots.pins().length, 1, 'that of the scan of another collection')
+  for (const id of [continued, idle]) {
+    const status = id === idle ? Status.unknownCollection : Status.keyNotFound
+    t.equal((await one.call(goOn(id))).status, status)
+    t.equal((await one.call(goOn(id))).status, Status.keyNotFound, 'the client knows')
+  }
+  t.equal((await one.call(create(request))).status, Status.unknownCollection)
+  t.equal((await one.call(goOn(ofDefault))).status, Status.rangeScanComplete, 'another goes on')
+  t.equal(rangeScans.count, 0)
+  t.equal(bucket.snapshots.pins().length, 0)
+})
+
 t.test('two clients do not continue one scan, and who leaves ends it', async t => {
   const { one, bucket } = await scene(t)
-  const id = await idOf(one, { key_only: true, range: whole })
+  const id = await idOf(one, { key_only: true, range: wholeRange })
   const { rangeScans } = bucket
   const limits = { itemsMax: 1, timeMaxMs: 0, bytesMax: 0 }
   const both = [rangeScans.continue(vbid, id, limits), rangeScans.continue(vbid, id, limits)]
