@@ -7,8 +7,11 @@ import { snapshotMarkerLengthMax } from '../../protocol/dcp/snapshot-marker.ts'
 import { streamEndLength } from '../../protocol/dcp/stream-end.ts'
 import { isChange, type Change, type DcpClient, type DcpEvent } from '../../src/client/index.ts'
 
-/** Of a frame: header and extras, without key and value; or all of it, where it has neither. */
-const frameBytes: Record<DcpEvent['type'], number> = {
+/**
+ * Of a frame: header and extras, without key and value; or all of it, where it has neither. There
+ * are no events of collections, as nobody asks for any.
+ */
+const frameBytes: Record<Change['type'], number> & Partial<Record<DcpEvent['type'], number>> = {
   mutation: 24 + 31,
   deletion: 24 + 21,
   expiration: 24 + 20,
@@ -38,7 +41,7 @@ export class Copy {
       if (isChange(event)) this.#apply(event)
       else {
         if (event.type === 'seqno-advanced') this.#positions.set(event.vbid, event.seqno)
-        this.usefulBytes += frameBytes[event.type]
+        this.usefulBytes += frameBytes[event.type] ?? 0
       }
       // What waits is handed out without a turn of the event loop, where others would be served.
       if (++count % 256 === 0) await new Promise(resolve => setImmediate(resolve))

@@ -4,7 +4,11 @@ import { ExpirationOffset } from '../../protocol/dcp/expiration.ts'
 import { MutationOffset } from '../../protocol/dcp/mutation.ts'
 import type { StreamEndReasonName } from '../../protocol/dcp/stream-end.ts'
 import type { Frame } from '../../protocol/frame.ts'
+import { leb128At, leb128Length } from '../../protocol/leb128.ts'
 import { Opcode } from '../../protocol/opcode.ts'
+import type { CollectionNames } from './collection-names.ts'
+import { defaultCollection, defaultCollectionPath } from './collection-path.ts'
+import type { CollectionEvent, ScopeEvent } from './system-event.ts'
 
 /**
  * One change of one document, yours to keep: key and value are copies. The client reads all its
@@ -23,6 +27,9 @@ export interface Change {
   /** When the document will expire, seconds since the epoch; 0: never, or no mutation. */
   readonly expiry: number
   readonly datatype: number
+  readonly collectionId: number
+  /** As `scope.collection`; `undefined` if nobody told the name, as may be of one long dropped. */
+  readonly collection: string | undefined
   readonly key: Buffer
   /** Empty for deletions and expirations, unless extended attributes outlive the document. */
   readonly value: Buffer
@@ -56,7 +63,8 @@ export interface StreamEndEvent {
   readonly reopens: boolean
 }
 
-export type DcpEvent = Change | SnapshotMarkerEvent | SeqnoAdvancedEvent | StreamEndEvent
+export type DcpEvent =
+  Change | CollectionEvent | ScopeEvent | SnapshotMarkerEvent | SeqnoAdvancedEvent | StreamEndEvent
 
 export function isChange(event: DcpEvent): event is Change {
   return event.type === 'mutation' || event.type === 'deletion' || event.type === 'expiration'
@@ -72,9 +80,16 @@ const extrasLengths: Readonly<Record<number, readonly number[]>> = {
 }
 
 /** Whether `readChange` can read it. */
-export function isWholeChange(frame: Frame): boolean {
+export function isWholeChange(frame: Frame, hasCollections: boolean): boolean {
   const lengths = extrasLengths[frame.opcode]
-  return lengths !== undefined && lengths.includes(frame.extrasLength) && frame.keyLength > 0
+  if (lengths === undefined || !lengths.includes(frame.extrasLength)) return false
+  return frame.keyLength > (hasCollections ? prefixLength(frame) : 0)
+}
+
+/** Of the collection's id in front of the key; more than any key has where there is none. */
+function prefixLength({ bytes, keyStart, keyLength }: Frame): number {
+  const id = leb128At(bytes, keyStart, keyStart + keyLength)
+  return id < 0 ? Infinity : leb128Length(id)
 }
 
 /** Seqno comes first in the extras of all three. */
@@ -82,9 +97,19 @@ export function changeSeqno(frame: Frame): number {
   return frame.extrasSeqno(MutationOffset.seqno)
 }
 
-/** A mutation, deletion or expiration, detached. All three have one shape, to stay fast to read. */
-export function readChange(frame: Frame, seqno: number): Change {
+/**
+ * A mutation, deletion or expiration, detached. All three have one shape, to stay fast to read.
+ * With `names`, the id of a collection is in front of the key.
+ */
+export function readChange(
+  frame: Frame,
+  seqno: number,
+  names: CollectionNames | undefined,
+): Change {
   const isMutation = frame.opcode === Opcode.dcpMutation
+  const { bytes, keyStart, keyLength } = frame
+  const collectionId = names ? leb128At(bytes, keyStart, keyStart + keyLength) : defaultCollection
+  const idLength = names ? leb128Length(collectionId) : 0
   return {
     type: isMutation ? 'mutation' : frame.opcode === Opcode.dcpDeletion ? 'deletion' : 'expiration',
     vbid: frame.vbid,
@@ -94,7 +119,9 @@ export function readChange(frame: Frame, seqno: number): Change {
     flags: isMutation ? frame.extrasUint32(MutationOffset.flags) : 0,
     expiry: isMutation ? frame.extrasUint32(MutationOffset.expiry) : 0,
     datatype: frame.datatype,
-    key: detached(frame, frame.keyStart, frame.keyLength),
+    collectionId,
+    collection: names ? names.of(collectionId) : defaultCollectionPath,
+    key: detached(frame, keyStart + idLength, keyLength - idLength),
     value: detached(frame, frame.valueStart, frame.valueLength),
     deleteTime: isMutation ? undefined : readDeleteTime(frame),
   }

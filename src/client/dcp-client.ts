@@ -1,6 +1,13 @@
 import { StreamEndReason, streamEndReasonName } from '../../protocol/dcp/stream-end.ts'
 import { ChangeConsumer } from './change-consumer.ts'
 import type { Change, DcpEvent } from './change.ts'
+import { CollectionNames } from './collection-names.ts'
+import {
+  assertSameSelection,
+  filterOf,
+  savedSelection,
+  type StreamFilter,
+} from './collection-selection.ts'
 import { DcpLink } from './dcp-link.ts'
 import { settle, type DcpClientOptions, type DcpSettings } from './dcp-options.ts'
 import { DcpReceiver } from './dcp-receiver.ts'
@@ -12,6 +19,7 @@ import {
   readState,
   savePosition,
   type DcpState,
+  type ReadState,
   type SavedPosition,
   type StreamPosition,
 } from './stream-position.ts'
@@ -54,6 +62,8 @@ export class DcpClient implements AsyncIterable<Change> {
   /** Given as state, but not streamed: given back as they came. */
   readonly #others = new Map<number, StreamPosition>()
   readonly #queue = new EventQueue()
+  readonly #names: CollectionNames | undefined
+  #filter: StreamFilter | undefined
   readonly #opener: StreamOpener
   readonly #receiver: DcpReceiver
   readonly #link: DcpLink
@@ -68,9 +78,8 @@ export class DcpClient implements AsyncIterable<Change> {
     const { signal } = options
     signal?.throwIfAborted()
     const settings = settle(options)
-    const state = new Map<number, StreamPosition>()
-    if (options.state !== undefined)
-      for (const entry of readState(options.state, settings.bucket)) state.set(...entry)
+    const { state: given } = options
+    const state = given === undefined ? undefined : readState(given, settings.bucket)
     const client = new DcpClient(settings)
     const abort = () => client.#abort(signal?.reason)
     signal?.addEventListener('abort', abort)
@@ -87,6 +96,7 @@ export class DcpClient implements AsyncIterable<Change> {
 
   private constructor(settings: DcpSettings) {
     this.#settings = settings
+    this.#names = settings.collections && new CollectionNames()
     const streams = this.#streams
     const queue = this.#queue
     const queued = () => this.#queued()
@@ -112,6 +122,7 @@ export class DcpClient implements AsyncIterable<Change> {
       failed,
     })
     this.#receiver = new DcpReceiver(streams, queue, {
+      names: this.#names,
       queued,
       ended: (stream, reason) => this.#opener.ended(stream, reason),
       violated: failed,
@@ -145,7 +156,9 @@ export class DcpClient implements AsyncIterable<Change> {
     const vbuckets = [...positions]
       .sort(([one], [other]) => one - other)
       .map(([vbid, position]) => savePosition(vbid, position))
-    return { format: 'holdfast-dcp-state', version: 1, bucket: this.#settings.bucket, vbuckets }
+    const collections = this.#filter && { collections: savedSelection(this.#filter) }
+    const { bucket } = this.#settings
+    return { format: 'holdfast-dcp-state', version: 1, bucket, ...collections, vbuckets }
   }
 
   /** Where the consumer is in one of the vbuckets that it streams. */
@@ -218,17 +231,23 @@ export class DcpClient implements AsyncIterable<Change> {
     return true
   }
 
-  async #start(state: ReadonlyMap<number, StreamPosition>): Promise<void> {
+  async #start(state: ReadState | undefined): Promise<void> {
     const session = await this.#link.open()
-    for (const stream of await initialStreams(session, this.#settings, state))
+    const { collections } = this.#settings
+    const filter = collections && filterOf(collections, session.manifest!)
+    if (state) assertSameSelection(state.collections, filter)
+    this.#filter = filter
+    const positions = state?.positions ?? new Map<number, StreamPosition>()
+    for (const stream of await initialStreams(session, this.#settings, { positions, filter }))
       this.#streams.set(stream.vbid, stream)
-    for (const [vbid, position] of state)
+    for (const [vbid, position] of positions)
       if (!this.#streams.has(vbid)) this.#others.set(vbid, position)
     this.#attach(session)
     this.#link.follow(session)
   }
 
   #attach(session: DcpSession): void {
+    if (session.manifest) this.#names?.learn(session.manifest)
     session.onMessage = frame => this.#receiver.receive(frame, session)
     if (this.#queue.bytes > this.#settings.queueBytesMax) session.pause(true)
     this.#opener.attach(session, this.#streams)

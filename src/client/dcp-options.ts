@@ -4,6 +4,7 @@ import { silentLog, type Log } from '../log.ts'
 import { systemRandom, type Random } from '../random.ts'
 import type { BackoffOptions } from './backoff.ts'
 import { clientClock } from './client-clock.ts'
+import { checkSelection, type CollectionSelection } from './collection-selection.ts'
 import type { ConnectionOptions } from './connection.ts'
 import type { Credentials } from './login.ts'
 
@@ -55,6 +56,11 @@ export interface DcpClientOptions extends Omit<ConnectionOptions, 'bodyBytesMax'
    * or an id of one's own (default true). Servers that cannot are none the worse.
    */
   backfillResume?: boolean | { id: string; grace?: number }
+  /**
+   * Which collections: `'all'`, some by their names, or those of a scope. Without it, the default
+   * collection and nothing else. A state is good for the selection that it was made with.
+   */
+  collections?: CollectionSelection
   /** Only keys and metadata (default false). */
   keysOnly?: boolean
   includeXattrs?: boolean
@@ -86,6 +92,7 @@ export interface DcpSettings {
   readonly manualAcknowledgement: boolean
   readonly noopIntervalMs: number
   readonly backfillResume: boolean | { id: string; grace?: number }
+  readonly collections: CollectionSelection | undefined
   readonly keysOnly: boolean
   readonly includeXattrs: boolean
   readonly streamFlags: number
@@ -116,6 +123,7 @@ export function settle(options: DcpClientOptions): DcpSettings {
     manualAcknowledgement: options.acknowledgement === 'manual',
     noopIntervalMs: noopIntervalSeconds * 1000,
     backfillResume: options.backfillResume ?? true,
+    collections: options.collections,
     keysOnly: options.keysOnly ?? false,
     includeXattrs: options.includeXattrs ?? false,
     streamFlags: options.streamFlags ?? 0,
@@ -135,6 +143,7 @@ function checkOptions(options: DcpClientOptions, bufferBytes: number, noopSecond
     throw new RangeError(`bufferBytes ${bufferBytes} is not within 0 and 2^31-1`)
   if (options.openStreamsMax !== undefined && !(options.openStreamsMax >= 1))
     throw new RangeError('openStreamsMax has to be at least 1')
+  if (options.collections !== undefined) checkSelection(options.collections)
   if (!(noopSeconds > 0)) throw new RangeError('noopIntervalSeconds has to be more than 0')
   if (options.vbuckets !== undefined && options.vbuckets !== 'all') {
     for (const vbid of options.vbuckets)

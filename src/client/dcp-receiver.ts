@@ -1,12 +1,15 @@
 import { decodeSeqnoAdvanced } from '../../protocol/dcp/seqno-advanced.ts'
 import { decodeSnapshotMarker, MarkerVersion } from '../../protocol/dcp/snapshot-marker.ts'
 import { decodeStreamEnd } from '../../protocol/dcp/stream-end.ts'
+import { decodeSystemEvent } from '../../protocol/dcp/system-event.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { Opcode, opcodeName } from '../../protocol/opcode.ts'
 import { changeSeqno, isWholeChange, readChange, type DcpEvent } from './change.ts'
+import type { CollectionNames } from './collection-names.ts'
 import { windowBytes, type DcpSession } from './dcp-session.ts'
 import { protocolError, type ClientError } from './errors.ts'
 import type { EventQueue } from './event-queue.ts'
+import { readSystemEvent } from './system-event.ts'
 import type { EventContext, VbucketStream } from './vbucket-stream.ts'
 
 export interface ReceiverEvents {
@@ -25,15 +28,18 @@ export interface ReceiverEvents {
 export class DcpReceiver {
   readonly #streams: ReadonlyMap<number, VbucketStream>
   readonly #queue: EventQueue
+  readonly #names: CollectionNames | undefined
   readonly #events: ReceiverEvents
 
+  /** With `names`, streams are of collections; they learn what events tell. */
   constructor(
     streams: ReadonlyMap<number, VbucketStream>,
     queue: EventQueue,
-    events: ReceiverEvents,
+    events: ReceiverEvents & { names: CollectionNames | undefined },
   ) {
     this.#streams = streams
     this.#queue = queue
+    this.#names = events.names
     this.#events = events
   }
 
@@ -55,7 +61,7 @@ export class DcpReceiver {
   }
 
   change(frame: Frame, stream: VbucketStream): string | undefined {
-    if (!isWholeChange(frame)) return 'malformed'
+    if (!isWholeChange(frame, this.#names !== undefined)) return 'malformed'
     const seqno = changeSeqno(frame)
     const objection = stream.objection(seqno)
     if (objection !== undefined) return objection
@@ -63,7 +69,21 @@ export class DcpReceiver {
     stream.advance(seqno, context)
     if (stream.backoff.attempts > 0) stream.backoff.reset()
     stream.rollbacksInRow = 0
-    this.#push(frame, readChange(frame, seqno), context, seqno)
+    this.#push(frame, readChange(frame, seqno, this.#names), context, seqno)
+    return undefined
+  }
+
+  systemEvent(frame: Frame, stream: VbucketStream): string | undefined {
+    const message = decodeSystemEvent(frame)
+    if (!message || !this.#names) return 'malformed'
+    const { vbid, seqno } = message
+    const objection = stream.objection(seqno)
+    if (objection !== undefined) return objection
+    const { context } = stream
+    stream.advance(seqno, context)
+    // Of an event that is unknown here, there is nothing to tell but where it was.
+    const event = readSystemEvent(message, this.#names) ?? { type: 'seqno-advanced', vbid, seqno }
+    this.#push(frame, event, context, seqno)
     return undefined
   }
 
@@ -125,6 +145,7 @@ const readers: Readonly<Record<number, Reader | undefined>> = {
   [Opcode.dcpMutation]: (receiver, frame, stream) => receiver.change(frame, stream),
   [Opcode.dcpDeletion]: (receiver, frame, stream) => receiver.change(frame, stream),
   [Opcode.dcpExpiration]: (receiver, frame, stream) => receiver.change(frame, stream),
+  [Opcode.dcpSystemEvent]: (receiver, frame, stream) => receiver.systemEvent(frame, stream),
   [Opcode.dcpSnapshotMarker]: (receiver, frame, stream) => receiver.marker(frame, stream),
   [Opcode.dcpSeqnoAdvanced]: (receiver, frame, stream) => receiver.advanced(frame, stream),
   [Opcode.dcpStreamEnd]: (receiver, frame, stream) => receiver.end(frame, stream),

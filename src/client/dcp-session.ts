@@ -14,6 +14,7 @@ import { Opcode } from '../../protocol/opcode.ts'
 import { encodeResponse } from '../../protocol/requests.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import type { Timer } from '../clock.ts'
+import { decodeManifest, type CollectionsManifest } from './collections-manifest.ts'
 import { Connection } from './connection.ts'
 import type { DcpSettings } from './dcp-options.ts'
 import { openProducer } from './dcp-setup.ts'
@@ -40,6 +41,7 @@ export class DcpSession {
   readonly #settings: DcpSettings
   readonly #connection: Connection
   #controls: ReadonlySet<string> = new Set()
+  #manifest: CollectionsManifest | undefined
   #consumedBytes = 0
   #acknowledgedBytes = 0
   #heartbeat: Timer | undefined
@@ -63,11 +65,14 @@ export class DcpSession {
   /** Resolves when streams can be asked for. To be called once. */
   async open(): Promise<void> {
     const { bucket, credentials, name } = this.#settings
+    const collections = this.#settings.collections !== undefined
     const agent = `holdfast ${name}`
     const connection = this.#connection
     await connection.connected()
     try {
-      await handshake(connection, { bucket, agent, ...(credentials ? { credentials } : {}) })
+      const access = credentials ? { credentials } : {}
+      await handshake(connection, { bucket, agent, collections, ...access })
+      if (collections) this.#manifest = await readManifest(connection)
       this.#controls = await openProducer(connection, this.#settings)
     } catch (error) {
       connection.destroy()
@@ -83,6 +88,11 @@ export class DcpSession {
   /** Consumed, but the server has not been told yet. */
   get unacknowledgedBytes(): number {
     return this.#consumedBytes - this.#acknowledgedBytes
+  }
+
+  /** As of the connection's start; for clients that asked for collections. */
+  get manifest(): CollectionsManifest | undefined {
+    return this.#manifest
   }
 
   granted(control: DcpControlKey): boolean {
@@ -126,7 +136,10 @@ export class DcpSession {
       vbuuid: history.vbuuid,
       snapshotStartSeqno: snapshot.start,
       snapshotEndSeqno: snapshot.end,
-      value: purgeSeqno === undefined ? '' : encodeStreamRequestValue({ purgeSeqno }),
+      value: encodeStreamRequestValue({
+        ...stream.filter,
+        ...(purgeSeqno === undefined ? {} : { purgeSeqno }),
+      }),
     }
     const bytes = encodeMessage(encodeStreamRequest, streamRequestLength(fields), fields)
     return this.#connection.send(bytes, onAnswer, { timeoutMs: streamRequestTimeoutMs })
@@ -212,6 +225,13 @@ export class DcpSession {
       }
     })
   }
+}
+
+function readManifest(connection: Connection): Promise<CollectionsManifest> {
+  return connection.send({ opcode: Opcode.getCollectionsManifest }, frame => {
+    expectSuccess(frame)
+    return decodeManifest(frame.value().toString())
+  })
 }
 
 /** The failover log in the value of a successful answer. */

@@ -13,11 +13,13 @@ export interface HandshakeOptions {
   credentials?: Credentials
   /** Default `default`; `false` selects none. */
   bucket?: string | false
+  /** Keys begin with the ids of collections; a server that has none is an error. */
+  collections?: boolean
 }
 
 /**
- * What is asked for: all that changes no key or value on the wire. Collections would prefix every
- * key, snappy would compress values, unordered execution would give up the order of answers.
+ * What is asked for: all that changes no key or value on the wire. Collections, which prefix every
+ * key, are for those who want them; snappy would compress values, unordered execution would give up the order of answers.
  */
 const wanted: readonly number[] = [
   Feature.tcpNoDelay,
@@ -40,19 +42,28 @@ export async function handshake(
   connection: Connection,
   options: HandshakeOptions,
 ): Promise<ReadonlySet<number>> {
-  const { agent = 'holdfast', credentials, bucket } = options
+  const { agent = 'holdfast', credentials, bucket, collections = false } = options
   const enter = async () => {
     // There is no bucket to be had before.
     if (credentials !== undefined) await logIn(connection, credentials)
     if (bucket !== false) await selectBucket(connection, bucket)
   }
-  const results = await Promise.allSettled([hello(connection, agent), enter()])
+  const features = collections ? [...wanted, Feature.collections] : wanted
+  const results = await Promise.allSettled([hello(connection, agent, features), enter()])
   for (const result of results) if (result.status === 'rejected') throw result.reason
-  return (results[0] as PromiseFulfilledResult<ReadonlySet<number>>).value
+  const granted = (results[0] as PromiseFulfilledResult<ReadonlySet<number>>).value
+  if (collections && !granted.has(Feature.collections)) {
+    throw new ServerError(Opcode.hello, Status.notSupported, 'the server has no collections')
+  }
+  return granted
 }
 
-function hello(connection: Connection, agent: string): Promise<ReadonlySet<number>> {
-  const value = encodeFeatures(wanted)
+function hello(
+  connection: Connection,
+  agent: string,
+  features: readonly number[],
+): Promise<ReadonlySet<number>> {
+  const value = encodeFeatures(features)
   const key = JSON.stringify({ a: agent.slice(0, 200) })
   return connection.send({ opcode: Opcode.hello, key, value }, frame => {
     if (frame.status === Status.unknownCommand) return new Set()

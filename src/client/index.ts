@@ -8,6 +8,12 @@ export {
   type SnapshotMarkerEvent,
   type StreamEndEvent,
 } from './change.ts'
+export { type CollectionSelection } from './collection-selection.ts'
+export {
+  type CollectionsManifest,
+  type ManifestCollection,
+  type ManifestScope,
+} from './collections-manifest.ts'
 export {
   Connection,
   type ConnectionEvents,
@@ -35,3 +41,4 @@ export {
 export { NodeClient, type ClusterConfig, type NodeClientOptions } from './node-client.ts'
 export { type TlsOptions } from './socket.ts'
 export { type DcpState, type SavedPosition } from './stream-position.ts'
+export { type CollectionEvent, type ScopeEvent } from './system-event.ts'

@@ -4,14 +4,21 @@ import { Status } from '../../protocol/status.ts'
 import type { DcpSettings } from './dcp-options.ts'
 import type { DcpSession } from './dcp-session.ts'
 import { ServerError } from './errors.ts'
+import type { StreamFilter } from './collection-selection.ts'
 import { historyOf, startPosition, type StreamPosition } from './stream-position.ts'
 import { VbucketStream } from './vbucket-stream.ts'
+
+export interface StreamStarts {
+  /** From a state. */
+  readonly positions: ReadonlyMap<number, StreamPosition>
+  readonly filter: StreamFilter | undefined
+}
 
 /** Which vbuckets are streamed, from where, and how far: settled once, on the first connection. */
 export async function initialStreams(
   session: DcpSession,
   settings: DcpSettings,
-  state: ReadonlyMap<number, StreamPosition>,
+  { positions, filter }: StreamStarts,
 ): Promise<VbucketStream[]> {
   const { vbuckets, from, until, random } = settings
   const needsSeqnos = vbuckets === 'all' || from === 'now' || until === 'now'
@@ -25,9 +32,10 @@ export async function initialStreams(
       if (needsSeqnos && highSeqno === undefined)
         throw new ServerError(Opcode.getAllVbSeqnos, Status.notMyVbucket, `vbucket ${vbid}`)
       const position =
-        state.get(vbid) ?? (from === 'now' ? await endOf(session, vbid, highSeqno!) : startPosition)
+        positions.get(vbid) ??
+        (from === 'now' ? await endOf(session, vbid, highSeqno!) : startPosition)
       const endSeqno = until === 'now' ? highSeqno! : (until?.get(vbid) ?? seqnoInfinity)
-      return new VbucketStream(vbid, position, endSeqno, random)
+      return new VbucketStream({ vbid, position, endSeqno, filter, random })
     }),
   )
 }

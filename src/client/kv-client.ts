@@ -14,12 +14,16 @@ import {
 import { uint64High, uint64Low } from '../../protocol/bytes.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { DurabilityLevel, encodeRequestFraming } from '../../protocol/framing.ts'
+import { Feature } from '../../protocol/feature.ts'
 import { vbucketOf } from '../../protocol/key-hash.ts'
+import { leb128Length, writeLeb128 } from '../../protocol/leb128.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import type { RequestFields } from '../../protocol/requests.ts'
 import { Status } from '../../protocol/status.ts'
+import { CollectionIds } from './collection-ids.ts'
 import type { Connection } from './connection.ts'
 import { ServerError } from './errors.ts'
+import { expectSuccess } from './handshake.ts'
 import type {
   CounterOptions,
   CounterResult,
@@ -42,6 +46,7 @@ import { NodeClient, present } from './node-client.ts'
  */
 export class KvClient extends NodeClient {
   #vbucketCount = 1
+  readonly #collections: CollectionIds | undefined
 
   static async connect(options: KvClientOptions = {}): Promise<KvClient> {
     const client = new KvClient(...(await NodeClient.introduce(options)))
@@ -56,6 +61,10 @@ export class KvClient extends NodeClient {
 
   private constructor(connection: Connection, features: ReadonlySet<number>) {
     super(connection, features)
+    const hasCollections = features.has(Feature.collections)
+    this.#collections = hasCollections
+      ? new CollectionIds(path => this.collectionId(path))
+      : undefined
   }
 
   get vbucketCount(): number {
@@ -83,11 +92,7 @@ export class KvClient extends NodeClient {
   }
 
   async unlock(key: Key, cas: bigint, options: RequestOptions = {}): Promise<void> {
-    await this.call(
-      this.#routed({ opcode: Opcode.unlockKey, key, cas }, options),
-      () => {},
-      options,
-    )
+    await this.#change({ opcode: Opcode.unlockKey, key, cas }, options, () => {})
   }
 
   set(key: Key, value: string | Uint8Array, options: StoreOptions = {}): Promise<MutationResult> {
@@ -125,18 +130,15 @@ export class KvClient extends NodeClient {
 
   touch(key: Key, expiry: number, options: RequestOptions = {}): Promise<MutationResult> {
     const fields = { opcode: Opcode.touch, key, extras: encodeUint32Extras(expiry) }
-    return this.call(this.#routed(fields, options), mutationResult, options)
+    return this.#change(fields, options, mutationResult)
   }
 
   /** Of documents and of tombstones. */
   getMeta(key: Key, options: RequestOptions = {}): Promise<DocumentMeta | undefined> {
     const extras = encodeGetMetaVersion(GetMetaVersion.v2)
     const read = (frame: Frame) => ({ ...present(decodeMeta(frame), 'meta'), cas: frame.cas })
-    return this.send(
-      this.#routed({ opcode: Opcode.getMeta, key, extras }, options),
-      frame => unlessMissing(frame, read),
-      options,
-    )
+    const fields = { opcode: Opcode.getMeta, key, extras }
+    return this.#ask(fields, options, frame => unlessMissing(frame, read))
   }
 
   /** Stores a document with the CAS and revision it has elsewhere. */
@@ -166,13 +168,28 @@ export class KvClient extends NodeClient {
     }
   }
 
-  #routed<Fields extends RequestFields>(fields: Fields, { vbid }: RequestOptions): Fields {
-    return { ...fields, vbid: vbid ?? vbucketOf(fields.key!, this.#vbucketCount) }
+  /** The id of a collection has no part in where a document is. */
+  #ask<T>(fields: RequestFields, options: RequestOptions, read: (frame: Frame) => T): Promise<T> {
+    const { vbid = vbucketOf(fields.key!, this.#vbucketCount), collection } = options
+    if (this.#collections) {
+      return this.#collections.within(collection, id => {
+        const key = withCollection(id, fields.key!)
+        return this.send({ ...fields, key, vbid }, read, options)
+      })
+    }
+    if (collection === undefined) return this.send({ ...fields, vbid }, read, options)
+    return Promise.reject(new RangeError('the client was connected without collections'))
+  }
+
+  #change<T>(fields: RequestFields, options: RequestOptions, read: (frame: Frame) => T) {
+    return this.#ask(fields, options, frame => {
+      expectSuccess(frame)
+      return read(frame)
+    })
   }
 
   #read(fields: RequestFields, options: RequestOptions): Promise<Document | undefined> {
-    const visit = (frame: Frame) => unlessMissing(frame, document)
-    return this.send(this.#routed(fields, options), visit, options)
+    return this.#ask(fields, options, frame => unlessMissing(frame, document))
   }
 
   #store(opcode: number, key: Key, value: string | Uint8Array, options: StoreOptions) {
@@ -198,7 +215,7 @@ export class KvClient extends NodeClient {
     const { cas, durability, preserveExpiry } = options
     const request: RequestFields = cas === undefined ? fields : { ...fields, cas }
     if (durability || preserveExpiry) request.framing = framingOf(options)
-    return this.call(this.#routed(request, options), read, options)
+    return this.#change(request, options, read)
   }
 
   #withMeta(fields: RequestFields, options: WithMetaOptions): Promise<MutationResult> {
@@ -213,7 +230,7 @@ export class KvClient extends NodeClient {
       nmeta: undefined,
     })
     const request = { ...fields, extras, datatype, cas: currentCas }
-    return this.call(this.#routed(request, options), mutationResult, options)
+    return this.#change(request, options, mutationResult)
   }
 }
 
@@ -223,6 +240,14 @@ function framingOf({ durability, durabilityTimeoutMs, preserveExpiry }: StoreOpt
     ...(durabilityTimeoutMs === undefined ? {} : { durabilityTimeoutMs }),
     ...(preserveExpiry ? { preserveExpiry } : {}),
   })
+}
+
+/** The key as a client with collections sends it. */
+function withCollection(id: number, key: Key): Buffer {
+  const bytes = Buffer.from(key)
+  const keyed = Buffer.allocUnsafe(leb128Length(id) + bytes.length)
+  keyed.set(bytes, writeLeb128(keyed, 0, id))
+  return keyed
 }
 
 function unlessMissing<T>(frame: Frame, read: (frame: Frame) => T): T | undefined {

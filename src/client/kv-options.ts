@@ -35,6 +35,11 @@ export interface RequestOptions {
   /** Instead of the one the key belongs to. */
   vbid?: number
   timeoutMs?: number
+  /**
+   * As `scope.collection`, or its id; for clients that were connected with `collections`. Without
+   * it, the default collection.
+   */
+  collection?: string | number
 }
 
 export interface MutationOptions extends RequestOptions {

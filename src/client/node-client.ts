@@ -1,4 +1,5 @@
 import {
+  decodeFoundId,
   decodeObserveSeqnoResponse,
   decodeVbSeqnos,
   decodeVbucketStateValue,
@@ -17,6 +18,7 @@ import type { Frame } from '../../protocol/frame.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import type { RequestFields } from '../../protocol/requests.ts'
 import type { VbucketState } from '../../protocol/vbucket-state.ts'
+import { decodeManifest, type CollectionsManifest } from './collections-manifest.ts'
 import {
   Connection,
   type ConnectionOptions,
@@ -32,6 +34,8 @@ export interface NodeClientOptions extends ConnectionOptions {
   /** Default `default`; `false` selects none. */
   bucket?: string | false
   credentials?: Credentials
+  /** Documents can be in any collection (default false); a server that has none is an error. */
+  collections?: boolean
   /** Shown in the server's log and statistics. */
   agent?: string
   /** Called once when the connection is gone, with the reason unless `close` was called. */
@@ -64,10 +68,11 @@ export class NodeClient {
   protected static async introduce(
     options: NodeClientOptions,
   ): Promise<[Connection, ReadonlySet<number>]> {
-    const { bucket, credentials, agent, onClose } = options
+    const { bucket, credentials, collections = false, agent, onClose } = options
     const connection = await Connection.open(options, onClose ? { onClose } : {})
     try {
       const features = await handshake(connection, {
+        collections,
         ...(agent === undefined ? {} : { agent }),
         ...(credentials === undefined ? {} : { credentials }),
         ...(bucket === undefined ? {} : { bucket }),
@@ -211,6 +216,20 @@ export class NodeClient {
       const config = JSON.parse(text(frame)) as unknown
       if (typeof config !== 'object' || config === null) throw protocolError('no cluster map')
       return config as ClusterConfig
+    })
+  }
+
+  /** The scopes and collections of the bucket. */
+  collectionsManifest(): Promise<CollectionsManifest> {
+    return this.call({ opcode: Opcode.getCollectionsManifest }, frame =>
+      decodeManifest(text(frame)),
+    )
+  }
+
+  /** Of `scope.collection`. */
+  collectionId(path: string): Promise<number> {
+    return this.call({ opcode: Opcode.getCollectionId, value: path }, frame => {
+      return present(decodeFoundId(frame), 'collection id').id
     })
   }
 

@@ -1,3 +1,4 @@
+import type { SavedSelection } from './collection-selection.ts'
 import { ClientError } from './errors.ts'
 
 /** One branch of a vbucket's history: from `seqno` on it was written under `vbuuid`. */
@@ -66,6 +67,8 @@ export interface DcpState {
   readonly format: 'holdfast-dcp-state'
   readonly version: 1
   readonly bucket: string
+  /** Of which collections the streams were; without it, of the default one alone. */
+  readonly collections?: SavedSelection | undefined
   readonly vbuckets: readonly SavedPosition[]
 }
 
@@ -96,8 +99,14 @@ export function savePosition(vbid: number, position: StreamPosition): SavedPosit
   }
 }
 
+export interface ReadState {
+  readonly positions: ReadonlyMap<number, StreamPosition>
+  /** To be compared with what is asked for. */
+  readonly collections: unknown
+}
+
 /** Reads a saved state, with every field checked: it has been in somebody's file. */
-export function readState(state: unknown, bucket: string): Map<number, StreamPosition> {
+export function readState(state: unknown, bucket: string): ReadState {
   const root = fields(state, 'the state')
   if (root['format'] !== 'holdfast-dcp-state') refuse('it is no holdfast-dcp-state')
   if (root['version'] !== 1) refuse(`version ${String(root['version'])} is unknown here`)
@@ -112,7 +121,7 @@ export function readState(state: unknown, bucket: string): Map<number, StreamPos
     if (positions.has(vbid)) refuse(`vbucket ${vbid} is there twice`)
     positions.set(vbid, readPosition(saved, path))
   }
-  return positions
+  return { positions, collections: root['collections'] }
 }
 
 function readPosition(saved: Record<string, unknown>, path: string): StreamPosition {

@@ -1,5 +1,6 @@
 import type { DcpSession } from './dcp-session.ts'
 import { Backoff } from './backoff.ts'
+import type { StreamFilter } from './collection-selection.ts'
 import type { Random } from '../random.ts'
 import {
   historyOf,
@@ -31,6 +32,14 @@ export interface EventContext {
   readonly snapshot: Snapshot
 }
 
+export interface VbucketStreamOptions {
+  readonly vbid: number
+  readonly position: StreamPosition
+  readonly endSeqno: number
+  readonly filter: StreamFilter | undefined
+  readonly random: Random
+}
+
 /**
  * One vbucket's stream, over all the connections it lives through. It has two positions:
  * *received* is what came in, and what the server is asked to go on from; *taken* is what the
@@ -40,6 +49,8 @@ export class VbucketStream {
   readonly vbid: number
   /** Where it shall end; `seqnoInfinity`: nowhere. */
   readonly endSeqno: number
+  /** Of collections, for clients that asked for them. */
+  readonly filter: StreamFilter | undefined
   phase: StreamPhase = 'idle'
   /** Of the stream request; what carries another one belongs to a stream that is over. */
   opaque = 0
@@ -56,9 +67,10 @@ export class VbucketStream {
   #taken: { history: History; snapshot: Snapshot }
   #context: EventContext | undefined
 
-  constructor(vbid: number, position: StreamPosition, endSeqno: number, random: Random) {
+  constructor({ vbid, position, endSeqno, filter, random }: VbucketStreamOptions) {
     this.vbid = vbid
     this.endSeqno = endSeqno
+    this.filter = filter
     this.backoff = new Backoff(random)
     this.#receivedSeqno = position.seqno
     this.#received = position

@@ -14,6 +14,8 @@ const change: Change = {
   key: Buffer.from('k'),
   value: Buffer.from('{}'),
   deleteTime: undefined,
+  collectionId: 0,
+  collection: '_default._default',
 }
 const line = (value: string | Buffer) => changeLine({ ...change, value: Buffer.from(value) }, false)
 

@@ -131,7 +131,8 @@ t.test('streams all vbuckets from the beginning, in order, and each change is wh
     value: '',
   })
   const inOne = changes.filter(change => change.vbid === 1)
-  const common = { vbid: 1, datatype: 0 }
+  const collection = { collectionId: 0, collection: '_default._default' }
+  const common = { vbid: 1, datatype: 0, ...collection }
   t.same(inOne, [
     {
       ...common,

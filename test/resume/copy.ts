@@ -71,6 +71,11 @@ export class Copy {
           break
         case 'stream-end':
           break
+        case 'collection-created':
+        case 'collection-dropped':
+        case 'scope-created':
+        case 'scope-dropped':
+          throw new Error(`${event.type}, and nobody asked for it`)
       }
       if (event.type in otherLengths) {
         this.otherBytes += otherLengths[event.type as keyof typeof otherLengths]

@@ -61,6 +61,12 @@ export class CheckedCopy {
         case 'expiration':
           this.#apply(position, event)
           break
+        case 'collection-created':
+        case 'collection-dropped':
+        case 'scope-created':
+        case 'scope-dropped':
+          this.#object(`vbucket ${event.vbid}: ${event.type}, and nobody asked for it`)
+          break
       }
       if (++count % eventsAtOnce > 0) continue
       await new Promise(resolve => setImmediate(resolve))
