@@ -1,7 +1,7 @@
 import type { DataObject } from './archive/documents.ts'
 import { ObjectReader } from './archive/object-reader.ts'
 import type { ArchiveRecord } from './archive/record.ts'
-import { damaged } from './errors.ts'
+import { BackupError, damaged } from './errors.ts'
 import type { Repository } from './repository.ts'
 
 /** The archive, one of its backups, and the key if it is encrypted. */
@@ -13,6 +13,15 @@ export interface ReadableBackup {
 
 export function keyOfObject({ repository, backupId }: ReadableBackup, object: DataObject): string {
   return `${repository.prefix(backupId)}${object.key}`
+}
+
+/** The error that came of reading an object, with its name; one that is not there is damage, too. */
+export function objectError(key: string, error: unknown): unknown {
+  if (error instanceof BackupError && error.code === 'missing')
+    return damaged(`${key} is missing`, error)
+  if (error instanceof BackupError && error.code !== 'store')
+    error.message = `${key}: ${error.message}`
+  return error
 }
 
 /** The records of an object, a block at a time; at the end it is checked against the manifest. */
@@ -33,8 +42,7 @@ export async function* readBlocks(
       yield records
     }
   } catch (error) {
-    if (error instanceof Error) error.message = `${key}: ${error.message}`
-    throw error
+    throw objectError(key, error)
   }
   const { vbid, size, segments, sha256, lastSeqno } = reader.summary!
   const fits =

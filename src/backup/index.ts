@@ -1,8 +1,16 @@
 /** Backups of buckets, for programs: what the command line does. */
 export { compressionNames, type CompressionName } from './archive/compression.ts'
 export { type BackupDocument } from './archive/documents.ts'
+export { recordKindName } from './archive/record.ts'
 export { readKeyFile, type Secret } from './archive/repository-key.ts'
 export { BackupError, type BackupErrorCode } from './errors.ts'
+export {
+  examine,
+  type DocumentVersion,
+  type ExamineOptions,
+  type ExamineResult,
+} from './examine/examine.ts'
+export { documentValueOf } from './examine/document-value.ts'
 export { breakLock } from './lock.ts'
 export { Repository, type ListedBackup } from './repository.ts'
 export { backUp, type BackupOptions } from './run/backup.ts'

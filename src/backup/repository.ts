@@ -137,6 +137,14 @@ export class Repository {
     return document
   }
 
+  /** The complete backup of that id; or all complete ones, oldest first. */
+  async chosen(id: string | undefined): Promise<BackupDocument[]> {
+    if (id === undefined) return (await this.backups()).flatMap(({ document }) => document ?? [])
+    const found = backupNumberOf(id) === undefined ? undefined : await this.backup(id)
+    if (found) return [found]
+    throw new BackupError('missing', `there is no complete backup ${id} in ${this.name}`)
+  }
+
   /** Checked against what `backup.json` says of it; with the key, that nobody else made it. */
   async manifest(backup: BackupDocument, key: Uint8Array | undefined): Promise<Manifest> {
     const name = `${this.prefix(backup.id)}${BackupFile.manifest}`

@@ -1,5 +1,5 @@
 import { systemRandom, type Random } from '../random.ts'
-import type { BackupDocument, DataObject } from './archive/documents.ts'
+import type { DataObject } from './archive/documents.ts'
 import type { Secret } from './archive/repository-key.ts'
 import { keyOfObject, readBlocks } from './data-object.ts'
 import { BackupError, damaged } from './errors.ts'
@@ -55,7 +55,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     bytesRead: 0,
     damages: 0,
   }
-  for (const backup of await chosen(repository, options.backup)) {
+  for (const backup of await repository.chosen(options.backup)) {
     result.backups++
     const told = (work: () => Promise<void>) => tellDamage(options, result, backup.id, work)
     await told(async () => {
@@ -67,14 +67,6 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     })
   }
   return result
-}
-
-async function chosen(repository: Repository, id: string | undefined): Promise<BackupDocument[]> {
-  const complete = (await repository.backups()).flatMap(({ document }) => document ?? [])
-  if (id === undefined) return complete
-  const found = complete.find(backup => backup.id === id)
-  if (found) return [found]
-  throw new BackupError('missing', `there is no complete backup ${id} in ${repository.name}`)
 }
 
 async function verifyObject(

@@ -1,25 +1,9 @@
 import { Option, type Command } from 'commander'
 import { compressionNames } from '../backup/index.ts'
-import {
-  addArchiveOptions,
-  addPlaceOptions,
-  defaultStaging,
-  type ArchiveOptions,
-} from './archive-options.ts'
-import {
-  backUpBucket,
-  printInfo,
-  unlockRepository,
-  type BackupCommandOptions,
-  type InfoOptions,
-} from './backup.ts'
+import { addArchiveOptions, defaultStaging } from './archive-options.ts'
+import { backUpBucket, type BackupCommandOptions } from './backup.ts'
 import { wholeNumber } from './command-options.ts'
-import {
-  restoreBucket,
-  verifyBackups,
-  type RestoreCommandOptions,
-  type VerifyCommandOptions,
-} from './restore.ts'
+import { restoreBucket, type RestoreCommandOptions } from './restore.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export function addBackupCommands(program: Command, world: Surroundings): void {
@@ -53,37 +37,15 @@ export function addBackupCommands(program: Command, world: Surroundings): void {
     .action((_options, command: Command) =>
       restoreBucket(command.optsWithGlobals<RestoreCommandOptions>(), world),
     )
-  addArchiveOptions(program.command('verify'))
-    .description('look whether backups are what they were when they were made')
-    .option('--backup <id>', 'only this one')
-    .option('--quick', 'look at manifests and sizes alone')
-    .option('--sample <percent>', 'read so many of the objects', text => wholeNumber(text, 0, 100))
-    .addOption(threadsOption(2))
-    .option('--json', 'what is found, as lines of JSON')
-    .action((_options, command: Command) =>
-      verifyBackups(command.optsWithGlobals<VerifyCommandOptions>(), world),
-    )
-  addPlaceOptions(program.command('info'))
-    .description('list what is in an archive')
-    .option('--repo <name>', 'only this repository')
-    .option('--json', 'as one JSON object')
-    .action((_options, command: Command) =>
-      printInfo(command.optsWithGlobals<InfoOptions>(), world),
-    )
-  addArchiveOptions(program.command('unlock'))
-    .description('remove the lock of a repository, when nobody is at work there')
-    .action((_options, command: Command) =>
-      unlockRepository(command.optsWithGlobals<ArchiveOptions>(), world),
-    )
 }
 
-function threadsOption(threads: number): Option {
+export function threadsOption(threads: number): Option {
   return new Option('--threads <number>', 'vbuckets at a time')
     .default(threads)
     .argParser(text => wholeNumber(text, 1, 64))
 }
 
-function lockTimeoutOption(): Option {
+export function lockTimeoutOption(): Option {
   return new Option('--lock-timeout <seconds>', 'how long to wait for another who is at work')
     .default(0)
     .argParser(text => wholeNumber(text, 0, 86_400))

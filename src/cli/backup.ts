@@ -1,16 +1,9 @@
-import {
-  backUp,
-  breakLock,
-  Repository,
-  type BackupDocument,
-  type CompressionName,
-  type ListedBackup,
-} from '../backup/index.ts'
-import { secretOf, withStore, type ArchiveOptions, type ArchivePlace } from './archive-options.ts'
+import { backUp, type BackupDocument, type CompressionName } from '../backup/index.ts'
+import { secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
 import { BackupProgress } from './backup-progress.ts'
 import { accessOf, type Target } from './command-options.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
-import { durationText, sizeText, tableText } from './sizes.ts'
+import { durationText, sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export interface BackupCommandOptions extends Target, ArchiveOptions {
@@ -68,60 +61,4 @@ function textOf({ id, type, counts, storedBytes }: BackupDocument, seconds: numb
     `${id} ${type}: ${mutation} mutations, ${deletion} deletions, ${expiration} expirations; ` +
     `${sizeText(documentBytes)} in ${sizeText(storedBytes)}, ${durationText(seconds)}\n`
   )
-}
-
-export interface InfoOptions extends ArchivePlace {
-  repo?: string
-  json?: boolean
-}
-
-/** What is in an archive. User data is not looked at, so no key is needed. */
-export async function printInfo(options: InfoOptions, world: Surroundings): Promise<void> {
-  const { repo, json } = options
-  await withStore(options, world, async store => {
-    const names = repo === undefined ? await Repository.names(store) : [repo]
-    const repositories = []
-    for (const name of names) {
-      const repository = await Repository.open(store, name)
-      repositories.push({ repository, backups: await repository.backups() })
-    }
-    if (json) {
-      const described = repositories.map(({ repository, backups }) => ({
-        name: repository.name,
-        ...repository.document,
-        encryption: repository.document.encryption?.keyId,
-        backups: backups.map(({ id, document }) => ({ id, complete: !!document, ...document })),
-      }))
-      world.stdout.write(`${JSON.stringify({ archive: store.url, repositories: described })}\n`)
-      return
-    }
-    for (const { repository, backups } of repositories) {
-      const { bucket, encryption } = repository.document
-      const key = encryption ? `, encrypted with key ${encryption.keyId}` : ''
-      world.stdout.write(`${repository.name}: bucket ${bucket.name}${key}\n`)
-      world.stdout.write(tableText([infoHead, ...backups.map(infoRow)]))
-    }
-  })
-}
-
-const infoHead = ['backup', 'type', 'mutations', 'deletions', 'expirations', 'documents', 'stored']
-
-function infoRow({ id, document }: ListedBackup): string[] {
-  if (!document) return [id, 'unfinished', '', '', '', '', '']
-  const { type, counts, storedBytes } = document
-  const { mutation, deletion, expiration, documentBytes } = counts
-  const numbers = [mutation, deletion, expiration].map(String)
-  return [id, type, ...numbers, sizeText(documentBytes), sizeText(storedBytes)]
-}
-
-export async function unlockRepository(
-  options: ArchiveOptions,
-  world: Surroundings,
-): Promise<void> {
-  await withStore(options, world, async store => {
-    const repository = await Repository.open(store, options.repo)
-    const holder = await breakLock(store, repository.name)
-    const text = holder === undefined ? 'it was not locked' : `unlocked; it was: ${holder}`
-    world.stdout.write(`${text}\n`)
-  })
 }

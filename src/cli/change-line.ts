@@ -30,12 +30,13 @@ export function changeLine(change: Change, keysOnly: boolean): string {
   return `${line.slice(0, -1)},${valueFields(change.value)}}\n`
 }
 
-function keyFields(key: Buffer): { key: string; keyEncoding?: 'base64' } {
+export function keyFields(key: Buffer): { key: string; keyEncoding?: 'base64' } {
   if (isUtf8(key)) return { key: key.toString() }
   return { key: key.toString('base64'), keyEncoding: 'base64' }
 }
 
-function valueFields(value: Buffer): string {
+/** `"value":…`, and how it is encoded. */
+export function valueFields(value: Buffer): string {
   if (!isUtf8(value)) return `"value":"${value.toString('base64')}","encoding":"base64"`
   const text = value.toString()
   if (isJson(text)) {

@@ -14,6 +14,7 @@ import {
   setDocument,
   type SetOptions,
 } from './documents.ts'
+import { addArchiveCommands } from './archive-commands.ts'
 import { addBackupCommands } from './backup-commands.ts'
 import { addBucketCommands } from './buckets.ts'
 import { describeFailure, ExitCode } from './exit-code.ts'
@@ -53,6 +54,7 @@ function buildProgram(world: Surroundings): Command {
   addBucketCommands(program, world)
   addUserCommands(program, world)
   addBackupCommands(program, world)
+  addArchiveCommands(program, world)
   return program
 }
 

@@ -34,6 +34,24 @@ function crc32c(bytes) {
   return ~crc >>> 0
 }
 
+function mayHave(filter, hash) {
+  if (filter.length === 0) return true
+  const bits = BigInt(filter.length * 8)
+  const low32 = number => number & 0xffffffffn
+  let h = BigInt(hash)
+  for (let probe = 0; probe < 4; probe++) {
+    h = low32(h + 0x9e3779b9n)
+    h ^= h >> 16n
+    h = low32(h * 0x85ebca6bn)
+    h ^= h >> 13n
+    h = low32(h * 0xc2b2ae35n)
+    h ^= h >> 16n
+    const bit = Number(h % bits)
+    if (((filter[bit >> 3] >> (bit & 7)) & 1) === 0) return false
+  }
+  return true
+}
+
 function unsnappy(bytes) {
   let at = 0
   let length = 0
@@ -145,9 +163,15 @@ function readObject(bytes, described, key, visit) {
       indexAt = at
       const entries = raw.subarray(0, -4)
       assert(raw.readUInt32BE(entries.length) === crc32c(entries), 'index')
-      assert(entries.length === blocks.length * 40, 'index length')
-      for (const [place, block] of blocks.entries()) {
-        const entry = entries.subarray(place * 40, place * 40 + 40)
+      let next = 0
+      for (const { block, hashes } of blocks) {
+        const entry = entries.subarray(next, next + 40)
+        const filter = entries.subarray(next + 40, next + 40 + entry.readUInt32BE(20))
+        next += 40 + filter.length
+        assert(
+          hashes.every(hash => mayHave(filter, hash)),
+          'index filter',
+        )
         assert(Number(entry.readBigUInt64BE(0)) === block, 'index offset')
         assert(entry.readUInt32BE(8) === bytes.readUInt32BE(block), 'index stored length')
         assert(entry.readUInt32BE(16) === bytes.readUInt32BE(block + 12), 'index records')
@@ -156,9 +180,11 @@ function readObject(bytes, described, key, visit) {
           'index seqnos',
         )
       }
+      assert(next === entries.length, 'index length')
     } else {
       assert(header[8] === 1, 'block kind')
-      blocks.push(at)
+      const hashes = []
+      blocks.push({ block: at, hashes })
       let count = 0
       for (let from = 0; from < raw.length; count++) {
         const keyEnd = from + 48 + raw.readUInt16BE(from + 42)
@@ -167,6 +193,7 @@ function readObject(bytes, described, key, visit) {
         const seqno = Number(raw.readBigUInt64BE(from + 8))
         assert(seqno > lastSeqno, 'order of seqnos')
         lastSeqno = seqno
+        hashes.push(crc32c(raw.subarray(from + 44, keyEnd)))
         visit({
           kind: raw[from + 40],
           seqno,

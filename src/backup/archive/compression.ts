@@ -1,7 +1,7 @@
 import { promisify } from 'node:util'
 import { constants, deflateRaw, inflateRaw } from 'node:zlib'
 import { compress as compressSnappy, uncompress as uncompressSnappy } from 'snappy'
-import { BackupError } from '../errors.ts'
+import { BackupError, damaged } from '../errors.ts'
 
 /** How blocks can be compressed; the number is what their headers say. */
 export const Compression = {
@@ -43,6 +43,20 @@ export function codecOf(compression: number): Codec {
   const codec = codecs[compression]
   if (!codec) throw new BackupError('format', `blocks are compressed in a way unknown here`)
   return codec
+}
+
+/** More than any server takes as a value. */
+const valueBytesMax = 2 ** 27
+
+/** Of a value of a document, which tells its own length. */
+export async function decompressSnappy(bytes: Buffer): Promise<Buffer> {
+  const length = snappyLength(bytes)
+  if (length < 0 || length > valueBytesMax) throw damaged('a compressed value of no sane length')
+  try {
+    return await codecOf(Compression.snappy).decompress(bytes, length)
+  } catch (error) {
+    throw damaged(`a value cannot be decompressed: ${(error as Error).message}`, error)
+  }
 }
 
 /** Snappy allocates what the first bytes say: they are looked at before it does. */

@@ -1,16 +1,23 @@
 import { createHash, type Hash } from 'node:crypto'
 import { readUint32 } from '../../../protocol/bytes.ts'
 import { BackupError, damaged } from '../errors.ts'
-import { blockHeaderLength, BlockKind, decodeBlockHeader, openBlock } from './block.ts'
+import {
+  blockHeaderLength,
+  BlockKind,
+  decodeBlockHeader,
+  openBlock,
+  type BlockHeader,
+} from './block.ts'
 import { ByteSource } from './byte-source.ts'
+import { mayHaveKey } from './key-filter.ts'
 import { Cipher, ObjectCipher } from './object-cipher.ts'
 import { decodeObjectHeader, objectHeaderLength, type ObjectHeader } from './object-header.ts'
 import { objectDigest } from './object-writer.ts'
-import { decodeRecords, type ArchiveRecord } from './record.ts'
+import type { ArchiveRecord } from './record.ts'
+import { keyHashesOfBlock, recordsOfBlock } from './record-block.ts'
 import {
   decodeIndex,
   decodeTrailer,
-  endOfBlock,
   trailerLength,
   trailerMark,
   type IndexEntry,
@@ -27,13 +34,20 @@ export interface ObjectSummary {
   readonly lastSeqno: number
 }
 
+interface SeenBlock {
+  readonly offset: number
+  readonly header: BlockHeader
+  readonly keyHashes: readonly number[]
+}
+
 interface Expected {
   /** Undefined until the first block. */
   header: ObjectHeader | undefined
   cipher: ObjectCipher | undefined
   segmentOffset: number
   indexOffset: number
-  entries: IndexEntry[]
+  /** Of the segment. */
+  blocks: SeenBlock[]
   hash: Hash
   digests: string[]
   recordCount: number
@@ -52,7 +66,7 @@ export class ObjectReader {
     cipher: undefined,
     segmentOffset: 0,
     indexOffset: -1,
-    entries: [],
+    blocks: [],
     hash: createHash('sha256'),
     digests: [],
     recordCount: 0,
@@ -122,14 +136,9 @@ export class ObjectReader {
       this.#checkIndex(decodeIndex(raw))
       return undefined
     }
-    const { storedLength, rawLength, recordCount, firstSeqno, lastSeqno } = header
-    const records = [...decodeRecords(raw)]
-    if (records.length !== recordCount || recordCount === 0)
-      throw damaged('a block has not the records it should have')
+    const records = recordsOfBlock(header, raw)
     this.#checkOrder(records)
-    if (records[0]!.seqno !== firstSeqno || records.at(-1)!.seqno !== lastSeqno)
-      throw damaged('a block has not the seqnos it should have')
-    expected.entries.push({ offset, storedLength, rawLength, recordCount, firstSeqno, lastSeqno })
+    expected.blocks.push({ offset, header, keyHashes: keyHashesOfBlock(records, raw) })
     return records
   }
 
@@ -144,8 +153,8 @@ export class ObjectReader {
   }
 
   #checkIndex(entries: readonly IndexEntry[]): void {
-    const found = this.#expected.entries
-    const isFound = (entry: IndexEntry, index: number) => sameEntry(entry, found[index]!)
+    const found = this.#expected.blocks
+    const isFound = (entry: IndexEntry, index: number) => isEntryOf(entry, found[index]!)
     if (entries.length !== found.length || !entries.every(isFound))
       throw damaged('an index is not of the blocks in front of it')
   }
@@ -165,7 +174,7 @@ export class ObjectReader {
     expected.hash = createHash('sha256')
     expected.segmentOffset = source.offset
     expected.indexOffset = -1
-    expected.entries = []
+    expected.blocks = []
   }
 
   #finish(): void {
@@ -183,13 +192,14 @@ export class ObjectReader {
   }
 }
 
-function sameEntry(one: IndexEntry, other: IndexEntry): boolean {
+function isEntryOf(entry: IndexEntry, { offset, header, keyHashes }: SeenBlock): boolean {
   return (
-    endOfBlock(one) === endOfBlock(other) &&
-    one.offset === other.offset &&
-    one.rawLength === other.rawLength &&
-    one.recordCount === other.recordCount &&
-    one.firstSeqno === other.firstSeqno &&
-    one.lastSeqno === other.lastSeqno
+    entry.offset === offset &&
+    entry.storedLength === header.storedLength &&
+    entry.rawLength === header.rawLength &&
+    entry.recordCount === header.recordCount &&
+    entry.firstSeqno === header.firstSeqno &&
+    entry.lastSeqno === header.lastSeqno &&
+    keyHashes.every(hash => mayHaveKey(entry.keyFilter, hash))
   )
 }

@@ -2,9 +2,12 @@ import { createHash, randomBytes, type Hash } from 'node:crypto'
 import { BlockKind, compressBlock, sealBlock, type BlockSummary } from './block.ts'
 import { Compression, type CompressionName } from './compression.ts'
 import { Cipher, ObjectCipher } from './object-cipher.ts'
+import { buildKeyFilter, keyHashIn } from './key-filter.ts'
 import { encodeObjectHeader, saltLength } from './object-header.ts'
 import {
+  collectionIdOffset,
   encodeRecord,
+  recordHeaderLength,
   recordKindName,
   recordLength,
   type ArchiveRecord,
@@ -83,7 +86,8 @@ export class ObjectWriter {
   #raw: Buffer | undefined
   #spare: Buffer | undefined
   #rawLength = 0
-  #recordCount = 0
+  /** Of the records in `#raw`. */
+  #keyHashes: number[] = []
   #firstSeqno = 0
   #lastSeqno: number
   #sealing: Promise<void> | undefined
@@ -131,8 +135,11 @@ export class ObjectWriter {
     let wait: Promise<void> | undefined
     if (this.#raw && this.#rawLength + length > this.#raw.length) wait = this.#sealSoon()
     this.#raw ??= this.#emptyBlock(length)
-    this.#rawLength = encodeRecord(this.#raw, this.#rawLength, record)
-    if (this.#recordCount++ === 0) this.#firstSeqno = record.seqno
+    const at = this.#rawLength
+    this.#rawLength = encodeRecord(this.#raw, at, record)
+    const keyEnd = at + recordHeaderLength + record.key.length
+    if (this.#keyHashes.length === 0) this.#firstSeqno = record.seqno
+    this.#keyHashes.push(keyHashIn(this.#raw, at + collectionIdOffset, keyEnd))
     this.#lastSeqno = record.seqno
     this.#counts[kindName(record.kind)]++
     this.#counts.documentBytes += record.key.length + record.value.length
@@ -161,14 +168,15 @@ export class ObjectWriter {
     const block = raw.subarray(0, this.#rawLength)
     const summary = {
       kind: BlockKind.records,
-      recordCount: this.#recordCount,
+      recordCount: this.#keyHashes.length,
       firstSeqno: this.#firstSeqno,
       lastSeqno: this.#lastSeqno,
     }
     const counts = { ...this.#counts }
+    const hashes = this.#keyHashes
     const before = this.#sealing
     const work = (before ?? Promise.resolve())
-      .then(() => (this.#failure ? undefined : this.#seal(raw, block, summary, counts)))
+      .then(() => (this.#failure ? undefined : this.#seal(raw, block, { summary, counts, hashes })))
       .catch((error: unknown) => {
         this.#failure ??= { error }
       })
@@ -178,13 +186,17 @@ export class ObjectWriter {
     this.#sealing = work
     this.#raw = undefined
     this.#rawLength = 0
-    this.#recordCount = 0
+    this.#keyHashes = []
     return before
   }
 
-  async #seal(raw: Buffer, block: Buffer, summary: BlockSummary, counts: RecordCounts) {
+  async #seal(
+    raw: Buffer,
+    block: Buffer,
+    { summary, counts, hashes }: { summary: BlockSummary; counts: RecordCounts; hashes: number[] },
+  ) {
     const { blockBytes, segmentBytes } = this.#options
-    const stored = await this.#add(block, summary)
+    const stored = await this.#add(block, summary, hashes)
     // What was written uncompressed is part of the segment, and must not be overwritten.
     if (stored !== block && raw.length === blockBytes) this.#spare = raw
     this.#sealedCounts = counts
@@ -193,7 +205,7 @@ export class ObjectWriter {
   }
 
   /** Answers with the payload as it was stored. */
-  async #add(bytes: Buffer, summary: BlockSummary): Promise<Buffer> {
+  async #add(bytes: Buffer, summary: BlockSummary, hashes: number[] = []): Promise<Buffer> {
     const compression = Compression[this.#options.compression]
     const block = await compressBlock(bytes, compression, summary)
     if (this.#offset === 0) this.#push(encodeObjectHeader(this.#header()))
@@ -205,7 +217,9 @@ export class ObjectWriter {
       const { recordCount, firstSeqno, lastSeqno } = summary
       const { rawLength } = block
       const storedLength = payload.length
-      this.#entries.push({ offset, storedLength, rawLength, recordCount, firstSeqno, lastSeqno })
+      const keyFilter = buildKeyFilter(hashes)
+      const seqnos = { firstSeqno, lastSeqno }
+      this.#entries.push({ offset, storedLength, rawLength, recordCount, ...seqnos, keyFilter })
     }
     return payload
   }

@@ -36,6 +36,8 @@ import { crc32c } from './crc32c.ts'
  * front, compressed if it was. Seqnos of an object only grow.
  */
 export const recordHeaderLength = 48
+/** Where the collection id is; the key stands right behind it. */
+export const collectionIdOffset = 44
 
 export const RecordKind = {
   mutation: 1,
@@ -83,7 +85,7 @@ export function encodeRecord(target: Buffer, at: number, record: ArchiveRecord):
   target[at + 40] = record.kind
   target[at + 41] = record.datatype
   writeUint16(target, at + 42, key.length)
-  writeUint32(target, at + 44, record.collectionId)
+  writeUint32(target, at + collectionIdOffset, record.collectionId)
   target.set(key, at + recordHeaderLength)
   target.set(value, at + recordHeaderLength + key.length)
   writeUint32(target, at, crc32c(target, at + 4, end))
@@ -116,7 +118,7 @@ function decodeRecord(bytes: Buffer, at: number): ArchiveRecord {
     flags: readUint32(bytes, at + 32),
     time: readUint32(bytes, at + 36),
     datatype: bytes[at + 41]!,
-    collectionId: readUint32(bytes, at + 44),
+    collectionId: readUint32(bytes, at + collectionIdOffset),
     key: bytes.subarray(keyStart, valueStart),
     value: bytes.subarray(valueStart, end),
   }

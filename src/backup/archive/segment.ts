@@ -17,17 +17,18 @@ import { crc32c } from './crc32c.ts'
  *       +---------------+---------------+
  *     8 | stored length | raw length    |
  *       +---------------+---------------+
- *    16 | record count  | zero          |
+ *    16 | record count  | filter length |
  *       +---------------+---------------+
  *    24 | first seqno                   |
  *       +---------------+---------------+
  *    32 | last seqno                    |
  *       +---------------+---------------+
+ *    40 | filter of the block's keys, see `key-filter.ts`
  * ```
  *
  * Behind the last entry is the CRC-32C of all of them, 4 bytes.
  */
-export const indexEntryLength = 40
+const entryHeadLength = 40
 const indexChecksumLength = 4
 
 export interface IndexEntry {
@@ -37,6 +38,8 @@ export interface IndexEntry {
   readonly recordCount: number
   readonly firstSeqno: number
   readonly lastSeqno: number
+  /** Tells which keys are not in the block. */
+  readonly keyFilter: Uint8Array
 }
 
 /** Where the block after this one begins. */
@@ -45,28 +48,37 @@ export function endOfBlock(entry: IndexEntry): number {
 }
 
 export function encodeIndex(entries: readonly IndexEntry[]): Buffer {
-  const length = entries.length * indexEntryLength
+  const filterBytes = entries.reduce((sum, { keyFilter }) => sum + keyFilter.length, 0)
+  const length = entries.length * entryHeadLength + filterBytes
   const bytes = Buffer.alloc(length + indexChecksumLength)
-  for (const [index, entry] of entries.entries()) {
-    const at = index * indexEntryLength
+  let at = 0
+  for (const entry of entries) {
     writeSeqno(bytes, at, entry.offset)
     writeUint32(bytes, at + 8, entry.storedLength)
     writeUint32(bytes, at + 12, entry.rawLength)
     writeUint32(bytes, at + 16, entry.recordCount)
+    writeUint32(bytes, at + 20, entry.keyFilter.length)
     writeSeqno(bytes, at + 24, entry.firstSeqno)
     writeSeqno(bytes, at + 32, entry.lastSeqno)
+    bytes.set(entry.keyFilter, at + entryHeadLength)
+    at += entryHeadLength + entry.keyFilter.length
   }
   writeUint32(bytes, length, crc32c(bytes, 0, length))
   return bytes
 }
 
+/** Filters are views of `bytes`. */
 export function decodeIndex(bytes: Buffer): IndexEntry[] {
   const length = bytes.length - indexChecksumLength
-  if (length < 0 || length % indexEntryLength !== 0) throw damaged('an index is cut off')
+  if (length < 0) throw damaged('an index is cut off')
   if (crc32c(bytes, 0, length) !== readUint32(bytes, length))
     throw damaged('the checksum of an index is wrong')
   const entries: IndexEntry[] = []
-  for (let at = 0; at < length; at += indexEntryLength) {
+  for (let at = 0; at < length;) {
+    const filterAt = at + entryHeadLength
+    if (filterAt > length) throw damaged('an index is cut off')
+    const end = filterAt + readUint32(bytes, at + 20)
+    if (end > length) throw damaged('an index is cut off')
     entries.push({
       offset: readSeqno(bytes, at),
       storedLength: readUint32(bytes, at + 8),
@@ -74,7 +86,9 @@ export function decodeIndex(bytes: Buffer): IndexEntry[] {
       recordCount: readUint32(bytes, at + 16),
       firstSeqno: readSeqno(bytes, at + 24),
       lastSeqno: readSeqno(bytes, at + 32),
+      keyFilter: bytes.subarray(filterAt, end),
     })
+    at = end
   }
   return entries
 }

@@ -1,0 +1,29 @@
+import { damaged } from '../errors.ts'
+import type { BlockHeader } from './block.ts'
+import { keyHashIn } from './key-filter.ts'
+import {
+  collectionIdOffset,
+  decodeRecords,
+  recordHeaderLength,
+  type ArchiveRecord,
+} from './record.ts'
+
+const collectionIdLength = recordHeaderLength - collectionIdOffset
+
+/** The records of a block, as many as its header says, from and to the seqnos that it says. */
+export function recordsOfBlock(header: BlockHeader, raw: Buffer): ArchiveRecord[] {
+  const records = [...decodeRecords(raw)]
+  if (records.length !== header.recordCount || records.length === 0)
+    throw damaged('a block has not the records it should have')
+  if (records[0]!.seqno !== header.firstSeqno || records.at(-1)!.seqno !== header.lastSeqno)
+    throw damaged('a block has not the seqnos it should have')
+  return records
+}
+
+/** What `key-filter.ts` knows the key of each of the block's records by. */
+export function keyHashesOfBlock(records: readonly ArchiveRecord[], raw: Buffer): number[] {
+  return records.map(({ key }) => {
+    const start = key.byteOffset - raw.byteOffset
+    return keyHashIn(raw, start - collectionIdLength, start + key.length)
+  })
+}

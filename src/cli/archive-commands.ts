@@ -1,0 +1,60 @@
+import { Option, type Command } from 'commander'
+import { addArchiveOptions, addPlaceOptions, type ArchiveOptions } from './archive-options.ts'
+import { threadsOption } from './backup-commands.ts'
+import { wholeNumber } from './command-options.ts'
+import { examineKey, type ExamineCommandOptions } from './examine.ts'
+import { printInfo, type InfoOptions } from './info.ts'
+import type { Surroundings } from './surroundings.ts'
+import { unlockRepository } from './unlock.ts'
+import { verifyBackups, type VerifyCommandOptions } from './verify.ts'
+
+/** What is done with backups that are there. */
+export function addArchiveCommands(program: Command, world: Surroundings): void {
+  addInfo(program, world)
+  addExamine(program, world)
+  addVerify(program, world)
+  addArchiveOptions(program.command('unlock'))
+    .description('remove the lock of a repository, when nobody is at work there')
+    .action((_options, command: Command) =>
+      unlockRepository(command.optsWithGlobals<ArchiveOptions>(), world),
+    )
+}
+
+function addInfo(program: Command, world: Surroundings): void {
+  addPlaceOptions(program.command('info'))
+    .description('list what is in an archive')
+    .option('--repo <name>', 'only this repository')
+    .option('--json', 'as one JSON object')
+    .action((_options, command: Command) =>
+      printInfo(command.optsWithGlobals<InfoOptions>(), world),
+    )
+}
+
+function addExamine(program: Command, world: Surroundings): void {
+  addArchiveOptions(program.command('examine <key>'))
+    .description('print the versions of a document that backups have')
+    .option('--backup <id>', 'only of this one')
+    .addOption(
+      new Option('--collection <id>', 'the id of its collection')
+        .default(0)
+        .argParser(text => wholeNumber(text, 0, 0xffffffff)),
+    )
+    .option('--values', 'with their values, as lines of JSON')
+    .option('--json', 'as lines of JSON')
+    .action((key: string, _options, command: Command) =>
+      examineKey(key, command.optsWithGlobals<ExamineCommandOptions>(), world),
+    )
+}
+
+function addVerify(program: Command, world: Surroundings): void {
+  addArchiveOptions(program.command('verify'))
+    .description('look whether backups are what they were when they were made')
+    .option('--backup <id>', 'only this one')
+    .option('--quick', 'look at manifests and sizes alone')
+    .option('--sample <percent>', 'read so many of the objects', text => wholeNumber(text, 0, 100))
+    .addOption(threadsOption(2))
+    .option('--json', 'what is found, as lines of JSON')
+    .action((_options, command: Command) =>
+      verifyBackups(command.optsWithGlobals<VerifyCommandOptions>(), world),
+    )
+}

@@ -1,0 +1,15 @@
+import { breakLock, Repository } from '../backup/index.ts'
+import { withStore, type ArchiveOptions } from './archive-options.ts'
+import type { Surroundings } from './surroundings.ts'
+
+export async function unlockRepository(
+  options: ArchiveOptions,
+  world: Surroundings,
+): Promise<void> {
+  await withStore(options, world, async store => {
+    const repository = await Repository.open(store, options.repo)
+    const holder = await breakLock(store, repository.name)
+    const text = holder === undefined ? 'it was not locked' : `unlocked; it was: ${holder}`
+    world.stdout.write(`${text}\n`)
+  })
+}
