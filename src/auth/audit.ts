@@ -11,6 +11,13 @@ export type AuditEvent =
   | 'bucket-changed'
   | 'bucket-deleted'
   | 'bucket-flushed'
+  | 'scope-created'
+  | 'scope-dropped'
+  | 'collection-created'
+  | 'collection-changed'
+  | 'collection-dropped'
+  /** The manifest as a whole. */
+  | 'collections-set'
   | 'refused'
 
 /** Where somebody comes from. */

@@ -6,6 +6,7 @@ import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { defaultName, isName } from '../vbucket/collections/manifest.ts'
 import { Privilege, type CommandRow, type Outcome } from './command.ts'
+import { recordAct } from './recorded-act.ts'
 import { reply } from './reply.ts'
 import type { Reply, Session } from './session.ts'
 
@@ -14,6 +15,7 @@ async function setCollections(session: Session, frame: Frame): Promise<Reply> {
   await bucket!.collections.set(frame.value().toString())
   const { uidText } = bucket!.collections.manifest
   log.info({ connection: id, bucket: bucket!.name, manifest: uidText }, 'collections set')
+  recordAct(session, 'collections-set', bucket!.name)
   return {}
 }
 

@@ -47,7 +47,7 @@ export function addBucketPages(fastify: FastifyInstance, node: () => Node): void
     const shape = readBucketForm(form)
     await asPage(node().buckets.create(name, shape))
     node().log.info({ bucket: name, ...shape }, 'bucket created')
-    recordAct(node().audit, request, 'bucket-created', name)
+    recordAct(node().audit, request, 'bucket-created', { bucket: name })
     return reply.code(202).send()
   })
   fastify.post(bucket, async (request: BucketRequest, reply) => {
@@ -58,21 +58,21 @@ export function addBucketPages(fastify: FastifyInstance, node: () => Node): void
     }
     changed.shape.change(shape)
     node().log.info({ bucket: changed.name, ...shape }, 'bucket changed')
-    recordAct(node().audit, request, 'bucket-changed', changed.name)
+    recordAct(node().audit, request, 'bucket-changed', { bucket: changed.name })
     return reply.code(200).send()
   })
   fastify.delete(bucket, async (request: BucketRequest, reply) => {
     const { name } = bucketOf(node(), request)
     await asPage(node().buckets.delete(name))
     node().log.info({ bucket: name }, 'bucket deleted')
-    recordAct(node().audit, request, 'bucket-deleted', name)
+    recordAct(node().audit, request, 'bucket-deleted', { bucket: name })
     return reply.code(200).send()
   })
   fastify.post(`${bucket}/controller/doFlush`, async (request: BucketRequest, reply) => {
     const emptied = bucketOf(node(), request)
     await asPage(emptied.flush())
     node().log.info({ bucket: emptied.name }, 'bucket flushed')
-    recordAct(node().audit, request, 'bucket-flushed', emptied.name)
+    recordAct(node().audit, request, 'bucket-flushed', { bucket: emptied.name })
     return reply.code(200).send()
   })
 }

@@ -54,14 +54,21 @@ export class Gate {
   }
 }
 
+/** What somebody has done something to. */
+export interface ActedOn {
+  readonly bucket: string
+  readonly scope?: string
+  readonly collection?: string
+}
+
 /** Writes down what somebody has done to a bucket that not everybody may. */
 export function recordAct(
   audit: AuditLog,
   request: FastifyRequest,
   event: AuditEvent,
-  bucket: string,
+  what: ActedOn,
 ): void {
-  audit.record(event, { bucket, user: request.identity?.name, ...originOf(request) })
+  audit.record(event, { ...what, user: request.identity?.name, ...originOf(request) })
 }
 
 function has(identity: Identity, rights: Exclude<Rights, 'open'>, bucket = ''): boolean {

@@ -6,6 +6,7 @@ import type { Node } from '../commands/node.ts'
 import type { Log } from '../log.ts'
 import { version } from '../version.ts'
 import { addBucketPages } from './bucket-pages.ts'
+import { addCollectionPages } from './collection-pages.ts'
 import { Gate } from './gate.ts'
 import { MapStreams } from './map-streams.ts'
 import { PageError } from './page-error.ts'
@@ -56,6 +57,7 @@ export class HttpServer {
     takeForms(this.#fastify)
     addPools(this.#fastify, node, new MapStreams(pages.mapStreamsMax))
     addBucketPages(this.#fastify, node)
+    addCollectionPages(this.#fastify, node)
   }
 
   /** Starts to listen; port 0 picks a free one. */

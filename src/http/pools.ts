@@ -11,7 +11,7 @@ import { notFound } from './page-error.ts'
 export type BucketRequest = FastifyRequest<{ Params: { bucket: string } }>
 
 /** The bucket that a path names. */
-export function bucketOf(node: Node, request: BucketRequest): Bucket {
+export function bucketOf(node: Node, request: { params: { bucket: string } }): Bucket {
   const bucket = node.buckets.get(request.params.bucket)
   if (bucket === undefined) throw notFound()
   return bucket

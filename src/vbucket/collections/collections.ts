@@ -104,6 +104,21 @@ export class Collections {
     })
   }
 
+  /** What is not wished for stays. Fails with a StatusError: unknownScope, unknownCollection. */
+  changeCollection(
+    scopeName: string,
+    name: string,
+    { maxTtlSeconds }: CollectionWishes,
+  ): Promise<ManifestChange> {
+    return this.#change(({ manifest }) => {
+      const scope = scopeIn(manifest, scopeName)
+      const { id, ...before } = collectionIn(scope, name)
+      const changed = { ...before, id, maxTtlSeconds: maxTtlSeconds ?? before.maxTtlSeconds }
+      const all = scope.collections.map(other => (other.id === id ? changed : other))
+      return { id, scopes: withCollections(manifest, scope, all) }
+    })
+  }
+
   /** Fails with a StatusError: unknownScope, unknownCollection. */
   dropCollection(scopeName: string, name: string): Promise<ManifestChange> {
     return this.#change(({ manifest }) => {
