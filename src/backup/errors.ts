@@ -20,6 +20,8 @@ export type BackupErrorCode =
   | 'rollback'
   /** Not the bucket, or not the settings, that the repository was made for. */
   | 'mismatch'
+  /** Other backups continue what was to be removed. */
+  | 'chain'
   /** Stopped on request, everything kept that a resume needs. */
   | 'interrupted'
 

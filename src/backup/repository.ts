@@ -41,9 +41,19 @@ export interface NewRepository {
 export interface ListedBackup {
   readonly id: string
   readonly number: number
-  /** Undefined: it is unfinished. */
+  readonly state: BackupState
+  /** Of a complete one. */
   readonly document: BackupDocument | undefined
 }
+
+export type BackupState =
+  | 'complete'
+  /** Begun, and to be resumed or purged. */
+  | 'unfinished'
+  /** The rest of one whose removal did not come to its end. */
+  | 'removed'
+  /** Its `backup.json` cannot be read. */
+  | 'damaged'
 
 /** The backups of one bucket in an archive. */
 export class Repository {
@@ -122,9 +132,23 @@ export class Repository {
     const listed: ListedBackup[] = []
     for (const id of await this.store.listFolders(`${this.name}/`)) {
       const number = backupNumberOf(id)
-      if (number !== undefined) listed.push({ id, number, document: await this.backup(id) })
+      if (number !== undefined) listed.push({ id, number, ...(await this.#look(id)) })
     }
     return listed.sort((one, other) => one.number - other.number || (one.id < other.id ? -1 : 1))
+  }
+
+  async #look(id: string): Promise<Pick<ListedBackup, 'state' | 'document'>> {
+    try {
+      const document = await this.backup(id)
+      if (document) return { state: 'complete', document }
+    } catch (error) {
+      if (!(error instanceof BackupError) || error.code !== 'damaged') throw error
+      return { state: 'damaged', document: undefined }
+    }
+    // The first that is put of a backup, and, of one that is dropped, the last that goes.
+    const checkpoint = `${this.prefix(id)}${BackupFile.checkpoint}`
+    const isUnfinished = (await this.store.size(checkpoint)) !== undefined
+    return { state: isUnfinished ? 'unfinished' : 'removed', document: undefined }
   }
 
   /** Undefined if the backup is unfinished, or is not there at all. */

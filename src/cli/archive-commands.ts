@@ -1,9 +1,10 @@
 import { Option, type Command } from 'commander'
 import { addArchiveOptions, addPlaceOptions, type ArchiveOptions } from './archive-options.ts'
-import { threadsOption } from './backup-commands.ts'
+import { lockTimeoutOption, threadsOption } from './backup-commands.ts'
 import { wholeNumber } from './command-options.ts'
 import { examineKey, type ExamineCommandOptions } from './examine.ts'
 import { printInfo, type InfoOptions } from './info.ts'
+import { removeBackups, type RemoveCommandOptions } from './remove.ts'
 import type { Surroundings } from './surroundings.ts'
 import { unlockRepository } from './unlock.ts'
 import { verifyBackups, type VerifyCommandOptions } from './verify.ts'
@@ -13,6 +14,7 @@ export function addArchiveCommands(program: Command, world: Surroundings): void 
   addInfo(program, world)
   addExamine(program, world)
   addVerify(program, world)
+  addRemove(program, world)
   addArchiveOptions(program.command('unlock'))
     .description('remove the lock of a repository, when nobody is at work there')
     .action((_options, command: Command) =>
@@ -56,5 +58,21 @@ function addVerify(program: Command, world: Surroundings): void {
     .option('--json', 'what is found, as lines of JSON')
     .action((_options, command: Command) =>
       verifyBackups(command.optsWithGlobals<VerifyCommandOptions>(), world),
+    )
+}
+
+function addRemove(program: Command, world: Surroundings): void {
+  addPlaceOptions(program.command('remove'))
+    .description('remove backups')
+    .requiredOption('--repo <name>', 'the repository: the backups of one bucket')
+    .option('--backup <id>', 'this one, by id or number')
+    .option('--from <id>', 'all from this one on; by default from the oldest')
+    .option('--to <id>', 'up to this one; by default to the newest')
+    .option('--break-chain', 'also if others continue what is removed: they are lost, too')
+    .option('--dry-run', 'say what would be removed, and leave it there')
+    .addOption(lockTimeoutOption())
+    .option('--json', 'what happens, as lines of JSON')
+    .action((_options, command: Command) =>
+      removeBackups(command.optsWithGlobals<RemoveCommandOptions>(), world),
     )
 }

@@ -68,15 +68,19 @@ export function defaultStaging(env: NodeJS.ProcessEnv): string {
   return join(state, 'holdfast/backup')
 }
 
-/** Runs `work` with the store, and with a signal that the first request to stop sets off. */
+/**
+ * Runs `work` with the store, and with a signal that the first request to stop sets off; `advice` is how
+ * to go on then.
+ */
 export async function withStore<T>(
   place: ArchivePlace,
   world: Surroundings,
   work: (store: ObjectStore, signal: AbortSignal) => Promise<T>,
+  advice = 'run it again',
 ): Promise<T> {
   const stopping = new AbortController()
-  const advice = 'stopped on request; --resume goes on from here'
-  world.onStop(() => stopping.abort(new BackupError('interrupted', advice)))
+  const message = `stopped on request; ${advice}`
+  world.onStop(() => stopping.abort(new BackupError('interrupted', message)))
   const store = await openStore(place.archive, place)
   try {
     return await work(store, stopping.signal)

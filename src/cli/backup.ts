@@ -1,4 +1,9 @@
-import { backUp, type BackupDocument, type CompressionName } from '../backup/index.ts'
+import {
+  backUp,
+  type BackupDocument,
+  type CompressionName,
+  type ObjectStore,
+} from '../backup/index.ts'
 import { secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
 import { BackupProgress } from './backup-progress.ts'
 import { accessOf, type Target } from './command-options.ts'
@@ -27,7 +32,7 @@ export async function backUpBucket(
   const progress = new BackupProgress(world, json)
   const startedMs = performance.now()
   try {
-    const backup = await withStore(options, world, (store, signal) =>
+    const work = (store: ObjectStore, signal: AbortSignal) =>
       backUp({
         store,
         repository: options.repo,
@@ -41,8 +46,8 @@ export async function backUpBucket(
         lockTimeoutMs: options.lockTimeout * 1000,
         signal,
         report: event => progress.report(event),
-      }),
-    )
+      })
+    const backup = await withStore(options, world, work, '--resume goes on from here')
     progress.end()
     const seconds = (performance.now() - startedMs) / 1000
     world.stdout.write(json ? jsonOf(backup) : textOf(backup, seconds))

@@ -28,6 +28,8 @@ export const ExitCode = {
   mismatch: 11,
   /** The archive or the staging folder cannot be read or written. */
   store: 12,
+  /** Other backups could not be restored any more. */
+  chain: 13,
   /** A bug: please report it. */
   bug: 70,
 } as const
@@ -55,6 +57,7 @@ const exitCodeOfBackup: Readonly<Record<BackupErrorCode, ExitCode>> = {
   format: ExitCode.mismatch,
   store: ExitCode.store,
   staging: ExitCode.store,
+  chain: ExitCode.chain,
 }
 
 /** The exit code and the line on standard error for whatever ended a command. */

@@ -7,8 +7,10 @@ import type { BackupDocument } from '../archive/documents.ts'
 import { BackupFile, backupIdOf } from '../archive/layout.ts'
 import type { Secret } from '../archive/repository-key.ts'
 import type { BucketAddress } from '../bucket-address.ts'
+import { chainAmong } from '../chain.ts'
 import { BackupError } from '../errors.ts'
 import { RepositoryLock } from '../lock.ts'
+import { dropBackup } from '../remove/drop-backup.ts'
 import { Repository, type ListedBackup } from '../repository.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { BackupRun, loadState, type RunState } from './backup-run.ts'
@@ -148,7 +150,7 @@ class Backup {
     key: Uint8Array | undefined,
   ): Promise<{ state: RunState | undefined; backupId: string }> {
     const { unfinished: what, report } = this.#options
-    const unfinished = backups.filter(({ document }) => document === undefined)
+    const unfinished = backups.filter(({ state }) => state === 'unfinished')
     if (unfinished.length > 0 && what === undefined)
       throw new BackupError(
         'unfinished',
@@ -173,7 +175,7 @@ class Backup {
     const bucket = await this.#bucket()
     checkBucket(repository.name, repository.document.bucket, bucket)
     const last = complete.at(-1)
-    const previous = this.#options.full ? undefined : last?.document
+    const previous = this.#options.full ? undefined : this.#toContinue(complete)
     const startedMs = this.#clock.nowMs()
     const positions = previous ? (await repository.manifest(previous, key)).vbuckets : []
     return {
@@ -190,8 +192,32 @@ class Backup {
     }
   }
 
+  /** The last backup; undefined, and so a full one is made, if those that it continues are gone. */
+  #toContinue(complete: readonly ListedBackup[]): BackupDocument | undefined {
+    const documents = complete.flatMap(({ document }) => document ?? [])
+    const last = documents.at(-1)
+    if (last && !chainAmong(documents, last)) {
+      const message = `${last.id} continues a backup that is not there: making a full one`
+      this.#options.report({ type: 'note', message })
+      return undefined
+    }
+    return last
+  }
+
   /** A run that was killed behind its last step has left what only a running one needs. */
   async #tidy(repository: Repository, backups: readonly ListedBackup[]): Promise<void> {
+    for (const { id } of backups.filter(({ state }) => state === 'removed')) {
+      const { store, threads = defaultThreads, report } = this.#options
+      report({ type: 'note', message: `removing what is left of backup ${id}` })
+      const prefix = repository.prefix(id)
+      await dropBackup({ store, prefix, threads, signal: this.#signal })
+    }
+    const damaged = backups.find(({ state }) => state === 'damaged')
+    if (damaged)
+      throw new BackupError(
+        'damaged',
+        `backup.json of ${damaged.id} cannot be read: verify tells more`,
+      )
     const last = backups.at(-1)
     if (last?.document) await this.#removeTraces(repository, last.id)
   }
