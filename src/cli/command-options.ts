@@ -89,6 +89,21 @@ export function uint64(text: string): bigint {
   return BigInt(text)
 }
 
+const byteUnits = new Map([
+  ['', 1],
+  ['KiB', 2 ** 10],
+  ['MiB', 2 ** 20],
+  ['GiB', 2 ** 30],
+  ['TiB', 2 ** 40],
+])
+
+/** `512MiB`, or a number of bytes. */
+export function byteSize(text: string): number {
+  const match = /^(\d{1,12})([KMGT]iB)?$/.exec(text)
+  if (match === null) throw new InvalidArgumentError('Not a size such as 512MiB.')
+  return Number(match[1]) * byteUnits.get(match[2] ?? '')!
+}
+
 /** `0-3,7` is 0, 1, 2, 3 and 7. */
 export function vbucketList(text: string): number[] {
   const vbuckets = new Set<number>()

@@ -1,6 +1,7 @@
 /** Groups about collections, under the names that Couchbase's tools read. */
 import { Status } from '../../protocol/status.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
+import { nothingHeld, type Held } from '../vbucket/collections/vbucket-collections.ts'
 import type { Session } from './session.ts'
 import type { AddStatistic } from './stat.ts'
 
@@ -14,7 +15,9 @@ export function collectionStatistics(session: Session, add: AddStatistic): Statu
     const place = `${hex(scope.id)}:${hex(id)}`
     add(`${place}:name`, name)
     add(`${place}:scope_name`, scope.name)
-    add(`${place}:items`, itemsOf(bucket, id))
+    const { items, bytes } = heldBy(bucket, [id])
+    add(`${place}:items`, items)
+    add(`${place}:data_size`, bytes)
     if (maxTtlSeconds > 0) add(`${place}:maxTTL`, maxTtlSeconds)
   }
   return Status.success
@@ -29,10 +32,10 @@ export function scopeStatistics(session: Session, add: AddStatistic): Status {
   for (const { id, name, collections } of manifest.scopes) {
     add(`${hex(id)}:name`, name)
     add(`${hex(id)}:collections`, collections.length)
-    add(
-      `${hex(id)}:items`,
-      collections.reduce((items, collection) => items + itemsOf(bucket, collection.id), 0),
-    )
+    const ids = collections.map(collection => collection.id)
+    const { items, bytes } = heldBy(bucket, ids)
+    add(`${hex(id)}:items`, items)
+    add(`${hex(id)}:data_size`, bytes)
     for (const collection of collections) {
       add(`${hex(id)}:${hex(collection.id)}:name`, collection.name)
     }
@@ -50,7 +53,9 @@ export function collectionDetails(session: Session, add: AddStatistic): Status {
     add(`${prefix}:manifest:uid`, collections.manifestUid.toString(16))
     for (const id of bucket.collections.manifest.collections.keys()) {
       if (!collections.has(id)) continue
-      add(`${prefix}:${hex(id)}:items`, vbucket.collectionItems(id))
+      const { items, bytes } = vbucket.heldBy(id)
+      add(`${prefix}:${hex(id)}:items`, items)
+      add(`${prefix}:${hex(id)}:data_size`, bytes)
       add(`${prefix}:${hex(id)}:high_seqno`, collections.highSeqno(id))
     }
     for (const id of collections.doomed.keys()) add(`${prefix}:${hex(id)}:erasing`, 'true')
@@ -58,10 +63,17 @@ export function collectionDetails(session: Session, add: AddStatistic): Status {
   return Status.success
 }
 
-function itemsOf(bucket: Bucket, collection: number): number {
-  let items = 0
-  for (const vbucket of bucket.vbuckets()) items += vbucket.collectionItems(collection)
-  return items
+/** By these collections, in all vbuckets. */
+function heldBy(bucket: Bucket, collections: readonly number[]): Held {
+  const sum = { ...nothingHeld }
+  for (const vbucket of bucket.vbuckets()) {
+    for (const id of collections) {
+      const { items, bytes } = vbucket.heldBy(id)
+      sum.items += items
+      sum.bytes += bytes
+    }
+  }
+  return sum
 }
 
 function hex(id: number): string {

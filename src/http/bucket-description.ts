@@ -32,7 +32,7 @@ export function describeNode(node: Node, host: string) {
 export function describeBucket(node: Node, bucket: Bucket, host: string) {
   const { name } = bucket
   const { quotaBytes, flushEnabled } = bucket.shape.current
-  const { items, environments } = bucket.statistics()
+  const { items, documentBytes, environments } = bucket.statistics()
   const uri = `/pools/default/buckets/${encodeURIComponent(name)}`
   const map = JSON.parse(node.maps.of(bucket).text.toString()) as Record<string, unknown>
   return {
@@ -46,6 +46,8 @@ export function describeBucket(node: Node, bucket: Bucket, host: string) {
     quota: { ram: quotaBytes, rawRAM: quotaBytes },
     basicStats: {
       itemCount: items,
+      dataUsed: documentBytes,
+      quotaPercentUsed: quotaBytes === 0 ? 0 : (100 * documentBytes) / quotaBytes,
       diskUsed: environments.reduce((sum, { allocatedBytes }) => sum + allocatedBytes, 0),
     },
     numVBuckets: bucket.vbucketCount,

@@ -168,7 +168,7 @@ export class Applier {
       vbucket.tombstones--
       return
     }
-    this.#collections.replaced(old.collection, vbid, vbucket)
+    this.#collections.replaced(old, vbid, vbucket)
     if (expiry !== 0) this.#environment.expiries.removeSync(this.#due(expiry, vbid, seqno))
   }
 

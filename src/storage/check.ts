@@ -20,7 +20,7 @@ import { decodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 interface Count {
   records: number
   /** By collection. */
-  items: Map<number, number>
+  held: Map<number, Held>
   tombstones: number
   expiring: number
   /** Blocks that have lost records. */
@@ -28,6 +28,9 @@ interface Count {
   lastSeqno: number
 }
 
+type Held = Pick<VbucketRecord, 'items' | 'bytes'>
+
+const nothingHeld: Held = { items: 0, bytes: 0 }
 const nothingCounted = { records: 0, tombstones: 0, expiring: 0, lossy: 0, lastSeqno: 0 }
 
 /** What is wrong, in sentences; at most `problemsMax` of them. */
@@ -151,7 +154,9 @@ class Check {
       return
     }
     const collection = collectionOf(value, record.keyStart)
-    count.items.set(collection, (count.items.get(collection) ?? 0) + 1)
+    const { items, bytes: held } = count.held.get(collection) ?? nothingHeld
+    const ownBytes = record.keyLength + record.valueLength
+    count.held.set(collection, { items: items + 1, bytes: held + ownBytes })
     if (expiry === 0) return
     count.expiring++
     const due: ExpiryKey = { expiry, vbid, seqno }
@@ -168,8 +173,8 @@ class Check {
 
   #checkVbucket(vbid: number, record: VbucketRecord): void {
     const count = this.#countOf(vbid)
-    const { items, tombstones, highSeqno, purgeSeqno, failoverLog } = record
-    this.#equal(vbid, 'items', items, this.#itemsOf(vbid, defaultCollection))
+    const { tombstones, highSeqno, purgeSeqno, failoverLog } = record
+    this.#checkHeld(vbid, defaultCollection, record)
     this.#checkCollections(vbid)
     this.#equal(vbid, 'tombstones', tombstones, count.tombstones)
     this.#equal(vbid, 'high seqno', highSeqno, count.lastSeqno)
@@ -189,20 +194,24 @@ class Check {
       const { subject, id } = key
       if (subject === 'scope') continue
       known.add(id)
-      const { items } = decodeCollectionRecord(value)
-      if (id === defaultCollection) continue
-      this.#equal(vbid, `items of collection ${id}`, items, this.#itemsOf(vbid, id))
+      if (id !== defaultCollection) this.#checkHeld(vbid, id, decodeCollectionRecord(value))
     }
-    for (const id of this.#countOf(vbid).items.keys()) {
+    for (const id of this.#countOf(vbid).held.keys()) {
       if (!known.has(id)) this.#problem(vbid, `it has records of collection ${id}, which is not`)
     }
   }
 
-  /** None of a collection that has been dropped: what is left of it is being removed. */
-  #itemsOf(vbid: number, id: number): number {
+  #checkHeld(vbid: number, id: number, { items, bytes }: Held): void {
+    const expected = this.#heldBy(vbid, id)
+    this.#equal(vbid, `items of collection ${id}`, items, expected.items)
+    this.#equal(vbid, `bytes of collection ${id}`, bytes, expected.bytes)
+  }
+
+  /** Nothing by a collection that has been dropped: what is left of it is being removed. */
+  #heldBy(vbid: number, id: number): Held {
     const stored = this.#environment.collections.getBinary({ vbid, subject: 'collection', id })
-    if (stored && decodeCollectionRecord(stored).droppedSeqno !== undefined) return 0
-    return this.#countOf(vbid).items.get(id) ?? 0
+    if (stored && decodeCollectionRecord(stored).droppedSeqno !== undefined) return nothingHeld
+    return this.#countOf(vbid).held.get(id) ?? nothingHeld
   }
 
   /** Whether a table has as many entries of each vbucket as its records ask for. */
@@ -218,7 +227,7 @@ class Check {
   #countOf(vbid: number): Count {
     let count = this.#counts.get(vbid)
     if (count === undefined) {
-      count = { ...nothingCounted, items: new Map() }
+      count = { ...nothingCounted, held: new Map() }
       this.#counts.set(vbid, count)
     }
     return count

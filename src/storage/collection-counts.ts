@@ -9,6 +9,7 @@ import {
   type CollectionKey,
   type CollectionRecord,
 } from './collection-record.ts'
+import type { DocumentEntry } from './document-entry.ts'
 import type { Environment } from './environment.ts'
 import { collectionOf, defaultCollection, systemCollection } from './record-key.ts'
 import type { RecordView } from './record.ts'
@@ -20,6 +21,8 @@ import {
   type EventSubject,
 } from './system-event-record.ts'
 import type { VbucketRecord } from './vbucket-record.ts'
+
+type Held = Pick<CollectionRecord, 'items' | 'bytes'>
 
 interface Counted {
   readonly key: CollectionKey
@@ -41,15 +44,15 @@ export class CollectionCounts {
 
   /** A record is stored, as the newest of its key. */
   stored(record: RecordView, vbucket: VbucketRecord): void {
-    const { bytes, keyStart, vbid, seqno, isDeletion } = record
+    const { bytes, keyStart, keyLength, valueLength, vbid, seqno, isDeletion } = record
     const collection = collectionOf(bytes, keyStart)
     if (collection === defaultCollection) {
-      if (!isDeletion) vbucket.items++
+      if (!isDeletion) add(vbucket, keyLength + valueLength)
       vbucket.defaultSeqno = seqno
     } else if (collection === systemCollection) this.#event(record, vbucket)
     else {
       const counted = this.#of(vbid, 'collection', collection)
-      if (!isDeletion) counted.items++
+      if (!isDeletion) add(counted, keyLength + valueLength)
       counted.highSeqno = seqno
     }
   }
@@ -58,14 +61,15 @@ export class CollectionCounts {
    * A document that lived is not the newest of its key any more. That may come to light only when
    * its collection has been dropped, and what that held is counted no more.
    */
-  replaced(collection: number, vbid: number, vbucket: VbucketRecord): void {
+  replaced(old: DocumentEntry, vbid: number, vbucket: VbucketRecord): void {
+    const { collection, keyLength, valueLength } = old
     if (collection === systemCollection) return
     if (collection === defaultCollection) {
-      if (!vbucket.isWithoutDefault) vbucket.items--
+      if (!vbucket.isWithoutDefault) subtract(vbucket, keyLength + valueLength)
       return
     }
     const counted = this.#of(vbid, 'collection', collection)
-    if (counted.droppedSeqno === undefined) counted.items--
+    if (counted.droppedSeqno === undefined) subtract(counted, keyLength + valueLength)
   }
 
   /** Writes what has changed. */
@@ -92,9 +96,11 @@ export class CollectionCounts {
     }
     const counted = this.#of(vbid, subject, id)
     counted.items = 0
+    counted.bytes = 0
     counted.droppedSeqno = seqno
     if (id !== defaultCollection) return
     vbucket.items = 0
+    vbucket.bytes = 0
     vbucket.isWithoutDefault = true
   }
 
@@ -107,11 +113,21 @@ export class CollectionCounts {
       const stored = this.#environment.collections.getBinary(key)
       const record = stored
         ? decodeCollectionRecord(stored)
-        : { scopeId: 0, items: 0, highSeqno: 0 }
+        : { scopeId: 0, items: 0, bytes: 0, highSeqno: 0 }
       this.#counted.set(name, (counted = { key, record }))
     }
     return counted.record
   }
+}
+
+function add(held: Held, bytes: number): void {
+  held.items++
+  held.bytes += bytes
+}
+
+function subtract(held: Held, bytes: number): void {
+  held.items--
+  held.bytes -= bytes
 }
 
 /** One number for all of it: no text is made for each record. */

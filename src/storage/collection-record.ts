@@ -18,6 +18,8 @@ export interface CollectionRecord {
   scopeId: number
   /** Documents that live; 0 once it is dropped. */
   items: number
+  /** Of their keys and values, as in vbucket-record.ts. */
+  bytes: number
   /** Of the newest change of a document in it. */
   highSeqno: number
   /** Of the event that dropped it: what it had before is being removed. */

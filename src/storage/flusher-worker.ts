@@ -222,7 +222,7 @@ function perform(
 }
 
 function emptyVbucket(change: VbucketRecord | object): VbucketRecord {
-  const empty = { highSeqno: 0, purgeSeqno: 0, items: 0, tombstones: 0 }
+  const empty = { highSeqno: 0, purgeSeqno: 0, items: 0, bytes: 0, tombstones: 0 }
   return { ...empty, state: 0, maxCas: '0', failoverLog: [], ...change }
 }
 

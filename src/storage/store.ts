@@ -38,7 +38,7 @@ import { storageError, storeDamaged } from './storage-error.ts'
 import { syncDirectory } from './sync-directory.ts'
 import { decodeVbucketRecord, encodeVbucketRecord, type VbucketRecord } from './vbucket-record.ts'
 
-export const storeFormat = 5
+export const storeFormat = 6
 
 export interface BucketDescription {
   format: number

@@ -14,6 +14,8 @@ export interface VbucketRecord {
   failoverLog: { vbuuid: string; seqno: number }[]
   /** Documents of the default collection that live; of others, see collection-record.ts. */
   items: number
+  /** Of their keys, with the id of the collection, and their values as they are stored. */
+  bytes: number
   tombstones: number
   /** Of the newest change in the default collection; none when there is none. */
   defaultSeqno?: number

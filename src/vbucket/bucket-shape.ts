@@ -3,16 +3,20 @@ import { Status } from '../../protocol/status.ts'
 import { StatusError } from '../errors.ts'
 import { storageError } from '../storage/storage-error.ts'
 import { writeDescription, type BucketDescription } from '../storage/store.ts'
+import { Quota } from './quota.ts'
 
 export type BucketShape = Pick<BucketDescription, 'vbuckets' | 'quotaBytes' | 'flushEnabled'>
 
 export class BucketShapeFile {
+  /** What the shape's quota leaves. */
+  readonly quota: Quota
   readonly #directory: string
   #description: BucketDescription
 
   constructor(directory: string, description: BucketDescription) {
     this.#directory = directory
     this.#description = description
+    this.quota = new Quota(description.quotaBytes)
   }
 
   get current(): BucketShape {
@@ -29,6 +33,7 @@ export class BucketShapeFile {
       throw storageError(error, this.#directory)
     }
     this.#description = description
+    this.quota.limitBytes = quotaBytes
   }
 
   /** Fails with a StatusError when the bucket may not be emptied with one request. */

@@ -1,11 +1,18 @@
 /** Figures of a bucket, for metrics and statistics. */
 import type { OperatorError } from '../errors.ts'
 import type { CommittedBatch, EnvironmentFigures } from '../storage/flusher-messages.ts'
+import type { Quota } from './quota.ts'
 import type { Vbucket } from './vbucket.ts'
 
 export interface BucketStatistics extends CommitFigures {
   items: number
   tombstones: number
+  /** Of the keys and values of documents. */
+  documentBytes: number
+  /** 0: there is no quota. */
+  quotaBytes: number
+  /** Writes that were refused for it. */
+  quotaRefusals: number
   unflushedBytes: number
   changeLogBytes: number
   documentCacheBytes: number
@@ -47,13 +54,20 @@ export class CommitCounter {
   }
 }
 
-/** Documents and tombstones of all vbuckets. */
-export function countDocuments(vbuckets: Iterable<Vbucket>): { items: number; tombstones: number } {
+type DocumentCounts = Pick<
+  BucketStatistics,
+  'items' | 'tombstones' | 'documentBytes' | 'quotaBytes' | 'quotaRefusals'
+>
+
+/** Documents and tombstones of all vbuckets, and what the quota makes of them. */
+export function countDocuments(vbuckets: Iterable<Vbucket>, quota: Quota): DocumentCounts {
   let items = 0
   let tombstones = 0
   for (const vbucket of vbuckets) {
     items += vbucket.itemCount
     tombstones += vbucket.tombstoneCount
   }
-  return { items, tombstones }
+  const { usedBytes, limitBytes, refused } = quota
+  const ofQuota = { documentBytes: usedBytes, quotaBytes: limitBytes, quotaRefusals: refused }
+  return { items, tombstones, ...ofQuota }
 }

@@ -96,7 +96,8 @@ export class Bucket {
     this.#disk = new DiskReader(store.environments, (vbid, seqno, cause) => {
       log.error({ vbid, seqno, error: String(cause) }, 'a page of the store is damaged')
     })
-    const writer = new DocumentWriter(changes, clock, () => this.#appended())
+    const { quota } = this.shape
+    const writer = new DocumentWriter({ changes, clock, quota, onAppend: () => this.#appended() })
     this.collections = openCollections(options.directory, {
       writer,
       nowSeconds: () => Math.floor(clock.nowMs() / 1000),
@@ -129,7 +130,7 @@ export class Bucket {
     const { events } = this
     const { locks } = documents
     const lives = { flusher, snapshots, changes, holds, locks, waiters, random, count, events }
-    const vbuckets = new VbucketTable({ ...lives, stored, collections, onActive })
+    const vbuckets = new VbucketTable({ ...lives, quota, stored, collections, onActive })
     this.#vbuckets = vbuckets
     const kept = { flusher, holds, vbuckets, disk: this.#disk, documents }
     this.#upkeep = new Upkeep({ ...options, ...kept })
@@ -247,7 +248,7 @@ export class Bucket {
 
   statistics(): BucketStatistics {
     return {
-      ...countDocuments(this.#vbuckets),
+      ...countDocuments(this.#vbuckets, this.shape.quota),
       ...this.#commits.figures(),
       unflushedBytes: this.changes.unflushedBytes,
       changeLogBytes: this.changes.retainedBytes,

@@ -94,8 +94,11 @@ export class DocumentRewriter {
     change.time = this.#timeOf(rewrite, key, keyStart)
     // As with any other write: behind a purged tombstone, too.
     change.revno = (found ? current.revno : vbucket.purgeSeqno) + 1
-    change.replacesLive = found && !current.isDeletion
-    change.replacedTombstone = found && current.isDeletion ? current.seqno : 0
+    change.replace(found, current)
+    if (rewrite.kind === RecordKind.mutation) {
+      const room = this.#writer.admitSize(keyLength, value.length)
+      if (room !== Status.success) return room
+    }
     const record = this.#writer.begin(vbucket, key, keyStart, keyLength, value.length)
     value.copy(record.bytes, record.valueStart)
     seal?.(record)

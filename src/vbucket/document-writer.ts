@@ -2,11 +2,14 @@
  * Makes changes: gives them their seqno and CAS, appends them to the change log, keeps the
  * vbucket's counts, and tells who watches. Every change of a document goes through here.
  */
+import type { Status } from '../../protocol/status.ts'
 import type { Clock } from '../clock.ts'
 import { defaultCollection, systemCollection } from '../storage/record-key.ts'
 import { RecordKind, type RecordHead, type RecordView } from '../storage/record.ts'
 import type { ChangeLog } from './change-log.ts'
 import type { CollectionFigures } from './collections/vbucket-collections.ts'
+import type { Current } from './document-finder.ts'
+import type { Quota } from './quota.ts'
 import type { Vbucket } from './vbucket.ts'
 
 /** What the last change was given; one object, overwritten by the next. */
@@ -30,8 +33,17 @@ export class Change {
   revno = 1
   /** There is a live version now that this change replaces or ends. */
   replacesLive = false
+  /** The length of its value. */
+  replacedValueLength = 0
   /** Seqno of the tombstone there is now that this change replaces; 0: there is none. */
   replacedTombstone = 0
+
+  /** The change takes the place of what the key has now: `current`, if it was `found`. */
+  replace(found: boolean, current: Current): void {
+    this.replacesLive = found && !current.isDeletion
+    this.replacedValueLength = current.valueLength
+    this.replacedTombstone = found && current.isDeletion ? current.seqno : 0
+  }
 }
 
 /** See storage/system-event-record.ts. */
@@ -42,12 +54,24 @@ export interface EventRecord {
   nowSeconds: number
 }
 
+export interface DocumentWriterOptions {
+  changes: ChangeLog
+  clock: Clock
+  quota: Quota
+  /** After each change. */
+  onAppend: () => void
+}
+
 export class DocumentWriter {
   readonly result = new WriteResult()
   readonly change = new Change()
   readonly #changes: ChangeLog
   readonly #clock: Clock
+  readonly #quota: Quota
   readonly #onAppend: () => void
+  /** Of the record that was begun. */
+  #keyLength = 0
+  #valueLength = 0
   /** Of the collection that the change is in, unless that is the default one. */
   #figures: CollectionFigures | undefined
   readonly #head: RecordHead = {
@@ -62,10 +86,26 @@ export class DocumentWriter {
     time: 0,
   }
 
-  constructor(changes: ChangeLog, clock: Clock, onAppend: () => void) {
+  constructor({ changes, clock, quota, onAppend }: DocumentWriterOptions) {
     this.#changes = changes
     this.#clock = clock
+    this.#quota = quota
     this.#onAppend = onAppend
+  }
+
+  /**
+   * Whether the quota lets a document of this size take the place of what `change` replaces: ask
+   * before `begin` when the change is a mutation.
+   */
+  admitSize(keyLength: number, valueLength: number): Status {
+    const { replacesLive, replacedValueLength } = this.change
+    const replacedBytes = replacesLive ? keyLength + replacedValueLength : 0
+    return this.#quota.admit(keyLength + valueLength, replacedBytes)
+  }
+
+  /** Documents have gone without a change of their own. */
+  release(bytes: number): void {
+    this.#quota.usedBytes -= bytes
   }
 
   /**
@@ -106,6 +146,8 @@ export class DocumentWriter {
     head.flags = change.flags
     head.time = change.time
     const record = this.#changes.append(head, key, start, length, valueLength)
+    this.#keyLength = length
+    this.#valueLength = valueLength
     vbucket.highSeqno++
     const { collections } = vbucket
     this.#figures = undefined
@@ -120,11 +162,24 @@ export class DocumentWriter {
   /** The record is whole: count it, and let everybody see it. */
   finish(vbucket: Vbucket): void {
     const { change } = this
-    if (change.replacesLive) vbucket.itemCount--
+    let items = 0
+    let bytes = 0
+    if (change.replacesLive) {
+      items--
+      bytes -= this.#keyLength + change.replacedValueLength
+    }
     if (change.replacedTombstone > 0) vbucket.tombstoneReplaced(change.replacedTombstone)
-    if (change.kind === RecordKind.mutation) vbucket.itemCount++
-    else vbucket.tombstoneCount++
-    if (this.#figures !== undefined) count(this.#figures, change)
+    if (change.kind === RecordKind.mutation) {
+      items++
+      bytes += this.#keyLength + this.#valueLength
+    } else vbucket.tombstoneCount++
+    vbucket.itemCount += items
+    vbucket.documentBytes += bytes
+    this.#quota.usedBytes += bytes
+    if (this.#figures !== undefined) {
+      this.#figures.items += items
+      this.#figures.bytes += bytes
+    }
     vbucket.notify()
     this.#onAppend()
   }
@@ -144,9 +199,4 @@ export class DocumentWriter {
     vbucket.notify()
     this.#onAppend()
   }
-}
-
-function count(figures: CollectionFigures, { replacesLive, kind }: Change): void {
-  if (replacesLive) figures.items--
-  if (kind === RecordKind.mutation) figures.items++
 }

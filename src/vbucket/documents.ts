@@ -14,30 +14,12 @@ import type { DocumentFinder } from './document-finder.ts'
 import type { Change, DocumentWriter, WriteResult } from './document-writer.ts'
 import { absoluteExpiry, isExpired, limitedExpiry } from './expiry.ts'
 import { DocumentLocks } from './locks.ts'
+import type { StoreRequest } from './store-request.ts'
 import type { StoredForm } from './stored-form.ts'
 import type { Vbucket } from './vbucket.ts'
 
-export type StoreMode = 'set' | 'add' | 'replace'
-
-/** A write as a client asks for it; one object is filled again and again. */
-export class StoreRequest {
-  key: Buffer = Buffer.alloc(0)
-  keyStart = 0
-  keyLength = 0
-  value: Buffer = Buffer.alloc(0)
-  valueStart = 0
-  valueLength = 0
-  flags = 0
-  /** As in the protocol: relative up to 30 days. */
-  expiry = 0
-  datatype = 0
-  /** 0: whatever is there. */
-  casHigh = 0
-  casLow = 0
-  mode: StoreMode = 'set'
-  /** Keep the expiry that the document has. */
-  preserveExpiry = false
-}
+export { StoreRequest } from './store-request.ts'
+export type { StoreMode } from './store-request.ts'
 
 /** What documents have to know of the collections that they are in. */
 export interface DocumentCollections {
@@ -118,6 +100,8 @@ export class Documents {
     if (refusal !== Status.success) return refusal
     const xattrs = lives ? this.#xattrs(vbucket, key, keyStart, keyLength) : noXattrs
     if (xattrs.length > 0) form.takeBehind(xattrs, request)
+    const room = this.#writer.admitSize(keyLength, form.length)
+    if (room !== Status.success) return room
     const { change } = this.#writer
     change.kind = RecordKind.mutation
     change.datatype = form.datatype
@@ -153,6 +137,8 @@ export class Documents {
     const old = this.#plain.of(this.#finder.record(vbucket, key, keyStart, keyLength))
     const total = old.length + form.length
     if (total > this.#options.valueBytesMax) return Status.tooLarge
+    const room = this.#writer.admitSize(keyLength, total)
+    if (room !== Status.success) return room
     // Attributes stay in front, and what was JSON need not be it any more.
     const splitAt = where === 'append' ? old.end : old.bodyStart
     this.#keepMeta(RecordKind.mutation).datatype &= Datatype.xattr
@@ -288,8 +274,7 @@ export class Documents {
     // A purged tombstone of the key had at most its seqno for a revision: a new life goes on behind
     // it, so that replication elsewhere does not take an older copy for the newer one.
     change.revno = (found ? current.revno : vbucket.purgeSeqno) + 1
-    change.replacesLive = found && !current.isDeletion
-    change.replacedTombstone = found && current.isDeletion ? current.seqno : 0
+    change.replace(found, current)
     if (!change.replacesLive) return false
     return current.expiry === 0 || !isExpired(current.expiry, this.#nowSeconds())
   }
@@ -346,8 +331,7 @@ export class Documents {
     change.flags = 0
     change.time = this.#nowSeconds()
     change.revno = current.revno + 1
-    change.replacesLive = !current.isDeletion
-    change.replacedTombstone = current.isDeletion ? current.seqno : 0
+    change.replace(true, current)
     const record = this.#writer.begin(vbucket, key, start, length, kept.length)
     if (kept.length > 0) kept.copy(record.bytes, record.valueStart)
     this.#finish(vbucket, key, start, length)

@@ -28,7 +28,7 @@ export function randomDocument(options: RandomDocumentOptions): RecordView | und
   const first = Math.floor(random.fraction() * vbuckets.length)
   for (let i = 0; i < vbuckets.length; i++) {
     const vbucket = vbuckets[(first + i) % vbuckets.length]
-    if (vbucket === undefined || !vbucket.isActive || vbucket.collectionItems(collection) === 0)
+    if (vbucket === undefined || !vbucket.isActive || vbucket.heldBy(collection).items === 0)
       continue
     const found = inVbucket(vbucket, options)
     if (found) return found

@@ -20,6 +20,7 @@ import type { BucketEvents } from './bucket-options.ts'
 import type { ChangeLog } from './change-log.ts'
 import type { DocumentLocks } from './locks.ts'
 import type { PersistenceWaiters } from './persistence.ts'
+import type { Quota } from './quota.ts'
 import { newVbucketRecord, Vbucket } from './vbucket.ts'
 
 export interface VbucketTableOptions {
@@ -33,6 +34,7 @@ export interface VbucketTableOptions {
   waiters: PersistenceWaiters
   random: Random
   events: EventEmitter<BucketEvents>
+  quota: Quota
   /** By vbid. */
   collections: ReadonlyMap<number, StoredCollection[]>
   /** A vbucket takes writes from now on, and nobody has seen it yet. */
@@ -49,7 +51,9 @@ export class VbucketTable {
     this.#options = options
     this.#vbuckets = Array.from({ length: options.count })
     for (const [vbid, record] of options.stored) {
-      this.#vbuckets[vbid] = new Vbucket(vbid, record, options.collections.get(vbid))
+      const vbucket = new Vbucket(vbid, record, options.collections.get(vbid))
+      this.#vbuckets[vbid] = vbucket
+      options.quota.usedBytes += vbucket.documentBytes
     }
   }
 
@@ -157,7 +161,8 @@ export class VbucketTable {
 
   #forget(vbucket: Vbucket): void {
     const { id } = vbucket
-    const { changes, holds, locks, waiters } = this.#options
+    const { changes, holds, locks, waiters, quota } = this.#options
+    quota.usedBytes -= vbucket.documentBytes
     changes.forget(id)
     holds.releaseAll(id)
     locks.forget(id)

@@ -8,7 +8,7 @@ import type { EraseResult, PurgeResult, VbucketChange } from '../storage/flusher
 import { defaultCollection } from '../storage/record-key.ts'
 import type { VbucketRecord } from '../storage/vbucket-record.ts'
 import { CasClock } from './cas-clock.ts'
-import { VbucketCollections } from './collections/vbucket-collections.ts'
+import { nothingHeld, VbucketCollections, type Held } from './collections/vbucket-collections.ts'
 import { FailoverLog } from './failover-log.ts'
 import { WriteGate } from './write-gate.ts'
 
@@ -29,6 +29,8 @@ export class Vbucket {
   purgeSeqno: number
   /** Documents that live, of all collections. */
   itemCount: number
+  /** Of their keys and values, as they are stored. */
+  documentBytes: number
   tombstoneCount: number
   /**
    * What is on disk under this vbid belongs to an earlier life of it and is being removed:
@@ -50,7 +52,9 @@ export class Vbucket {
     this.persistedSeqno = record.highSeqno
     this.purgeSeqno = record.purgeSeqno
     this.collections = new VbucketCollections(collections, record)
-    this.itemCount = record.items + this.collections.namedItems
+    const named = this.collections.heldByNamed()
+    this.itemCount = record.items + named.items
+    this.documentBytes = record.bytes + named.bytes
     this.tombstoneCount = record.tombstones
   }
 
@@ -113,17 +117,25 @@ export class Vbucket {
     this.purgeSeqno = Math.max(this.purgeSeqno, purgeSeqno)
   }
 
-  /** The newest change is that a collection was dropped: its documents are gone. */
-  collectionDropped(id: number): void {
-    const { collections, highSeqno } = this
-    this.itemCount -= collections.dropped(id, highSeqno, this.collectionItems(defaultCollection))
+  /**
+   * The newest change is that a collection was dropped: its documents are gone. Returns how many
+   * bytes they had.
+   */
+  collectionDropped(id: number): number {
+    const { items, bytes } = this.heldBy(id)
+    this.collections.dropped(id, this.highSeqno)
+    this.itemCount -= items
+    this.documentBytes -= bytes
+    return bytes
   }
 
-  /** Documents that live in a collection. */
-  collectionItems(id: number): number {
+  /** The documents that live in a collection. */
+  heldBy(id: number): Held {
     const { collections } = this
-    if (id !== defaultCollection) return collections.named.get(id)?.items ?? 0
-    return collections.hasDefault ? this.itemCount - collections.namedItems : 0
+    if (id !== defaultCollection) return collections.named.get(id) ?? nothingHeld
+    if (!collections.hasDefault) return nothingHeld
+    const named = collections.heldByNamed()
+    return { items: this.itemCount - named.items, bytes: this.documentBytes - named.bytes }
   }
 
   /** Something of dropped collections has been removed from disk. */
@@ -165,6 +177,7 @@ export function newVbucketRecord(state: VbucketState, vbuuid: bigint): VbucketRe
     maxCas: '0',
     failoverLog: [{ vbuuid: vbuuid.toString(16), seqno: 0 }],
     items: 0,
+    bytes: 0,
     tombstones: 0,
   }
 }

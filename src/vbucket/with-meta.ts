@@ -79,9 +79,13 @@ export class MetaWriter {
     if (!regenerateCas && (cas === 0n || cas > casMax)) return Status.casInvalid
     const refusal = this.#check(vbucket, request)
     if (refusal !== Status.success) return refusal
+    const isMutation = request.kind === RecordKind.mutation
+    if (isMutation) {
+      const room = this.#writer.admitSize(keyLength, this.#form.length)
+      if (room !== Status.success) return room
+    }
     const nowSeconds = Math.floor(this.#clock.nowMs() / 1000)
     const { change } = this.#writer
-    const isMutation = request.kind === RecordKind.mutation
     change.kind = request.kind
     const form = this.#form
     change.datatype = form.datatype
@@ -126,8 +130,7 @@ export class MetaWriter {
     const { change } = this.#writer
     const nowMs = this.#clock.nowMs()
     const found = this.#finder.find(vbucket, key, keyStart, keyLength)
-    change.replacesLive = found && !current.isDeletion
-    change.replacedTombstone = found && current.isDeletion ? current.seqno : 0
+    change.replace(found, current)
     const lives = change.replacesLive && !isExpired(current.expiry, Math.floor(nowMs / 1000))
     const [expectedHigh, expectedLow] = halves(expectedCas)
     const lock = this.#locks.find(vbucket.id, key, keyStart, keyLength, nowMs)

@@ -52,8 +52,8 @@ t.test('documents live in their collections, whoever knows of them', async t => 
   t.same([miss.status, miss.key()], [Status.keyNotFound, inCollection(8, 'none')])
   t.equal((await legacy.call({ opcode: Opcode.getk, key: 'k' })).key().toString(), 'k')
   t.equal(bucket.statistics().items, 2)
-  t.equal(bucket.vbucket(0)!.collectionItems(8), 1)
-  t.equal(bucket.vbucket(0)!.collectionItems(0), 1)
+  t.equal(bucket.vbucket(0)!.heldBy(8).items, 1)
+  t.equal(bucket.vbucket(0)!.heldBy(0).items, 1)
 })
 
 t.test(

@@ -76,7 +76,16 @@ export class ModelVbucket {
   }
 
   get items(): number {
-    return [...this.current.values()].filter(({ kind }) => kind === RecordKind.mutation).length
+    return this.#documents().length
+  }
+
+  /** Of keys, with the id of the collection in front, and values. */
+  get bytes(): number {
+    return this.#documents().reduce((sum, { key, value }) => sum + 1 + key.length + value.length, 0)
+  }
+
+  #documents(): Change[] {
+    return [...this.current.values()].filter(({ kind }) => kind === RecordKind.mutation)
   }
 }
 

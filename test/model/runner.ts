@@ -378,6 +378,8 @@ async function empty(): Promise<void> {
 
 /** Compares everything there is. */
 function verify(): void {
+  const bytes = model.reduce((sum, expected) => sum + expected.bytes, 0)
+  assert.equal(bucket.shape.quota.usedBytes, bytes)
   for (const [vbid, expected] of model.entries()) {
     const vbucket = bucket.vbucket(vbid)!
     assert.equal(vbucket.highSeqno, expected.highSeqno)
@@ -385,6 +387,7 @@ function verify(): void {
     assert.ok(vbucket.persistedSeqno >= expected.persisted)
     assert.ok(vbucket.maxCas >= expected.maxCas)
     assert.equal(vbucket.itemCount, expected.items)
+    assert.equal(vbucket.documentBytes, expected.bytes)
     assert.equal(vbucket.tombstoneCount, expected.current.size - expected.items)
     for (let i = 0; i < 30; i++) {
       const found = recordOf(vbucket, `key-${i}`)

@@ -8,12 +8,19 @@ import type { StoredCollection } from '../../storage/collection-record.ts'
 import type { VbucketRecord } from '../../storage/vbucket-record.ts'
 import { defaultScope } from './manifest.ts'
 
+/** Documents that live. */
+export interface Held {
+  items: number
+  /** Of their keys and values, as they are stored. */
+  bytes: number
+}
+
+export const nothingHeld: Readonly<Held> = { items: 0, bytes: 0 }
+
 /** Of a collection besides the default one. */
-export interface CollectionFigures {
+export interface CollectionFigures extends Held {
   /** Of the scope that it is in. */
   scopeId: number
-  /** Documents that live. */
-  items: number
   /** Of the newest change of a document in it; 0 before the first. */
   highSeqno: number
 }
@@ -62,11 +69,14 @@ export class VbucketCollections {
     return id === defaultCollection ? this.#hasDefault : this.#named.has(id)
   }
 
-  /** Documents of all collections but the default one. */
-  get namedItems(): number {
-    let items = 0
-    for (const figures of this.#named.values()) items += figures.items
-    return items
+  /** By all collections but the default one. */
+  heldByNamed(): Held {
+    const sum = { ...nothingHeld }
+    for (const { items, bytes } of this.#named.values()) {
+      sum.items += items
+      sum.bytes += bytes
+    }
+    return sum
   }
 
   highSeqno(id: number): number {
@@ -91,16 +101,10 @@ export class VbucketCollections {
     this.#figures(id).scopeId = scopeId
   }
 
-  /** Returns how many documents have gone with it; `items` are those of the default collection. */
-  dropped(id: number, seqno: number, items: number): number {
+  dropped(id: number, seqno: number): void {
     this.#doomed.set(id, seqno)
-    if (id === defaultCollection) {
-      this.#hasDefault = false
-      return items
-    }
-    const gone = this.#named.get(id)?.items ?? 0
-    this.#named.delete(id)
-    return gone
+    if (id === defaultCollection) this.#hasDefault = false
+    else this.#named.delete(id)
   }
 
   /** Nothing of these is on disk any more. */
@@ -110,8 +114,10 @@ export class VbucketCollections {
 
   #figures(id: number): CollectionFigures {
     let figures = this.#named.get(id)
-    if (figures === undefined)
-      this.#named.set(id, (figures = { scopeId: 0, items: 0, highSeqno: 0 }))
+    if (figures === undefined) {
+      figures = { scopeId: 0, items: 0, bytes: 0, highSeqno: 0 }
+      this.#named.set(id, figures)
+    }
     return figures
   }
 }

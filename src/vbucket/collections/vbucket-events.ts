@@ -83,7 +83,7 @@ function collectionDropped(vbucket: Vbucket, id: number, context: EventContext):
       const value = encodeCollectionEvent(event)
       const content = { event: SystemEventId.collectionDropped, version: 0, name: '', value }
       append(vbucket, 'collection', id, content, context)
-      vbucket.collectionDropped(id)
+      context.writer.release(vbucket.collectionDropped(id))
     },
   }
 }
