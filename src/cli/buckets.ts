@@ -1,7 +1,7 @@
 /** `holdfast bucket …`: the buckets of a daemon. */
 import type { Command } from 'commander'
-import { ManagementClient } from '../client/management-client.ts'
-import { accessOf, byteSize, wholeNumber, type Target } from './command-options.ts'
+import { byteSize, wholeNumber, type Target } from './command-options.ts'
+import { withManagement } from './management.ts'
 import { sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
@@ -19,14 +19,14 @@ export function addBucketCommands(program: Command, world: Surroundings): void {
     .command('list')
     .description('print their names')
     .action(async (_options, command: Command) => {
-      const names = await withClient(command, world, false, client => client.listBuckets())
+      const names = await withManagement(command, world, false, client => client.listBuckets())
       for (const name of names) world.stdout.write(`${name}\n`)
     })
   bucket
     .command('show <name>')
     .description('print what is in one, and how much its quota leaves')
     .action(async (name: string, _options, command: Command) => {
-      const statistics = await withClient(command, world, name, client => client.stats())
+      const statistics = await withManagement(command, world, name, client => client.stats())
       world.stdout.write(descriptionIn(statistics))
     })
   bucket
@@ -37,19 +37,21 @@ export function addBucketCommands(program: Command, world: Surroundings): void {
     .option('--flush-enabled', 'it may be emptied with one request')
     .action(async (name: string, options: CreateOptions, command: Command) => {
       const configuration = configurationOf(options)
-      await withClient(command, world, false, client => client.createBucket(name, configuration))
+      await withManagement(command, world, false, client =>
+        client.createBucket(name, configuration),
+      )
     })
   bucket
     .command('delete <name>')
     .description('remove it with all that is in it')
     .action(async (name: string, _options, command: Command) => {
-      await withClient(command, world, false, client => client.deleteBucket(name))
+      await withManagement(command, world, false, client => client.deleteBucket(name))
     })
   bucket
     .command('flush <name>')
     .description('remove all documents, if that is enabled for it')
     .action(async (name: string, _options, command: Command) => {
-      await withClient(command, world, name, client => client.flush())
+      await withManagement(command, world, name, client => client.flush())
     })
 }
 
@@ -77,21 +79,4 @@ function descriptionIn(statistics: ReadonlyMap<string, string>): string {
     `vbuckets    ${figure('ep_vb_total')}`,
     '',
   ].join('\n')
-}
-
-/** Runs `work` in a bucket or, with `false`, in none. */
-async function withClient<Result>(
-  command: Command,
-  { env }: Surroundings,
-  bucket: string | false,
-  work: (client: ManagementClient) => Promise<Result>,
-): Promise<Result> {
-  const target = command.optsWithGlobals<Target>()
-  const agent = 'holdfast command line'
-  const client = await ManagementClient.connect({ ...accessOf(target, env), bucket, agent })
-  try {
-    return await work(client)
-  } finally {
-    await client.close()
-  }
 }

@@ -1,5 +1,11 @@
 import { isUtf8 } from 'node:buffer'
-import type { Change } from '../client/index.ts'
+import type { Change, CollectionEvent, ScopeEvent } from '../client/index.ts'
+
+export interface ChangeLineOptions {
+  readonly keysOnly?: boolean
+  /** Say in which collection it is: `"collection":"shop.orders","collectionId":"8"`. */
+  readonly namesCollections?: boolean
+}
 
 /**
  * A change as one line of JSON:
@@ -13,7 +19,10 @@ import type { Change } from '../client/index.ts'
  * string, and `encoding` says which kind: `utf8` or `base64`. A key that is no UTF-8 is base64, with
  * `keyEncoding` saying so. The CAS is a string, as it is beyond what JSON's readers keep exact.
  */
-export function changeLine(change: Change, keysOnly: boolean): string {
+export function changeLine(
+  change: Change,
+  { keysOnly = false, namesCollections = false }: ChangeLineOptions = {},
+): string {
   const { type, vbid, seqno, revno, flags, expiry, deleteTime } = change
   const fields = {
     type,
@@ -23,11 +32,31 @@ export function changeLine(change: Change, keysOnly: boolean): string {
     cas: String(change.cas),
     ...(type === 'mutation' ? { flags, expiry } : {}),
     ...(deleteTime === undefined ? {} : { deleteTime }),
+    ...(namesCollections ? collectionFields(change) : {}),
     ...keyFields(change.key),
   }
   const line = JSON.stringify(fields)
   if (keysOnly || type !== 'mutation') return `${line}\n`
   return `${line.slice(0, -1)},${valueFields(change.value)}}\n`
+}
+
+export /** Ids are hexadecimal, as in manifests. */
+function collectionFields({ collection, collectionId }: Change) {
+  return { collection, collectionId: collectionId.toString(16) }
+}
+
+/** A collection or scope was made or dropped; ids and the manifest's uid are hexadecimal. */
+export function systemEventLine(event: CollectionEvent | ScopeEvent): string {
+  const { type, vbid, seqno, scopeId } = event
+  const manifestUid = event.manifestUid.toString(16)
+  const scope = { scopeId: scopeId.toString(16) }
+  if ('collectionId' in event) {
+    const { collection, collectionId, maxTtlSeconds: maxTTL } = event
+    const about = { collection, collectionId: collectionId.toString(16), ...scope, maxTTL }
+    return `${JSON.stringify({ type, vbid, seqno, manifestUid, ...about })}\n`
+  }
+  const about = { scope: event.scope, ...scope }
+  return `${JSON.stringify({ type, vbid, seqno, manifestUid, ...about })}\n`
 }
 
 export function keyFields(key: Buffer): { key: string; keyEncoding?: 'base64' } {

@@ -1,19 +1,30 @@
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { KvClient, type StoreOptions } from '../client/index.ts'
+import { KvClient, type RequestOptions, type StoreOptions } from '../client/index.ts'
 import { accessOf, type Target } from './command-options.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import type { Surroundings } from './surroundings.ts'
 
+/** Where a document is. */
+export interface DocumentTarget extends Target {
+  collection?: string
+}
+
+function placeOf({ collection }: DocumentTarget): RequestOptions {
+  return collection === undefined ? {} : { collection }
+}
+
 /** Runs `work` with a client that is closed afterwards, whatever happens. */
 async function withClient<T>(
-  target: Target,
+  target: DocumentTarget,
   { env }: Surroundings,
   work: (client: KvClient) => Promise<T>,
 ): Promise<T> {
   const { bucket } = target
   const agent = 'holdfast command line'
-  const client = await KvClient.connect({ bucket, agent, ...accessOf(target, env) })
+  // Not asked for unless needed: other servers may have none.
+  const collections = target.collection !== undefined
+  const client = await KvClient.connect({ bucket, agent, collections, ...accessOf(target, env) })
   try {
     return await work(client)
   } finally {
@@ -22,14 +33,18 @@ async function withClient<T>(
 }
 
 /** Writes the value as it is; on a terminal with a line end behind it. */
-export async function getDocument(key: string, target: Target, world: Surroundings): Promise<void> {
-  const document = await withClient(target, world, client => client.get(key))
+export async function getDocument(
+  key: string,
+  target: DocumentTarget,
+  world: Surroundings,
+): Promise<void> {
+  const document = await withClient(target, world, client => client.get(key, placeOf(target)))
   if (!document) throw new CommandError(ExitCode.refused, `no such key: ${key}`)
   world.stdout.write(document.value)
   if (world.stdout.isTTY) world.stdout.write('\n')
 }
 
-export interface SetOptions extends Target {
+export interface SetOptions extends DocumentTarget {
   flags?: number
   expiry?: number
   cas?: bigint
@@ -47,6 +62,7 @@ export async function setDocument(
   const { flags, expiry, cas, durability } = options
   await withClient(options, world, client =>
     client.set(key, bytes, {
+      ...placeOf(options),
       ...(flags === undefined ? {} : { flags }),
       ...(expiry === undefined ? {} : { expiry }),
       ...(cas === undefined ? {} : { cas }),
@@ -57,11 +73,13 @@ export async function setDocument(
 
 export async function removeDocument(
   key: string,
-  options: Target & { cas?: bigint },
+  options: DocumentTarget & { cas?: bigint },
   world: Surroundings,
 ): Promise<void> {
   const { cas } = options
-  await withClient(options, world, client => client.remove(key, cas === undefined ? {} : { cas }))
+  await withClient(options, world, client =>
+    client.remove(key, { ...placeOf(options), ...(cas === undefined ? {} : { cas }) }),
+  )
 }
 
 export async function printStats(

@@ -12,11 +12,13 @@ import {
   printStats,
   removeDocument,
   setDocument,
+  type DocumentTarget,
   type SetOptions,
 } from './documents.ts'
 import { addArchiveCommands } from './archive-commands.ts'
 import { addBackupCommands } from './backup-commands.ts'
 import { addBucketCommands } from './buckets.ts'
+import { addCollectionCommands } from './collections.ts'
 import { describeFailure, ExitCode } from './exit-code.ts'
 import { streamChanges, type StreamOptions } from './stream.ts'
 import type { Surroundings } from './surroundings.ts'
@@ -52,6 +54,7 @@ function buildProgram(world: Surroundings): Command {
   addDocumentCommands(program, world)
   addStreamCommand(program, world)
   addBucketCommands(program, world)
+  addCollectionCommands(program, world)
   addUserCommands(program, world)
   addBackupCommands(program, world)
   addArchiveCommands(program, world)
@@ -62,12 +65,14 @@ function addDocumentCommands(program: Command, world: Surroundings): void {
   program
     .command('get <key>')
     .description('write the value of a document to standard output')
+    .addOption(collectionOption())
     .action((key: string, _options, command: Command) =>
-      getDocument(key, command.optsWithGlobals<Target>(), world),
+      getDocument(key, command.optsWithGlobals<DocumentTarget>(), world),
     )
   program
     .command('set <key> [value]')
     .description('store a document; the value comes from standard input if not given')
+    .addOption(collectionOption())
     .option('--flags <number>', 'the application’s own 32 bits', uint32)
     .option('--expiry <seconds>', 'from now, or since the epoch if beyond 30 days', uint32)
     .option('--cas <number>', 'only if the document still has this CAS', uint64)
@@ -82,9 +87,10 @@ function addDocumentCommands(program: Command, world: Surroundings): void {
   program
     .command('del <key>')
     .description('delete a document')
+    .addOption(collectionOption())
     .option('--cas <number>', 'only if the document still has this CAS', uint64)
     .action((key: string, _options, command: Command) =>
-      removeDocument(key, command.optsWithGlobals<Target>(), world),
+      removeDocument(key, command.optsWithGlobals<DocumentTarget>(), world),
     )
   program
     .command('stats [group]')
@@ -104,10 +110,27 @@ function addStreamCommand(program: Command, world: Surroundings): void {
     .option('--until-now', 'end with what is there already')
     .option('--resume-file <path>', 'keep the position here, and go on from it next time')
     .option('--keys-only', 'leave out the values')
+    .addOption(
+      new Option('--collection <name...>', 'SCOPE.COLLECTION, one or several; the default one else')
+        .argParser(addCollection)
+        .conflicts(['scope', 'allCollections']),
+    )
+    .addOption(
+      new Option('--scope <name>', 'all collections of a scope').conflicts('allCollections'),
+    )
+    .option('--all-collections', 'all of the bucket')
     .option('--name <name>', 'of the connection, by which the server knows a client that returns')
     .action((_options, command: Command) =>
       streamChanges(command.optsWithGlobals<StreamOptions>(), world),
     )
+}
+
+function collectionOption(): Option {
+  return new Option('--collection <name>', 'where it is, as SCOPE.COLLECTION')
+}
+
+function addCollection(name: string, before: readonly string[] = []): readonly string[] {
+  return [...before, name]
 }
 
 function uint32(text: string): number {

@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { DcpClient, type DcpClientOptions } from '../client/index.ts'
+import {
+  DcpClient,
+  isChange,
+  isSystemEvent,
+  type CollectionSelection,
+  type DcpClientOptions,
+  type DcpEvent,
+} from '../client/index.ts'
 import { silentLog } from '../log.ts'
-import { changeLine, rollbackLine } from './change-line.ts'
+import { changeLine, rollbackLine, systemEventLine } from './change-line.ts'
 import { accessOf, type Target } from './command-options.ts'
 import { LineWriter } from './line-writer.ts'
 import { readResumeFile, writeResumeFile } from './resume-file.ts'
@@ -13,6 +20,9 @@ export interface StreamOptions extends Target {
   untilNow?: boolean
   resumeFile?: string
   keysOnly?: boolean
+  collection?: readonly string[]
+  scope?: string
+  allCollections?: boolean
   name?: string
 }
 
@@ -27,7 +37,7 @@ const unsavedBytesMax = bufferBytes / 4
  * then it keeps what it would take to send it again.
  */
 export async function streamChanges(options: StreamOptions, world: Surroundings): Promise<void> {
-  const { resumeFile, keysOnly = false } = options
+  const { resumeFile } = options
   const resumption = resumeFile === undefined ? undefined : readResumeFile(resumeFile)
   const name = options.name ?? resumption?.name ?? `holdfast-stream-${randomUUID()}`
   const stopping = new AbortController()
@@ -51,15 +61,33 @@ export async function streamChanges(options: StreamOptions, world: Surroundings)
   let saver: Saver | undefined
   try {
     if (resumeFile !== undefined) saver = new Saver(client, writer, resumeFile, name)
-    for await (const change of client) {
+    const line = linesOf(options)
+    for await (const event of client.events()) {
       saver?.begin()
-      const pause = writer.write(changeLine(change, keysOnly))
+      const text = line(event)
+      const pause = text === undefined ? undefined : writer.write(text)
       if (pause) await pause
       saver?.finish()
     }
   } finally {
     await finish(client, writer, saver)
   }
+}
+
+/** Which line, if any, there is to be printed for what comes. */
+function linesOf(options: StreamOptions): (event: DcpEvent) => string | undefined {
+  const keysOnly = options.keysOnly ?? false
+  const namesCollections = selectionOf(options) !== undefined
+  return event => {
+    if (isChange(event)) return changeLine(event, { keysOnly, namesCollections })
+    return isSystemEvent(event) ? systemEventLine(event) : undefined
+  }
+}
+
+function selectionOf(options: StreamOptions): CollectionSelection | undefined {
+  const { collection, scope, allCollections } = options
+  if (allCollections) return 'all'
+  return scope === undefined ? collection : { scope }
 }
 
 /** The last lines leave, then the file says so, then the server may forget us. */
@@ -79,6 +107,7 @@ function clientOptions(
   world: Surroundings,
 ): DcpClientOptions {
   const { bucket, vbuckets, fromNow, untilNow, resumeFile, keysOnly } = options
+  const collections = selectionOf(options)
   return {
     bucket,
     name,
@@ -87,6 +116,7 @@ function clientOptions(
     keysOnly: keysOnly ?? false,
     log: { ...silentLog, info: tell(world), warn: tell(world) },
     ...accessOf(options, world.env),
+    ...(collections === undefined ? {} : { collections }),
     ...(vbuckets === undefined ? {} : { vbuckets }),
     ...(fromNow ? { from: 'now' } : {}),
     ...(untilNow ? { until: 'now' } : {}),

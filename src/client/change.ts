@@ -70,6 +70,10 @@ export function isChange(event: DcpEvent): event is Change {
   return event.type === 'mutation' || event.type === 'deletion' || event.type === 'expiration'
 }
 
+export function isSystemEvent(event: DcpEvent): event is CollectionEvent | ScopeEvent {
+  return 'manifestUid' in event
+}
+
 const nothing = Buffer.alloc(0)
 
 /** The lengths of extras that each kind may have; the first is also the least. */

@@ -2,12 +2,15 @@
 export { Backoff, type BackoffOptions } from './backoff.ts'
 export {
   isChange,
+  isSystemEvent,
   type Change,
   type DcpEvent,
   type SeqnoAdvancedEvent,
   type SnapshotMarkerEvent,
   type StreamEndEvent,
 } from './change.ts'
+export { CollectionManager } from './collection-manager.ts'
+export { parseCollectionPath, type CollectionPath } from './collection-path.ts'
 export { type CollectionSelection } from './collection-selection.ts'
 export {
   type CollectionsManifest,
