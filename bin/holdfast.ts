@@ -10,6 +10,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') outputError ??= error
 })
 
+let isStopping = false
 const exitCode = await run(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,
@@ -18,6 +19,7 @@ const exitCode = await run(process.argv.slice(2), {
   onStop(listener) {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       process.once(signal, () => {
+        isStopping = true
         process.once(signal, () => process.exit(exitCodeOfSignal[signal]))
         listener()
       })
@@ -28,3 +30,5 @@ if (outputError !== undefined) {
   process.stderr.write(`holdfast: cannot write the output: ${outputError.message}\n`)
 }
 process.exitCode = outputError === undefined ? exitCode : 1
+// Whoever asked to stop does not wait for a peer that is slow to say goodbye.
+if (isStopping) process.exit()

@@ -51,17 +51,30 @@ export interface WithMeta {
 }
 
 export function encodeWithMeta(fields: WithMeta): Buffer {
-  const { options, nmeta } = fields
-  const nmetaAt = withMetaExtrasLength + (options === undefined ? 0 : optionsLength)
-  const extras = Buffer.alloc(nmetaAt + (nmeta === undefined ? 0 : nmetaLength))
-  writeUint32(extras, 0, fields.flags)
-  writeUint32(extras, 4, fields.expiry)
-  writeSeqno(extras, 8, fields.revno)
-  writeUint32(extras, 16, fields.casHigh)
-  writeUint32(extras, 20, fields.casLow)
-  if (options !== undefined) writeUint32(extras, withMetaExtrasLength, options)
-  if (nmeta !== undefined) writeUint16(extras, nmetaAt, nmeta)
+  const extras = Buffer.alloc(withMetaLength(fields))
+  writeWithMeta(extras, 0, fields)
   return extras
+}
+
+export function withMetaLength({ options, nmeta }: Pick<WithMeta, 'options' | 'nmeta'>): number {
+  return (
+    withMetaExtrasLength +
+    (options === undefined ? 0 : optionsLength) +
+    (nmeta === undefined ? 0 : nmetaLength)
+  )
+}
+
+/** Writes the extras at `at`, where there is room for `withMetaLength`. */
+export function writeWithMeta(target: Uint8Array, at: number, fields: WithMeta): void {
+  const { options, nmeta } = fields
+  writeUint32(target, at, fields.flags)
+  writeUint32(target, at + 4, fields.expiry)
+  writeSeqno(target, at + 8, fields.revno)
+  writeUint32(target, at + 16, fields.casHigh)
+  writeUint32(target, at + 20, fields.casLow)
+  const nmetaAt = at + withMetaExtrasLength + (options === undefined ? 0 : optionsLength)
+  if (options !== undefined) writeUint32(target, at + withMetaExtrasLength, options)
+  if (nmeta !== undefined) writeUint16(target, nmetaAt, nmeta)
 }
 
 export function decodeWithMeta(frame: Frame): WithMeta | undefined {

@@ -12,6 +12,8 @@ export type BackupErrorCode =
   | 'store'
   /** The staging folder cannot be read or written. */
   | 'staging'
+  /** The bucket does not take, or does not give, what has to be moved. */
+  | 'refused'
   /** There is no such repository or backup. */
   | 'missing'
   /** The last backup is unfinished: resume it or purge it. */

@@ -6,15 +6,21 @@ import {
   BackupError,
   openStore,
   readKeyFile,
+  untilStopped,
   type ObjectStore,
   type Secret,
   type StoreOptions,
 } from '../backup/index.ts'
+import { clientClock } from '../client/client-clock.ts'
+import { byteSize, wholeNumber } from './command-options.ts'
 import type { Surroundings } from './surroundings.ts'
 
 /** What every command needs to reach an archive. */
 export interface ArchivePlace extends StoreOptions {
   archive: string
+  /** Bytes and requests a second. */
+  rateLimit?: number
+  requestLimit?: number
 }
 
 /** And a repository in it. */
@@ -63,14 +69,36 @@ export function secretOf(
 }
 
 /** Where programs keep what has to last, but is not the user's. */
-export function defaultStaging(env: NodeJS.ProcessEnv): string {
+function defaultStaging(env: NodeJS.ProcessEnv): string {
   const state = env['XDG_STATE_HOME'] || join(homedir(), '.local/state')
   return join(state, 'holdfast/backup')
 }
 
+/** How fast an archive is read and written. */
+export function addLimitOptions(command: Command): Command {
+  return command
+    .option(
+      '--rate-limit <size>',
+      'bytes a second to and from the archive, such as 10MiB',
+      byteSize,
+    )
+    .option('--request-limit <number>', 'requests a second to S3', text =>
+      wholeNumber(text, 1, 1_000_000),
+    )
+}
+
+export function stagingOption(env: NodeJS.ProcessEnv): Option {
+  return new Option('--staging <folder>', 'where state is kept meanwhile')
+    .env('HOLDFAST_STAGING')
+    .default(defaultStaging(env))
+}
+
+/** From the request to stop to the end of the process it takes a second at most. */
+const stopGraceMs = 900
+
 /**
  * Runs `work` with the store, and with a signal that the first request to stop sets off; `advice` is how
- * to go on then.
+ * to go on then. Work that does not end soon is left behind: whatever it waits for may take minutes.
  */
 export async function withStore<T>(
   place: ArchivePlace,
@@ -79,12 +107,19 @@ export async function withStore<T>(
   advice = 'run it again',
 ): Promise<T> {
   const stopping = new AbortController()
+  const { signal } = stopping
   const message = `stopped on request; ${advice}`
   world.onStop(() => stopping.abort(new BackupError('interrupted', message)))
-  const store = await openStore(place.archive, place)
+  const { rateLimit, requestLimit } = place
+  const limits = { bytesPerSecond: rateLimit, requestsPerSecond: requestLimit }
+  const store = await openStore(place.archive, { ...place, ...limits })
   try {
-    return await work(store, stopping.signal)
+    const waiting = { signal, clock: clientClock, graceMs: stopGraceMs }
+    return await untilStopped(work(store, signal), waiting)
   } finally {
     await store.close()
   }
 }
+
+/** What to say of work that goes on later. */
+export const resumeAdvice = '--resume goes on from here'

@@ -1,13 +1,14 @@
 import { Option, type Command } from 'commander'
 import { compressionNames } from '../backup/index.ts'
-import { addArchiveOptions, defaultStaging } from './archive-options.ts'
+import { addArchiveOptions, addLimitOptions, stagingOption } from './archive-options.ts'
 import { backUpBucket, type BackupCommandOptions } from './backup.ts'
 import { wholeNumber } from './command-options.ts'
+import { addJobOptions } from './job-options.ts'
 import { restoreBucket, type RestoreCommandOptions } from './restore.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export function addBackupCommands(program: Command, world: Surroundings): void {
-  addArchiveOptions(program.command('backup'))
+  addJobOptions(addLimitOptions(addArchiveOptions(program.command('backup'))))
     .description('back up a bucket: all of it at first, then what has changed since')
     .option('--resume', 'go on with a backup that was interrupted')
     .option('--purge', 'drop a backup that was interrupted, and begin a new one')
@@ -17,26 +18,32 @@ export function addBackupCommands(program: Command, world: Surroundings): void {
         compressionNames,
       ),
     )
-    .addOption(
-      new Option('--staging <folder>', 'where state is kept meanwhile')
-        .env('HOLDFAST_STAGING')
-        .default(defaultStaging(world.env)),
-    )
+    .addOption(stagingOption(world.env))
     .addOption(threadsOption(4))
     .addOption(lockTimeoutOption())
-    .option('--json', 'what happens, as lines of JSON')
     .action((_options, command: Command) =>
       backUpBucket(command.optsWithGlobals<BackupCommandOptions>(), world),
     )
-  addArchiveOptions(program.command('restore'))
+  addJobOptions(addLimitOptions(addArchiveOptions(program.command('restore'))))
     .description('bring the documents of a backup into a bucket')
-    .option('--backup <id>', 'as of this backup; the last complete one by default')
+    .option('--to <backup>', 'as of this backup; the last complete one by default')
+    .option('--from <backup>', 'only what came with this backup and behind it')
+    .option('--key-prefix <text>', 'only keys that begin so; may be given again', gathered)
+    .option('--key-pattern <expression>', 'only keys in which this is found (syntax of RE2)')
     .option('--force', 'overwrite newer versions that the bucket has')
+    .option('--resume', 'go on with the same restore, if it was interrupted')
+    .addOption(stagingOption(world.env))
     .addOption(threadsOption(4))
-    .option('--json', 'what happens, as lines of JSON')
+    .option('--change-limit <number>', 'changes a second to the bucket', text =>
+      wholeNumber(text, 1, 1_000_000_000),
+    )
     .action((_options, command: Command) =>
       restoreBucket(command.optsWithGlobals<RestoreCommandOptions>(), world),
     )
+}
+
+function gathered(text: string, before: string[] = []): string[] {
+  return [...before, text]
 }
 
 export function threadsOption(threads: number): Option {

@@ -1,17 +1,14 @@
-import {
-  backUp,
-  type BackupDocument,
-  type CompressionName,
-  type ObjectStore,
-} from '../backup/index.ts'
-import { secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
-import { BackupProgress } from './backup-progress.ts'
+import { backUp, type BackupDocument, type CompressionName } from '../backup/index.ts'
+import { resumeAdvice, secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
+import { backupGauges } from './backup-metrics.ts'
+import { backupEvents } from './backup-progress.ts'
 import { accessOf, type Target } from './command-options.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
+import { reportOf, type JobOptions } from './job-options.ts'
 import { durationText, sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
-export interface BackupCommandOptions extends Target, ArchiveOptions {
+export interface BackupCommandOptions extends Target, ArchiveOptions, JobOptions {
   staging: string
   resume?: boolean
   purge?: boolean
@@ -19,45 +16,44 @@ export interface BackupCommandOptions extends Target, ArchiveOptions {
   compression?: CompressionName
   threads: number
   lockTimeout: number
-  json?: boolean
 }
 
 export async function backUpBucket(
   options: BackupCommandOptions,
   world: Surroundings,
 ): Promise<void> {
-  const { bucket, resume, purge, full, json = false } = options
+  const { bucket, resume, purge, full } = options
   if (resume && purge)
     throw new CommandError(ExitCode.usage, 'either --resume or --purge, not both')
-  const progress = new BackupProgress(world, json)
   const startedMs = performance.now()
-  try {
-    const work = (store: ObjectStore, signal: AbortSignal) =>
-      backUp({
-        store,
-        repository: options.repo,
-        source: { bucket, ...accessOf(options, world.env) },
-        stagingRoot: options.staging,
-        unfinished: resume ? 'resume' : purge ? 'purge' : undefined,
-        full: full ?? false,
-        compression: options.compression,
-        secret: secretOf(options, world.env),
-        threads: options.threads,
-        lockTimeoutMs: options.lockTimeout * 1000,
-        signal,
-        report: event => progress.report(event),
-      })
-    const backup = await withStore(options, world, work, '--resume goes on from here')
-    progress.end()
-    const seconds = (performance.now() - startedMs) / 1000
-    world.stdout.write(json ? jsonOf(backup) : textOf(backup, seconds))
-  } finally {
-    progress.end()
-  }
-}
-
-function jsonOf(backup: BackupDocument): string {
-  return `${JSON.stringify({ type: 'complete', backup })}\n`
+  const job = { job: 'backup', events: backupEvents, gauges: backupGauges } as const
+  await reportOf(options, world, job).during(
+    report =>
+      withStore(
+        options,
+        world,
+        (store, signal) =>
+          backUp({
+            store,
+            repository: options.repo,
+            source: { bucket, ...accessOf(options, world.env) },
+            stagingRoot: options.staging,
+            unfinished: resume ? 'resume' : purge ? 'purge' : undefined,
+            full: full ?? false,
+            compression: options.compression,
+            secret: secretOf(options, world.env),
+            threads: options.threads,
+            lockTimeoutMs: options.lockTimeout * 1000,
+            signal,
+            report,
+          }),
+        resumeAdvice,
+      ),
+    backup => ({
+      json: { type: 'complete', backup },
+      text: textOf(backup, (performance.now() - startedMs) / 1000),
+    }),
+  )
 }
 
 function textOf({ id, type, counts, storedBytes }: BackupDocument, seconds: number): string {

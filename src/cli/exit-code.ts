@@ -47,6 +47,7 @@ export class CommandError extends Error {
 
 const exitCodeOfBackup: Readonly<Record<BackupErrorCode, ExitCode>> = {
   missing: ExitCode.refused,
+  refused: ExitCode.refused,
   interrupted: ExitCode.resumable,
   unfinished: ExitCode.unfinished,
   rollback: ExitCode.rollback,

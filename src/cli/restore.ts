@@ -1,49 +1,64 @@
 import { restore } from '../backup/index.ts'
-import { secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
+import { resumeAdvice, secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
+import { restoreGauges } from './backup-metrics.ts'
+import { restoreEvents } from './backup-progress.ts'
 import { accessOf, type Target } from './command-options.ts'
-import { StatusLine } from './status-line.ts'
+import { reportOf, type JobOptions } from './job-options.ts'
 import { durationText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
-export interface RestoreCommandOptions extends Target, ArchiveOptions {
-  backup?: string
+export interface RestoreCommandOptions extends Target, ArchiveOptions, JobOptions {
+  from?: string
+  to?: string
+  keyPrefix?: string[]
+  keyPattern?: string
   force?: boolean
+  resume?: boolean
+  staging: string
   threads: number
-  json?: boolean
+  changeLimit?: number
 }
 
 export async function restoreBucket(
   options: RestoreCommandOptions,
   world: Surroundings,
 ): Promise<void> {
-  const { repo, backup, bucket, force = false, threads, json = false } = options
-  const line = new StatusLine(world.stderr)
+  const { repo, bucket, from, to, keyPrefix, keyPattern, threads, changeLimit } = options
   const startedMs = performance.now()
-  try {
-    const result = await withStore(options, world, (store, signal) =>
-      restore({
-        store,
-        repository: repo,
-        backup,
-        target: { bucket, ...accessOf(options, world.env) },
-        secret: secretOf(options, world.env),
-        force,
-        threads,
-        signal,
-        report: progress => {
-          if (json) world.stdout.write(`${JSON.stringify(progress)}\n`)
-          else line.show(`${progress.applied + progress.skipped} of ${progress.total} changes`)
-        },
-      }),
-    )
-    line.end()
-    const { applied, skipped, backups } = result
-    const seconds = (performance.now() - startedMs) / 1000
-    const text =
-      `${backups.at(-1)!}: ${applied} changes applied, ${skipped} skipped as the bucket has them ` +
-      `or newer ones, ${durationText(seconds)}\n`
-    world.stdout.write(json ? `${JSON.stringify({ type: 'complete', ...result })}\n` : text)
-  } finally {
-    line.end()
-  }
+  const job = { job: 'restore', events: restoreEvents, gauges: restoreGauges } as const
+  await reportOf(options, world, job).during(
+    report =>
+      withStore(
+        options,
+        world,
+        (store, signal) =>
+          restore({
+            store,
+            repository: repo,
+            from,
+            to,
+            keyPrefixes: keyPrefix,
+            keyPattern,
+            target: { bucket, ...accessOf(options, world.env) },
+            secret: secretOf(options, world.env),
+            force: options.force ?? false,
+            resume: options.resume ?? false,
+            stagingRoot: options.staging,
+            threads,
+            changesPerSecond: changeLimit,
+            signal,
+            report,
+          }),
+        resumeAdvice,
+      ),
+    result => {
+      const { applied, skipped, filtered, backups } = result
+      const seconds = (performance.now() - startedMs) / 1000
+      const others = filtered === 0 ? '' : `, ${filtered} not asked for`
+      const text =
+        `${backups.at(-1)!}: ${applied} changes applied, ${skipped} skipped as the bucket has them ` +
+        `or newer ones${others}, ${durationText(seconds)}\n`
+      return { json: { type: 'complete', ...result }, text }
+    },
+  )
 }

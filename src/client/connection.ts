@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
-import { writeUint32 } from '../../protocol/bytes.ts'
+import { readUint32, writeUint32 } from '../../protocol/bytes.ts'
 import { FrameReader } from '../../protocol/frame-reader.ts'
 import type { Frame } from '../../protocol/frame.ts'
-import { HeaderOffset } from '../../protocol/header.ts'
+import { headerLength, HeaderOffset } from '../../protocol/header.ts'
 import { isRequestMagic, Magic } from '../../protocol/magic.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { encodeRequest, type RequestFields } from '../../protocol/requests.ts'
@@ -180,6 +180,35 @@ export class Connection {
         return more
       }
       this.#enqueue(request, visitAndResolve, reject, options)
+    })
+  }
+
+  /**
+   * Requests that lie one behind the other in `bytes`, each encoded but for its opaque, and all with
+   * one answer; `visit` sees the answers in their order. Resolves with the last one. When it
+   * rejects, those that were not seen may have been carried out or not. `bytes` must not be changed
+   * before.
+   */
+  sendBatch(bytes: Buffer, visit: (frame: Frame) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (!this.isOpen) {
+        reject(this.#error ?? new ClientError('HOLDFAST_CLOSED', 'the client was closed'))
+        return
+      }
+      let missing = 0
+      const visitAndCount: ResponseVisitor = frame => {
+        visit(frame)
+        if (--missing === 0) resolve()
+        return false
+      }
+      for (let at = 0; at < bytes.length; missing++) {
+        const opcode = bytes[at + HeaderOffset.opcode]!
+        const opaque = this.#pending.add(opcode, this.#patience, visitAndCount, reject)
+        writeUint32(bytes, at + HeaderOffset.opaque, opaque)
+        at += headerLength + readUint32(bytes, at + HeaderOffset.bodyLength)
+      }
+      this.write(bytes)
+      if (missing === 0) resolve()
     })
   }
 

@@ -93,6 +93,11 @@ export class NodeClient {
     return this.#connection.request(request, options)
   }
 
+  /** Many requests at once, see `Connection.sendBatch`. */
+  sendBatch(bytes: Buffer, visit: (frame: Frame) => void): Promise<void> {
+    return this.#connection.sendBatch(bytes, visit)
+  }
+
   /** Resolves with what `read` makes of a successful response, rejects with a `ServerError`. */
   protected call<T>(
     fields: RequestFields,

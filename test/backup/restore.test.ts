@@ -23,8 +23,9 @@ t.teardown(() => client.close())
 // Beside the data of the daemon, which made the folder.
 const archive = join(t.testdirName, 'archive')
 const common = ['--archive', archive, '--repo', 'r']
+const staging = ['--staging', join(t.testdirName, 'staging')]
 const backUp = async () => {
-  const words = ['backup', ...common, '--staging', join(t.testdirName, 'staging'), '--json']
+  const words = ['backup', ...common, ...staging, '--json']
   const { stdout, code } = await runCommandLine(source.port, words)
   assert.equal(code, 0)
   const { backup } = JSON.parse(stdout.split('\n').at(-1)!) as { backup: { id: string } }
@@ -55,7 +56,7 @@ const asOfSecond = await stateOf(source.port)
 const target = (t: Test, vbuckets: number) =>
   startDaemon(t, { flags: ['--vbuckets', String(vbuckets)] })
 const restore = (to: { port: number }, ...words: string[]) =>
-  runCommandLine(to.port, ['restore', ...common, ...words])
+  runCommandLine(to.port, ['restore', ...common, ...staging, ...words])
 
 async function connect(to: DaemonProcess): Promise<KvClient> {
   const client = await KvClient.connect({ port: to.port })
@@ -80,12 +81,12 @@ t.test('every document comes back as it was, deletions included', async t => {
 
 t.test('as of an older backup, into a bucket with another number of vbuckets', async t => {
   const daemon = await target(t, 4)
-  t.match(await restore(daemon, '--backup', first), { code: 0 })
+  t.match(await restore(daemon, '--to', first), { code: 0 })
   t.same(await stateOf(daemon.port), asOfFirst)
   // And on to the newer one: what is there already is skipped.
   t.match(await restore(daemon), { code: 0, stdout: /: 302 changes applied, 2000 skipped/ })
   t.same(await stateOf(daemon.port), asOfSecond)
-  t.match(await restore(daemon, '--backup', '000009-20200101T000000Z'), { code: 1 })
+  t.match(await restore(daemon, '--to', '000009-20200101T000000Z'), { code: 1 })
 })
 
 t.test('what is newer in the bucket stays, unless forced', async t => {

@@ -1,11 +1,16 @@
-import { WithMetaOption } from '../../../protocol/commands/with-meta.ts'
 import { Status } from '../../../protocol/status.ts'
+import { WithMetaOption } from '../../../protocol/commands/index.ts'
+import type { Frame } from '../../../protocol/frame.ts'
 import type { Clock } from '../../clock.ts'
-import { Backoff, ClientError, KvClient, ServerError } from '../../client/index.ts'
+import { Backoff, ClientError, ServerError, type KvClient } from '../../client/index.ts'
 import type { Random } from '../../random.ts'
-import { RecordKind, type ArchiveRecord } from '../archive/record.ts'
-import type { BucketAddress } from '../bucket-address.ts'
+import type { ArchiveRecord } from '../archive/record.ts'
+import { BackupError } from '../errors.ts'
 import { pause } from '../pause.ts'
+import type { Throttle } from '../throttle.ts'
+import { vbucketsText } from './node-map.ts'
+import { RequestBatch } from './request-batch.ts'
+import type { RestoreTarget } from './restore-target.ts'
 
 export interface SendResult {
   applied: number
@@ -14,107 +19,188 @@ export interface SendResult {
 }
 
 export interface SenderOptions {
-  target: BucketAddress
+  target: RestoreTarget
   /** Whatever the bucket has. */
   force: boolean
+  /** Of changes. */
+  changes?: Throttle | undefined
   clock: Clock
   random: Random
   signal: AbortSignal
 }
 
-/** Requests on their way at a time. */
-const windowMax = 512
-const windowBytesMax = 4 * 1024 * 1024
+/** In a row, without anything coming through: about half a minute. */
 const attemptsMax = 12
 
-type Outcome = 'applied' | 'skipped' | { readonly error: Error }
+const Outcome = { open: 0, applied: 1, skipped: 2 } as const
+
+interface Failure {
+  readonly place: number
+  readonly error: Error
+}
+
+/** One node, and what it is to be sent. */
+interface Lane {
+  readonly batch: RequestBatch
+  client: KvClient | undefined
+}
 
 /**
- * Sends records to a bucket over one connection, many on their way at once, each key's in order. When
- * some fail in a way that may pass, or the connection is lost, all from the first of them on are
- * sent again: a later version must never be overtaken by an earlier one.
+ * Sends records to a bucket, over one connection to each of its nodes. What is handed over together is
+ * on its way together, each key's changes in their order. Those that fail in a way that may pass
+ * are sent again, with all later ones of the same keys: a later version is never overtaken by an
+ * earlier one, whatever the bucket makes of conflicts.
  */
 export class DocumentSender {
   readonly #options: SenderOptions
-  readonly #withMetaOptions: number | undefined
-  #client: KvClient | undefined
+  readonly #withMetaOptions: number
+  readonly #lanes: Lane[] = []
 
   constructor(options: SenderOptions) {
     this.#options = options
-    this.#withMetaOptions = options.force ? WithMetaOption.skipConflictResolution : undefined
+    this.#withMetaOptions =
+      (options.force ? WithMetaOption.skipConflictResolution : 0) |
+      (options.target.resolvesByTime ? WithMetaOption.forceAccept : 0)
   }
 
+  /** When it resolves the bucket has all of them, in memory at least. */
   async send(records: readonly ArchiveRecord[], result: SendResult): Promise<void> {
-    for (let from = 0; from < records.length;) {
-      let to = from
-      let bytes = 0
-      while (to < records.length && to - from < windowMax && bytes < windowBytesMax) {
-        bytes += records[to]!.value.length
-        to++
-      }
-      await this.#sendWindow(records.slice(from, to), result)
-      from = to
-    }
-  }
-
-  async close(): Promise<void> {
-    await this.#client?.close()
-  }
-
-  async #sendWindow(records: readonly ArchiveRecord[], result: SendResult): Promise<void> {
-    const { clock, random, signal } = this.#options
+    const { clock, random, signal, changes } = this.#options
+    if (records.length === 0) return
+    await changes?.take(records.length, signal)
     const backoff = new Backoff(random, { firstMs: 20, maxMs: 5_000 })
-    let left = records
+    const outcomes = new Uint8Array(records.length)
+    let places = records.map((_, place) => place)
     for (;;) {
       signal.throwIfAborted()
-      const outcomes = await this.#attempt(left)
-      const failed = outcomes.findIndex(outcome => typeof outcome === 'object')
-      const done = failed === -1 ? outcomes : outcomes.slice(0, failed)
-      result.applied += done.filter(outcome => outcome === 'applied').length
-      result.skipped += done.filter(outcome => outcome === 'skipped').length
-      if (failed === -1) return
-      const { error } = outcomes[failed] as { error: Error }
-      if (!mayPass(error) || backoff.attempts >= attemptsMax) throw error
-      left = left.slice(failed)
+      const failures = await this.#attempt(records, places, outcomes)
+      if (failures.length === 0) break
+      if (failures.length < places.length) backoff.reset()
+      this.#throwLasting(records, failures, backoff.attempts)
+      places = withFollowers(records, places, failures)
       await pause(clock, backoff.nextMs(), signal)
+      if (failures.some(({ error }) => retryOf(error) === 'after-map')) await this.#refresh()
+    }
+    for (const outcome of outcomes) {
+      if (outcome === Outcome.applied) result.applied++
+      else result.skipped++
     }
   }
 
-  async #attempt(records: readonly ArchiveRecord[]): Promise<Outcome[]> {
-    let client: KvClient
+  /** Drops its connections; what is on its way comes to nothing. */
+  close(): void {
+    for (const { client } of this.#lanes.splice(0)) client?.destroy()
+  }
+
+  async #attempt(
+    records: readonly ArchiveRecord[],
+    places: readonly number[],
+    outcomes: Uint8Array,
+  ): Promise<Failure[]> {
+    const { target } = this.#options
+    for (const place of places) {
+      const record = records[place]!
+      const vbid = target.vbucketOf(record.key)
+      this.#lane(target.nodeOf(vbid)).batch.add(record, place, vbid)
+    }
+    const failures: Failure[] = []
+    await Promise.all(
+      this.#lanes.map((lane, node) => this.#sendBatch(lane, node, outcomes, failures)),
+    )
+    return failures.sort((one, other) => one.place - other.place)
+  }
+
+  async #sendBatch(
+    lane: Lane,
+    node: number,
+    outcomes: Uint8Array,
+    failures: Failure[],
+  ): Promise<void> {
+    const { batch } = lane
+    const { places } = batch
+    if (places.length === 0) return
+    let answered = 0
+    const visit = (frame: Frame) => {
+      const place = places[answered++]!
+      // What was applied in front of a lost answer would be there already.
+      if (frame.status === Status.success) outcomes[place] = Outcome.applied
+      else if (frame.status !== Status.keyExists)
+        failures.push({ place, error: ServerError.from(frame) })
+      else if (outcomes[place] === Outcome.open) outcomes[place] = Outcome.skipped
+    }
     try {
-      client = await this.#connected()
+      if (!lane.client?.isOpen) lane.client = await this.#options.target.connect(node)
+      await lane.client.sendBatch(batch.bytes, visit)
+      batch.clear()
     } catch (error) {
-      return [{ error: error as Error }]
+      for (const place of places.slice(answered)) failures.push({ place, error: error as Error })
+      lane.client?.destroy()
+      batch.abandon()
     }
-    const sent = records.map(record => this.#sendOne(client, record))
-    return await Promise.all(sent)
   }
 
-  async #sendOne(client: KvClient, record: ArchiveRecord): Promise<Outcome> {
-    const { key, value, cas, revno, flags, time, datatype, kind } = record
-    const isExpiration = kind === RecordKind.expiration ? WithMetaOption.isExpiration : 0
-    const bits = (this.#withMetaOptions ?? 0) | isExpiration
-    const meta = { cas, revno, flags, expiry: time, datatype, ...(bits ? { options: bits } : {}) }
+  #lane(node: number): Lane {
+    while (this.#lanes.length <= node)
+      this.#lanes.push({ batch: new RequestBatch(this.#withMetaOptions), client: undefined })
+    return this.#lanes[node]!
+  }
+
+  /** The map may be of nodes in another order: connections of the old one lead elsewhere. */
+  async #refresh(): Promise<void> {
     try {
-      if (kind === RecordKind.mutation) await client.setWithMeta(key, value, meta)
-      else await client.deleteWithMeta(key, value.length > 0 ? { ...meta, value } : meta)
-      return 'applied'
+      if (await this.#options.target.refresh()) this.close()
     } catch (error) {
-      if (error instanceof ServerError && error.status === Status.keyExists) return 'skipped'
-      return { error: error as Error }
+      // The next attempt tells what is wrong, and is bounded.
+      if (!mayPass(error as Error)) throw error
     }
   }
 
-  async #connected(): Promise<KvClient> {
-    if (this.#client?.isOpen) return this.#client
-    this.#client = await KvClient.connect({ ...this.#options.target, agent: 'holdfast restore' })
-    return this.#client
+  #throwLasting(
+    records: readonly ArchiveRecord[],
+    failures: readonly Failure[],
+    attempts: number,
+  ): void {
+    const lasting = failures.find(({ error }) => !mayPass(error))
+    if (lasting) throw this.#describe(records[lasting.place]!, lasting.error)
+    if (attempts < attemptsMax) return
+    const [{ place, error }] = failures as [Failure]
+    throw this.#describe(records[place]!, error)
+  }
+
+  /** Keys are in no message: the seqno names the change. */
+  #describe({ key, seqno }: ArchiveRecord, error: Error): Error {
+    if (!(error instanceof ServerError)) return error
+    const { target } = this.#options
+    const vbid = target.vbucketOf(key)
+    const what =
+      error.status === Status.notMyVbucket
+        ? `no node serves ${vbucketsText([vbid])} of bucket ${target.address.bucket}`
+        : `the bucket does not take the change of seqno ${seqno} into ${vbucketsText([vbid])}`
+    return new BackupError('refused', `${what}: ${error.message}`, { cause: error })
   }
 }
 
+/** The places to be sent again: those that failed, and later ones of the same keys. */
+function withFollowers(
+  records: readonly ArchiveRecord[],
+  places: readonly number[],
+  failures: readonly Failure[],
+): number[] {
+  const failed = new Set(failures.map(({ place }) => place))
+  const keys = new Set<string>()
+  return places.filter(place => {
+    const key = records[place]!.key.toString('latin1')
+    if (failed.has(place)) keys.add(key)
+    return keys.has(key)
+  })
+}
+
+function retryOf(error: Error): string {
+  return error instanceof ServerError ? error.retry : 'never'
+}
+
 function mayPass(error: Error): boolean {
-  if (error instanceof ServerError) return error.retry === 'now' || error.retry === 'later'
+  if (error instanceof ServerError) return error.retry !== 'never'
   if (!(error instanceof ClientError)) return false
   return (
     error.code === 'HOLDFAST_CONNECT' ||

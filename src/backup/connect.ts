@@ -1,0 +1,19 @@
+import { Status } from '../../protocol/status.ts'
+import { KvClient, ServerError } from '../client/index.ts'
+import type { BucketAddress } from './bucket-address.ts'
+import { BackupError } from './errors.ts'
+
+/** A connection to the bucket, or an error that says which one there is not. */
+export async function connectToBucket(address: BucketAddress, agent: string): Promise<KvClient> {
+  try {
+    return await KvClient.connect({ ...address, agent })
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error
+    const where = `bucket ${address.bucket} at ${address.host}:${address.port}`
+    if (error.status === Status.keyNotFound || error.status === Status.noBucket)
+      throw new BackupError('refused', `there is no ${where}`, { cause: error })
+    if (error.status !== Status.accessDenied) throw error
+    const message = `there is no ${where}, or this user may not use it`
+    throw new BackupError('refused', message, { cause: error })
+  }
+}

@@ -1,0 +1,102 @@
+import { writeFile, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { randomUUID } from 'node:crypto'
+import { Gauge, Registry } from 'prom-client'
+import type { Clock, Timer } from '../clock.ts'
+import { CommandError, ExitCode } from './exit-code.ts'
+
+const writeIntervalMs = 5_000
+
+/** What is counted of a job besides when it began and how it ended. */
+export interface JobGauges<Event> {
+  observe(event: Event): void
+}
+
+/**
+ * The file in which Prometheus' node exporter, or whoever else, finds how a job is getting on. It is
+ * replaced as a whole, every few seconds and at the end.
+ */
+export class JobMetrics<Event> {
+  readonly #path: string
+  readonly #clock: Clock
+  readonly #registry: Registry
+  readonly #gauges: JobGauges<Event>
+  readonly #began: Gauge
+  readonly #ended: Gauge
+  readonly #exitCode: Gauge
+  #timer: Timer | undefined
+  #writing: Promise<void> = Promise.resolve()
+
+  /** `job` is part of every metric's name, `labels` are those of all of them. */
+  constructor(options: {
+    path: string
+    job: 'backup' | 'restore'
+    labels: Record<string, string>
+    clock: Clock
+    gauges: (registry: Registry) => JobGauges<Event>
+  }) {
+    const { path, job, labels, clock, gauges } = options
+    this.#path = path
+    this.#clock = clock
+    this.#registry = new Registry()
+    this.#registry.setDefaultLabels(labels)
+    const registers = [this.#registry]
+    this.#began = new Gauge({
+      name: `holdfast_${job}_start_timestamp_seconds`,
+      help: 'When the run began.',
+      registers,
+    })
+    this.#ended = new Gauge({
+      name: `holdfast_${job}_end_timestamp_seconds`,
+      help: 'When the run ended; 0 while it is under way.',
+      registers,
+    })
+    this.#exitCode = new Gauge({
+      name: `holdfast_${job}_exit_code`,
+      help: 'How it ended: 0 is well; -1 while it is under way.',
+      registers,
+    })
+    this.#gauges = gauges(this.#registry)
+  }
+
+  /** Fails if the file cannot be written: better now than after hours. */
+  async begin(): Promise<void> {
+    this.#began.set(this.#clock.nowMs() / 1000)
+    this.#exitCode.set(-1)
+    try {
+      await this.#write()
+    } catch (cause) {
+      const message = `metrics file: ${(cause as Error).message}`
+      throw new CommandError(ExitCode.store, message, { cause })
+    }
+    this.#timer = this.#clock.every(writeIntervalMs, () => void this.#writeSoon())
+  }
+
+  observe(event: Event): void {
+    this.#gauges.observe(event)
+  }
+
+  async end(exitCode: number): Promise<void> {
+    this.#timer?.cancel()
+    this.#ended.set(this.#clock.nowMs() / 1000)
+    this.#exitCode.set(exitCode)
+    await this.#writeSoon()
+  }
+
+  /** The job matters more than its metrics: a file that cannot be written stays as it is. */
+  #writeSoon(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#write().catch(() => {}))
+    return this.#writing
+  }
+
+  async #write(): Promise<void> {
+    const aside = join(dirname(this.#path), `.${randomUUID()}.tmp`)
+    try {
+      await writeFile(aside, await this.#registry.metrics())
+      await rename(aside, this.#path)
+    } catch (error) {
+      await rm(aside, { force: true })
+      throw error
+    }
+  }
+}
