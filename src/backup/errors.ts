@@ -30,10 +30,17 @@ export type BackupErrorCode =
 /** The base of everything that a backup tool tells a person. */
 export class BackupError extends Error {
   readonly code: BackupErrorCode
-  constructor(code: BackupErrorCode, message: string, options?: ErrorOptions) {
+  /** Whether the same may succeed a little later: the store is busy, or cannot be reached. */
+  readonly mayPass: boolean
+  constructor(
+    code: BackupErrorCode,
+    message: string,
+    options: ErrorOptions & { mayPass?: boolean } = {},
+  ) {
     super(message, options)
     this.name = 'BackupError'
     this.code = code
+    this.mayPass = options.mayPass ?? false
   }
 }
 

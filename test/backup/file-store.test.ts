@@ -63,6 +63,19 @@ t.test('an upload that a crash left half made or half completed', async t => {
   t.equal((await next.get('a'))?.toString(), 'one')
 })
 
+t.test('what a crash left beside its place is found by the key it was for', async t => {
+  const root = t.testdir()
+  const store = new FileStore(root)
+  await store.put('r/b1/x', Buffer.from('whole'))
+  const left = `r%2Fb1%2F%C3%A4.${randomUUID()}.tmp`
+  writeFileSync(join(root, '.uploads', left), 'ha')
+  t.same(await collect(store.listUploads('r/b2/')), [])
+  t.same(await collect(store.listUploads('r/b1/')), [{ key: 'r/b1/ä', id: left }])
+  await store.abortUpload({ key: 'r/b1/ä', id: left })
+  t.same(readdirSync(join(root, '.uploads')), [])
+  t.equal((await store.get('r/b1/x'))?.toString(), 'whole')
+})
+
 t.test('what the system refuses is told with the place', async t => {
   const root = t.testdir({ file: 'no folder' })
   const store = new FileStore(join(root, 'file'))

@@ -2,10 +2,14 @@ import { DcpClient, type KvClient } from '../../src/client/index.ts'
 import type { ReadDocument } from './independent-reader.ts'
 
 /** A bucket's documents as the independent reader would print them, by key. */
-export async function documentsOf(port: number): Promise<Map<string, ReadDocument>> {
+export async function documentsOf(
+  port: number,
+  bucket = 'default',
+): Promise<Map<string, ReadDocument>> {
   const documents = new Map<string, ReadDocument>()
   const stream = await DcpClient.connect({
     port,
+    bucket,
     name: 'what-there-is',
     until: 'now',
     includeXattrs: true,

@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto'
-import type { ByteRange, Part, Upload } from '../store/object-store.ts'
+import { createHash, randomUUID } from 'node:crypto'
+import type { ByteRange, ObjectStore, Part, Upload } from '../store/object-store.ts'
+import { complete, completeWithStrays, isCompletedWithMore, sizeOf } from './completion.ts'
 import type { BackupContext, ResumeAction } from './context.ts'
 import type { Journal } from './journal.ts'
-import { sizeOf } from './vbucket-upload.ts'
 
 export interface Adoption {
   readonly action: ResumeAction
@@ -10,6 +10,8 @@ export interface Adoption {
   /** What to go on from; undefined: from the beginning. */
   readonly journal: Journal | undefined
 }
+
+const goneReason = 'the upload is gone from the store'
 
 /**
  * Settles what can be made of the upload that an interrupted run has left, of a vbucket that has more
@@ -23,9 +25,9 @@ export async function adopt(context: BackupContext, journal: Journal): Promise<A
   const { partBytesMin } = store.limits
   const found = await store.listParts(upload)
   if (!found) {
-    if (await store.isCompleted(upload, size))
-      return await rebase(context, journal, size, 'the object was completed by the last run')
-    return restart('the upload is gone from the store')
+    if (!(await isCompletedWithMore(store, upload, size))) return restart(goneReason)
+    if (size < partBytesMin) return restart(tooFew(size))
+    return rebased(await rebase(context, journal), 'the object was completed by the last run')
   }
   const isWhole = parts.every((part, index) => samePart(part, found[index]))
   if (!isWhole) {
@@ -36,56 +38,74 @@ export async function adopt(context: BackupContext, journal: Journal): Promise<A
     return { action: 'go-on', reason: `behind part ${parts.length}`, journal }
   if (size < partBytesMin) {
     await store.abortUpload(upload)
-    return restart(`${size} bytes are too few to be gone on with`)
+    return restart(tooFew(size))
   }
-  await complete(context, upload, parts, size)
-  return await rebase(
-    context,
-    journal,
-    size,
-    'its last part is too small to be followed by another',
-  )
+  const next = await rebaseUpload(context, journal)
+  if (!next) return restart(goneReason)
+  return rebased(next, 'its last part is too small to be followed by another')
+}
+
+/**
+ * Makes an object of the journal's upload and the object the beginning of a new one, which has what
+ * the journal tells of and nothing else; undefined if the upload is gone.
+ */
+export async function rebaseUpload(
+  context: BackupContext,
+  journal: Journal,
+): Promise<Journal | undefined> {
+  const completion = await complete(context, journal.upload, journal.parts)
+  if (completion === 'gone') return undefined
+  if (completion === 'strays' && !(await completeWithStrays(context, journal.upload)))
+    return undefined
+  return await rebase(context, journal)
+}
+
+function rebased(journal: Journal, reason: string): Adoption {
+  return { action: 'rebase', reason, journal }
 }
 
 function restart(reason: string): Adoption {
   return { action: 'restart', reason, journal: undefined }
 }
 
-async function complete(
-  { store }: BackupContext,
-  upload: Upload,
-  parts: readonly Part[],
-  size: number,
-): Promise<void> {
-  try {
-    await store.completeUpload(upload, parts)
-  } catch (error) {
-    if (!(await store.isCompleted(upload, size))) throw error
-  }
-}
+const tooFew = (size: number) => `${size} bytes are too few to be gone on with`
 
-/** Begins a new upload of the same object, with the object as it is as its first part. */
-async function rebase(
-  context: BackupContext,
-  journal: Journal,
-  size: number,
-  reason: string,
-): Promise<Adoption> {
+/** Begins a new upload of the same object, with what the journal tells of it as its first part. */
+async function rebase(context: BackupContext, journal: Journal): Promise<Journal> {
   const { store } = context
   const { key } = journal.upload
+  const size = sizeOf(journal.parts)
+  const isAll = (await store.size(key)) === size
   const upload = await store.createUpload(key, randomUUID())
   const parts: Part[] = []
-  for (const range of evenRanges(size, store.limits.partBytesMax))
-    parts.push(await store.copyPart(upload, parts.length + 1, key, range))
-  const rebased = { ...journal, upload, parts }
-  await context.keepJournal(rebased)
-  return { action: 'rebase', reason, journal: rebased }
+  // Of a small object a store may refuse ranges.
+  if (!isAll && size < store.limits.partBytesMin) parts.push(await putAgain(store, upload, size))
+  else
+    for (const range of evenRanges(size, store.limits.partBytesMax, isAll))
+      parts.push(await store.copyPart(upload, parts.length + 1, key, range))
+  const next = { ...journal, upload, parts }
+  await context.keepJournal(next)
+  return next
 }
 
-/** Undefined stands for all of it: a store may refuse ranges of what is small. */
-export function evenRanges(size: number, bytesMax: number): (ByteRange | undefined)[] {
+async function putAgain(store: ObjectStore, upload: Upload, size: number): Promise<Part> {
+  const chunks: Buffer[] = []
+  const hash = createHash('sha256')
+  for await (const chunk of store.read(upload.key, { start: 0, end: size })) {
+    chunks.push(chunk)
+    hash.update(chunk)
+  }
+  return await store.putPart(upload, 1, { chunks, size, sha256: hash.digest('hex') })
+}
+
+/** Undefined stands for all of the object. */
+export function evenRanges(
+  size: number,
+  bytesMax: number,
+  isAll: boolean,
+): (ByteRange | undefined)[] {
   const count = Math.ceil(size / bytesMax)
-  if (count <= 1) return [undefined]
+  if (count <= 1 && isAll) return [undefined]
   const cut = (index: number) => Math.floor((size * index) / count)
   return Array.from({ length: count }, (_, index) => ({ start: cut(index), end: cut(index + 1) }))
 }

@@ -4,6 +4,7 @@ import { decodeDocument, encodeDocument, type BackupDocument } from '../archive/
 import { BackupFile } from '../archive/layout.ts'
 import { BackupError } from '../errors.ts'
 import { pause } from '../pause.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import type { BackupContext } from './context.ts'
 import { commit, completeUploads, putManifest, sweep } from './finishing-steps.ts'
 import {
@@ -21,6 +22,8 @@ const checkpointIntervalMs = 30_000
 /** What a backup that is stopped waits for parts that are on their way; and for its last checkpoint. */
 const stopGraceMs = 500
 const lastCheckpointMs = 200
+/** How often in one run what the store has lost is streamed again. */
+const lossesMax = 3
 
 /** What an earlier run has left, from wherever it could be had. */
 export interface RunState {
@@ -52,6 +55,7 @@ export class BackupRun {
   #checkpointing: Promise<void> = Promise.resolve()
   #timer: Timer | undefined
   #gaveUp = false
+  #losses = 0
 
   constructor(
     context: Omit<BackupContext, 'keepJournal'>,
@@ -61,7 +65,7 @@ export class BackupRun {
   ) {
     this.#context = { ...context, keepJournal: journal => this.#keepJournal(journal) }
     this.#staging = staging
-    this.#plan = state.plan
+    this.#plan = { ...state.plan, runs: state.plan.runs + 1 }
     this.#journals = state.journals
     this.#openStream = openStream
   }
@@ -78,17 +82,14 @@ export class BackupRun {
     await this.#putCheckpoint()
     this.#timer = clock.every(checkpointIntervalMs, () => this.#checkpointSoon())
     try {
-      for (const step of stepNames) {
-        if (this.#plan.steps.includes(step)) {
-          report({ type: 'step', step, state: 'skipped' })
-          continue
-        }
+      for (const step of this.#plan.steps) report({ type: 'step', step, state: 'skipped' })
+      for (let step = this.#next(); step; step = this.#next()) {
         signal.throwIfAborted()
         report({ type: 'step', step, state: 'begun' })
         if (step === 'commit') await verify()
         await this.#untilStopped(this.#steps[step]())
-        if (step !== 'commit') await this.#done(step)
         report({ type: 'step', step, state: 'done' })
+        if (step === 'commit') break
       }
     } catch (error) {
       // For whoever loses the staging folder before the resume; this one has it anyway.
@@ -123,9 +124,18 @@ export class BackupRun {
 
   readonly #steps: Readonly<Record<StepName, () => Promise<void>>> = {
     stream: () => this.#stream(),
-    complete: () => completeUploads(this.#context, this.#journals),
-    manifest: () => putManifest(this.#context, this.#journals, this.#plan.positions),
-    sweep: () => sweep(this.#context),
+    complete: () => this.#complete(),
+    manifest: async () => {
+      await putManifest(this.#context, this.#journals, this.#plan.ends ?? [])
+      await this.#done('manifest')
+    },
+    sweep: async () => {
+      // None may be on its way: what is half there is swept.
+      this.#timer?.cancel()
+      await this.#checkpointing
+      await sweep(this.#context)
+      await this.#done('sweep')
+    },
     commit: async () => {
       this.#document = await commit(this.#context, this.#plan)
     },
@@ -140,17 +150,47 @@ export class BackupRun {
       context: this.#context,
       journals: this.#journals,
       base,
-      dropJournal: async vbid => {
-        this.#journals.delete(vbid)
-        await this.#staging.removeJournal(vbid)
-      },
+      dropJournal: vbid => this.#dropJournal(vbid),
     })
-    this.#plan = { ...this.#plan, positions: [...positions.values()] }
+    this.#plan = {
+      ...this.#plan,
+      ends: [...positions.values()],
+      uploads: [...this.#journals.keys()],
+    }
+    await this.#done('stream')
+  }
+
+  /** What the store has lost meanwhile is streamed again. */
+  async #complete(): Promise<void> {
+    const lost = await completeUploads(this.#context, this.#journals)
+    if (lost.length === 0) return await this.#done('complete')
+    if (++this.#losses > lossesMax)
+      throw new BackupError('store', `the store loses uploads again and again: ${lost.length} now`)
+    for (const vbid of lost) {
+      const reason = 'the upload is gone from the store'
+      this.#context.report({ type: 'vbucket', vbid, action: 'restart', reason })
+      await this.#dropJournal(vbid)
+    }
+    await this.#keepPlan({ ...this.#plan, steps: [] })
+  }
+
+  /** The first that is not done. */
+  #next(): StepName | undefined {
+    return stepNames.find(step => !this.#plan.steps.includes(step))
+  }
+
+  async #dropJournal(vbid: number): Promise<void> {
+    this.#journals.delete(vbid)
+    await this.#staging.removeJournal(vbid)
   }
 
   async #done(step: StepName): Promise<void> {
-    this.#plan = { ...this.#plan, steps: [...this.#plan.steps, step] }
-    await this.#staging.writePlan(this.#plan)
+    await this.#keepPlan({ ...this.#plan, steps: [...this.#plan.steps, step] })
+  }
+
+  async #keepPlan(plan: Plan): Promise<void> {
+    this.#plan = plan
+    await this.#staging.writePlan(plan)
     await this.#putCheckpoint()
   }
 
@@ -193,24 +233,45 @@ export async function loadState(
   const { store, prefix, backupId, report } = context
   const staged = await staging.read()
   const usable = staged?.plan.backup === backupId ? staged : undefined
-  if (usable && usable.unreadable.length === 0)
-    return { plan: usable.plan, journals: new Map(usable.journals) }
-  const key = `${prefix}${BackupFile.checkpoint}`
-  const bytes = await store.get(key)
-  const checkpoint = bytes && decodeDocument(checkpointSchema, bytes, key)
-  if (!usable) {
+  const checkpoint = await readCheckpoint(store, `${prefix}${BackupFile.checkpoint}`, !usable)
+  const isNewer = checkpoint && checkpoint.plan.runs > (usable?.plan.runs ?? 0)
+  if (!usable || isNewer) {
     if (!checkpoint)
       throw new BackupError('unfinished', `nothing is left to resume ${backupId} from; use --purge`)
-    report({ type: 'note', message: 'the staging folder is lost: going on from the checkpoint' })
+    const why = usable ? 'another run has gone on elsewhere' : 'the staging folder is lost'
+    report({ type: 'note', message: `${why}: going on from the checkpoint` })
+    await staging.replace(checkpoint.journals)
     const journals = checkpoint.journals.map(journal => [journal.vbid, journal] as const)
     return { plan: checkpoint.plan, journals: new Map(journals) }
   }
   const journals = new Map(usable.journals)
-  for (const vbid of usable.unreadable) {
+  const missing = (usable.plan.uploads ?? []).filter(vbid => !journals.has(vbid))
+  let plan = usable.plan
+  for (const vbid of new Set([...usable.unreadable, ...missing])) {
     const journal = checkpoint?.journals.find(known => known.vbid === vbid)
     const source = journal ? 'is taken from the checkpoint' : 'is lost: from the beginning'
     report({ type: 'note', message: `the journal of vbucket ${vbid} is torn, and ${source}` })
-    if (journal) journals.set(vbid, journal)
+    // What is asked for again is asked for by the first step.
+    if (!journal) plan = { ...plan, steps: [] }
+    else {
+      await staging.writeJournal(journal)
+      journals.set(vbid, journal)
+    }
   }
-  return { plan: usable.plan, journals }
+  return { plan, journals }
+}
+
+/** One that cannot be read matters only to who has nothing else. */
+async function readCheckpoint(
+  store: ObjectStore,
+  key: string,
+  isNeeded: boolean,
+): Promise<Checkpoint | undefined> {
+  const bytes = await store.get(key)
+  try {
+    return bytes && decodeDocument(checkpointSchema, bytes, key)
+  } catch (error) {
+    if (isNeeded) throw error
+    return undefined
+  }
 }

@@ -106,7 +106,11 @@ class Backup {
   ): Promise<BackupDocument> {
     const { store, report, threads, blockBytes, segmentBytes } = this.#options
     const backups = await repository.backups()
-    await this.#tidy(repository, backups)
+    const tidied = await this.#tidy(repository, backups)
+    if (tidied && this.#options.unfinished === 'resume') {
+      report({ type: 'note', message: `backup ${tidied.id} was complete when its run ended` })
+      return tidied
+    }
     const { state, backupId } = await this.#prepare(repository, backups, repositoryKey)
     const staging = this.#staging(repository, backupId)
     const context = {
@@ -187,6 +191,7 @@ class Backup {
       ...(previous ? { previous: previous.id } : {}),
       started: new Date(startedMs).toISOString(),
       bucket,
+      runs: 0,
       steps: [],
       positions,
     }
@@ -204,8 +209,14 @@ class Backup {
     return last
   }
 
-  /** A run that was killed behind its last step has left what only a running one needs. */
-  async #tidy(repository: Repository, backups: readonly ListedBackup[]): Promise<void> {
+  /**
+   * A run that was killed behind its last step has left what only a running one needs; answers with
+   * its backup, of which nobody has heard yet that it is complete.
+   */
+  async #tidy(
+    repository: Repository,
+    backups: readonly ListedBackup[],
+  ): Promise<BackupDocument | undefined> {
     for (const { id } of backups.filter(({ state }) => state === 'removed')) {
       const { store, threads = defaultThreads, report } = this.#options
       report({ type: 'note', message: `removing what is left of backup ${id}` })
@@ -219,7 +230,14 @@ class Backup {
         `backup.json of ${damaged.id} cannot be read: verify tells more`,
       )
     const last = backups.at(-1)
-    if (last?.document) await this.#removeTraces(repository, last.id)
+    if (!last?.document) return undefined
+    const checkpoint = `${repository.prefix(last.id)}${BackupFile.checkpoint}`
+    const hasTraces =
+      (await this.#options.store.size(checkpoint)) !== undefined ||
+      (await this.#staging(repository, last.id).exists())
+    if (!hasTraces) return undefined
+    await this.#removeTraces(repository, last.id)
+    return last.document
   }
 
   async #removeTraces(repository: Repository, backupId: string): Promise<void> {

@@ -12,42 +12,32 @@ import { BackupFile } from '../archive/layout.ts'
 import { noRecords, objectDigest, type RecordCounts } from '../archive/object-writer.ts'
 import { manifestMac } from '../archive/repository-key.ts'
 import { BackupError } from '../errors.ts'
-import { pause } from '../pause.ts'
 import type { UploadReference } from '../store/object-store.ts'
 import { forEachOf } from '../lanes.ts'
+import { rebaseUpload } from './adoption.ts'
+import { complete, sizeOf } from './completion.ts'
 import type { BackupContext } from './context.ts'
 import type { Journal, Plan } from './journal.ts'
-import { sizeOf } from './vbucket-upload.ts'
-
-const attemptsMax = 5
-const firstPauseMs = 200
 
 /**
- * Makes objects of the uploads. What a store answers to that is not believed: answers are lost, or
- * say what is not so. It is done when the object is there, of this upload and of this size.
+ * Makes objects of the uploads; answers with the vbuckets whose upload the store has lost, by a rule
+ * of its own perhaps: what they had has to be asked for again.
  */
 export async function completeUploads(
   context: BackupContext,
   journals: ReadonlyMap<number, Journal>,
-): Promise<void> {
-  await forEachOf(journals.values(), context.threads, async ({ vbid, upload, parts }) => {
-    const { store, clock, signal } = context
-    const size = sizeOf(parts)
-    let failure: unknown
-    for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      if (attempt > 0) await pause(clock, firstPauseMs * 2 ** attempt, signal)
-      signal.throwIfAborted()
-      if (await store.isCompleted(upload, size)) return
-      try {
-        await store.completeUpload(upload, parts)
-        if (await store.isCompleted(upload, size)) return
-      } catch (error) {
-        failure = error
-      }
+): Promise<number[]> {
+  const lost: number[] = []
+  await forEachOf([...journals.values()], context.threads, async journal => {
+    const { vbid, upload, parts } = journal
+    let completion = await complete(context, upload, parts)
+    if (completion === 'strays') {
+      const next = await rebaseUpload(context, journal)
+      completion = next ? await complete(context, next.upload, next.parts) : 'gone'
     }
-    const message = `the upload of vbucket ${vbid} cannot be completed`
-    throw new BackupError('store', message, { cause: failure })
+    if (completion !== 'done') lost.push(vbid)
   })
+  return lost
 }
 
 /** Puts the list of all that belongs to the backup. */

@@ -50,13 +50,16 @@ export const planSchema = z.strictObject({
   previous: z.string().optional(),
   started: z.iso.datetime(),
   bucket: z.strictObject({ name: z.string(), uuid: z.string() }),
+  /** How many runs have worked on it: who has seen more of them knows better. */
+  runs: count,
   /** Done, in their order. */
   steps: z.array(z.enum(stepNames)),
-  /**
-   * Where each vbucket is that no journal tells of: where the last backup left it, or, once
-   * streaming is done, where its stream came to its end.
-   */
+  /** Where the last backup left each vbucket. */
   positions: z.array(positionSchema),
+  /** Where each vbucket's stream came to its end, once all have. */
+  ends: z.array(positionSchema).optional(),
+  /** And the vbuckets that have a journal then. */
+  uploads: z.array(count).optional(),
 })
 export type Plan = z.infer<typeof planSchema>
 

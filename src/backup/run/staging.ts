@@ -4,8 +4,10 @@ import type { z } from 'zod'
 import { decodeDocument, encodeDocument } from '../archive/documents.ts'
 import { replaceFile } from '../durable-file.ts'
 import { BackupError } from '../errors.ts'
+import { forEachOf } from '../lanes.ts'
 import { journalSchema, planSchema, type Journal, type Plan } from './journal.ts'
 
+const writesAtATime = 16
 const planFile = 'plan.json'
 const journalPattern = /^vb-(\d+)\.json$/
 
@@ -36,6 +38,12 @@ export class Staging {
     return this.#write(journalFile(journal.vbid), journal)
   }
 
+  /** Drops what is there for these journals; a plan has to follow, without which they mean nothing. */
+  async replace(journals: readonly Journal[]): Promise<void> {
+    await this.remove()
+    await forEachOf(journals, writesAtATime, journal => this.writeJournal(journal))
+  }
+
   async removeJournal(vbid: number): Promise<void> {
     await this.#told(() => rm(join(this.folder, journalFile(vbid)), { force: true }))
   }
@@ -57,6 +65,11 @@ export class Staging {
       else unreadable.push(vbid)
     }
     return { plan, journals, unreadable }
+  }
+
+  /** Whether a run has left anything. */
+  async exists(): Promise<boolean> {
+    return (await this.#told(() => readdir(this.folder).catch(nothingThere))).length > 0
   }
 
   async remove(): Promise<void> {

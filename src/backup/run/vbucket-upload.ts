@@ -4,6 +4,7 @@ import { dataKey } from '../archive/layout.ts'
 import { ObjectWriter, type Segment } from '../archive/object-writer.ts'
 import { RecordKind, type ArchiveRecord } from '../archive/record.ts'
 import type { Upload } from '../store/object-store.ts'
+import { sizeOf } from './completion.ts'
 import type { BackupContext } from './context.ts'
 import type { Journal } from './journal.ts'
 
@@ -99,10 +100,6 @@ export class VbucketUpload {
 
 function progressOf({ salt, segments, parts, lastSeqno, counts }: Journal) {
   return { salt, segments: segments.length, size: sizeOf(parts), lastSeqno, counts }
-}
-
-export function sizeOf(parts: readonly { readonly size: number }[]): number {
-  return parts.reduce((sum, { size }) => sum + size, 0)
 }
 
 function recordOf(change: Change): ArchiveRecord {

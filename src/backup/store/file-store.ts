@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { link, mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -181,10 +180,9 @@ export class FileStore implements ObjectStore {
   ): Promise<T> {
     const path = this.#path(key)
     const folder = dirname(path)
-    const asideFolder = join(this.#root, uploadsFolder)
-    await mkdir(asideFolder, { recursive: true })
+    await mkdir(join(this.#root, uploadsFolder), { recursive: true })
     const made = await mkdir(folder, { recursive: true })
-    const aside = join(asideFolder, `${randomUUID()}.tmp`)
+    const aside = this.#uploads.aside(key)
     try {
       const file = await open(aside, 'wx')
       try {

@@ -8,6 +8,8 @@ import type { Part, PartContent, Upload, UploadReference } from './object-store.
 /** Below the archive's folder, in the same file system as the objects. */
 export const uploadsFolder = '.uploads'
 
+const asidePattern = /^([^/]+)\.[0-9a-f-]{36}\.tmp$/
+
 interface OpenUpload {
   readonly key: string
   readonly token: string
@@ -23,10 +25,12 @@ interface OpenUpload {
  * .uploads/ID.data    its parts, one behind the other
  * .uploads/ID.log     {"key":…,"token":…}, then a line for each part: NUMBER SIZE ETAG;
  *                     or NUMBER alone: this part and those behind it count no more
+ * .uploads/KEY.ID.tmp what is written beside its place before it is brought there
  * ```
  *
  * A part counts when its line is whole, and that is written when its bytes are safe. To complete the
- * upload is to rename the first file: nothing is copied, however large it is.
+ * upload is to rename the first file: nothing is copied, however large it is. What a crash left of
+ * the third kind is listed and dropped as an upload is: its name tells the object it was to be.
  */
 export class FileUploads {
   readonly #folder: string
@@ -40,9 +44,10 @@ export class FileUploads {
   async create(key: string, token: string): Promise<Upload> {
     const id = randomUUID()
     await mkdir(this.#folder, { recursive: true })
-    // The log first: what a crash leaves behind can be listed, and dropped.
-    const log = await open(this.#path(id, 'log'), 'wx')
-    await writeAndSync(log, `${JSON.stringify({ key, token })}\n`)
+    // The log first, and whole: what a crash leaves behind can be listed, and dropped.
+    const aside = this.aside(key)
+    await writeAndSync(await open(aside, 'wx'), `${JSON.stringify({ key, token })}\n`)
+    await rename(aside, this.#path(id, 'log'))
     const data = await open(this.#path(id, 'data'), 'wx')
     await data.close()
     await this.#syncs.sync(this.#folder)
@@ -111,6 +116,10 @@ export class FileUploads {
   }
 
   async abort(upload: UploadReference): Promise<void> {
+    if (asidePattern.test(upload.id)) {
+      await rm(join(this.#folder, upload.id), { force: true })
+      return
+    }
     await rm(this.#path(upload.id, 'data'), { force: true })
     await rm(this.#path(upload.id, 'log'), { force: true })
   }
@@ -118,12 +127,19 @@ export class FileUploads {
   async list(): Promise<UploadReference[]> {
     const uploads: UploadReference[] = []
     for (const name of await readdir(this.#folder).catch(noFolder)) {
+      const aside = asidePattern.exec(name)?.[1]
+      if (aside !== undefined) uploads.push({ key: decodeURIComponent(aside), id: name })
       if (!name.endsWith('.log')) continue
       const id = name.slice(0, -'.log'.length)
       const found = await this.#read(id)
       if (found) uploads.push({ key: found.key, id })
     }
     return uploads.sort((one, other) => (one.key < other.key ? -1 : 1))
+  }
+
+  /** Where what is to become the object may be written first, in the folder of uploads. */
+  aside(key: string): string {
+    return join(this.#folder, `${encodeURIComponent(key)}.${randomUUID()}.tmp`)
   }
 
   async #append(

@@ -21,6 +21,16 @@ export function mayPass(error: unknown): boolean {
   return status === undefined || status >= 500 || status === 408 || status === 429
 }
 
+const expired: readonly string[] = ['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired']
+/** What the SDK calls an answer without a code. */
+const unnamed: readonly string[] = ['Unknown', 'UnknownError', 'BadRequest']
+
+/** Credentials that were good once. The answer to a HEAD has no body that could say so. */
+export function isExpired(error: unknown): boolean {
+  const { name } = error as Error
+  return expired.includes(name) || (statusOf(error) === 400 && unnamed.includes(name))
+}
+
 const advice: Readonly<Record<string, string>> = {
   NoSuchBucket: 'there is no such bucket: make it first',
   AccessDenied: 'these credentials may not do that',
@@ -38,5 +48,8 @@ export function asBackupError(error: unknown, where: string): Error {
   const what = advice[name] ?? message
   const code = isMissing(error) ? 'missing' : 'store'
   const told = status === undefined ? name : `${status} ${name}`
-  return new BackupError(code, `${where}: ${what} (${told})`, { cause: error })
+  return new BackupError(code, `${where}: ${what} (${told})`, {
+    cause: error,
+    mayPass: mayPass(error),
+  })
 }

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { setMaxListeners } from 'node:events'
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -8,12 +7,10 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   PutObjectCommand,
-  S3Client,
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { BackupError } from '../errors.ts'
-import type { Throttle } from '../throttle.ts'
 import type {
   ByteRange,
   ObjectStore,
@@ -24,25 +21,12 @@ import type {
   Upload,
   UploadReference,
 } from './object-store.ts'
+import { demanded, S3Connection, type S3Options } from './s3-connection.ts'
 import { objectPages, partPages, uploadPages } from './s3-lists.ts'
 import { asBackupError, isMissing, mayPass, statusOf } from './s3-errors.ts'
 
-export interface S3Options {
-  /** Of a store that is not Amazon's; else as the SDK finds it in the environment. */
-  endpoint?: string | undefined
-  region?: string | undefined
-  /** `http://host/bucket/key` rather than `http://bucket.host/key`. */
-  pathStyle?: boolean | undefined
-  /** Of every attempt of every request. */
-  requests?: Throttle | undefined
-}
-
 const mebibyte = 1024 * 1024
-const attemptsMax = 6
 const readAttemptsMax = 6
-const connectTimeoutMs = 10_000
-/** Of silence; a store may think for minutes before it says that an upload is completed. */
-const answerTimeoutMs = 300_000
 const tokenName = 'holdfast-token'
 const abortRoundsMax = 5
 
@@ -58,30 +42,17 @@ export class S3Store implements ObjectStore {
     partBytesMax: 5 * 1024 * mebibyte,
     partsMax: 10_000,
   }
-  readonly #client: S3Client
   readonly #bucket: string
   /** Ends with a slash, or is empty. */
   readonly #prefix: string
-  readonly #closing = new AbortController()
+  readonly #connection: S3Connection
 
   /** `prefix` is what stands behind the bucket in the URL. */
   constructor(bucket: string, prefix: string, options: S3Options = {}) {
-    const { endpoint, region, pathStyle, requests } = options
     this.url = `s3://${bucket}/${prefix}`
     this.#bucket = bucket
-    // One for each request on its way.
-    setMaxListeners(0, this.#closing.signal)
     this.#prefix = prefix === '' || prefix.endsWith('/') ? prefix : `${prefix}/`
-    this.#client = new S3Client({
-      ...(endpoint === undefined ? {} : { endpoint, region: region ?? 'us-east-1' }),
-      ...(region === undefined ? {} : { region }),
-      forcePathStyle: pathStyle ?? false,
-      maxAttempts: attemptsMax,
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
-      requestHandler: { connectionTimeout: connectTimeoutMs, requestTimeout: answerTimeoutMs },
-    })
-    if (requests) this.#limit(requests)
+    this.#connection = new S3Connection(options)
   }
 
   async put(key: string, bytes: Uint8Array): Promise<void> {
@@ -99,16 +70,16 @@ export class S3Store implements ObjectStore {
         await this.#put(key, bytes, '*')
       } catch (error) {
         const status = statusOf(error)
-        if (status === 412 || status === 409) return false
-        if (status !== 501) throw error
-        await this.#put(key, bytes)
+        if (status === 501) await this.#put(key, bytes)
+        // What is there may be ours: of an attempt whose answer was lost.
+        else if (status !== 412 && status !== 409) throw error
       }
-      return (await this.#get(key))?.equals(bytes) ?? false
+      return (await this.get(key))?.equals(bytes) ?? false
     })
   }
 
   get(key: string): Promise<Buffer | undefined> {
-    return this.#told(key, () => this.#get(key))
+    return this.#taken(key, () => this.#get(key))
   }
 
   /** A connection that is lost on the way is followed by another one, from there on. */
@@ -116,18 +87,22 @@ export class S3Store implements ObjectStore {
     let at = range?.start ?? 0
     const end = range?.end ?? (await this.size(key))
     if (end === undefined) throw new BackupError('missing', `${this.url}: there is no ${key}`)
+    let failure: unknown
     for (let attempt = 0; at < end; attempt++) {
+      if (attempt > readAttemptsMax) throw this.#failure(key, failure ?? new Error('it ends early'))
       try {
         const Range = `bytes=${at}-${end - 1}`
-        const { Body } = await this.#send(new GetObjectCommand({ ...this.#at(key), Range }))
+        const { Body } = await this.#connection.send(
+          new GetObjectCommand({ ...this.#at(key), Range }),
+        )
         for await (const chunk of Body as AsyncIterable<Buffer>) {
           at += chunk.length
           attempt = 0
           yield chunk
         }
       } catch (error) {
-        if (attempt >= readAttemptsMax || !mayPass(error) || this.#closing.signal.aborted)
-          throw this.#failure(key, error)
+        if (!mayPass(error) || this.#connection.isClosed) throw this.#failure(key, error)
+        failure = error
       }
     }
   }
@@ -137,7 +112,7 @@ export class S3Store implements ObjectStore {
   }
 
   async remove(key: string): Promise<void> {
-    await this.#told(key, () => this.#send(new DeleteObjectCommand(this.#at(key))))
+    await this.#told(key, () => this.#connection.send(new DeleteObjectCommand(this.#at(key))))
   }
 
   async *list(prefix: string): AsyncGenerator<StoredObject, void> {
@@ -155,27 +130,25 @@ export class S3Store implements ObjectStore {
   }
 
   createUpload(key: string, token: string): Promise<Upload> {
-    return this.#told(key, async () => {
-      const { UploadId } = await this.#send(
-        new CreateMultipartUploadCommand({ ...this.#at(key), Metadata: { [tokenName]: token } }),
-      )
-      return { key, id: UploadId!, token }
+    const request = { ...this.#at(key), Metadata: { [tokenName]: token } }
+    return this.#taken(key, async () => {
+      const { UploadId } = await this.#connection.send(new CreateMultipartUploadCommand(request))
+      return { key, id: demanded(UploadId, 'the id of an upload'), token }
     })
   }
 
   putPart(upload: UploadReference, number: number, content: PartContent): Promise<Part> {
-    return this.#told(upload.key, async () => {
-      const Body = Buffer.concat(content.chunks, content.size)
-      const { ETag } = await this.#send(
-        new UploadPartCommand({
-          ...this.#of(upload),
-          PartNumber: number,
-          Body,
-          ContentLength: Body.length,
-          ContentMD5: md5Of(Body),
-        }),
-      )
-      return { number, size: content.size, etag: bare(ETag) }
+    const Body = Buffer.concat(content.chunks, content.size)
+    const request = {
+      ...this.#of(upload),
+      PartNumber: number,
+      Body,
+      ContentLength: Body.length,
+      ContentMD5: md5Of(Body),
+    }
+    return this.#taken(upload.key, async () => {
+      const { ETag } = await this.#connection.send(new UploadPartCommand(request))
+      return { number, size: content.size, etag: etagOf(ETag) }
     })
   }
 
@@ -185,10 +158,10 @@ export class S3Store implements ObjectStore {
     sourceKey: string,
     range?: ByteRange,
   ): Promise<Part> {
-    return this.#told(upload.key, async () => {
+    return this.#taken(upload.key, async () => {
       const path = `${this.#bucket}/${this.#prefix}${sourceKey}`
       const size = range ? range.end - range.start : (await this.#head(sourceKey))?.ContentLength
-      const { CopyPartResult } = await this.#send(
+      const { CopyPartResult } = await this.#connection.send(
         new UploadPartCopyCommand({
           ...this.#of(upload),
           PartNumber: number,
@@ -196,7 +169,7 @@ export class S3Store implements ObjectStore {
           ...(range ? { CopySourceRange: `bytes=${range.start}-${range.end - 1}` } : {}),
         }),
       )
-      return { number, size: size ?? 0, etag: bare(CopyPartResult?.ETag) }
+      return { number, size: size ?? 0, etag: etagOf(CopyPartResult?.ETag) }
     })
   }
 
@@ -204,9 +177,9 @@ export class S3Store implements ObjectStore {
     return this.#told(upload.key, async () => {
       const parts: Part[] = []
       try {
-        for await (const page of partPages(this.#send, this.#of(upload)))
+        for await (const page of partPages(this.#connection.send, this.#of(upload)))
           for (const { PartNumber, Size, ETag } of page)
-            parts.push({ number: PartNumber!, size: Size!, etag: bare(ETag) })
+            parts.push({ number: PartNumber!, size: Size!, etag: etagOf(ETag) })
         return parts
       } catch (error) {
         if (isMissing(error)) return undefined
@@ -218,7 +191,7 @@ export class S3Store implements ObjectStore {
   completeUpload(upload: Upload, parts: readonly Part[]): Promise<void> {
     return this.#told(upload.key, async () => {
       const Parts = parts.map(({ number, etag }) => ({ PartNumber: number, ETag: `"${etag}"` }))
-      await this.#send(
+      await this.#connection.send(
         new CompleteMultipartUploadCommand({ ...this.#of(upload), MultipartUpload: { Parts } }),
       )
     })
@@ -234,7 +207,7 @@ export class S3Store implements ObjectStore {
     return this.#told(upload.key, async () => {
       for (let round = 0; round < abortRoundsMax; round++) {
         try {
-          await this.#send(new AbortMultipartUploadCommand(this.#of(upload)))
+          await this.#connection.send(new AbortMultipartUploadCommand(this.#of(upload)))
         } catch (error) {
           if (isMissing(error)) return
           throw error
@@ -246,7 +219,7 @@ export class S3Store implements ObjectStore {
 
   async *listUploads(prefix: string): AsyncGenerator<UploadReference, void> {
     try {
-      for await (const page of uploadPages(this.#send, this.#below(prefix)))
+      for await (const page of uploadPages(this.#connection.send, this.#below(prefix)))
         for (const { Key, UploadId } of page)
           yield { key: Key!.slice(this.#prefix.length), id: UploadId! }
     } catch (error) {
@@ -256,23 +229,8 @@ export class S3Store implements ObjectStore {
 
   /** Whatever is on its way is given up. */
   async close(): Promise<void> {
-    this.#closing.abort()
-    this.#client.destroy()
+    this.#connection.close()
   }
-
-  /** Behind the SDK's own retries, so that these wait for their turn, too. */
-  #limit(requests: Throttle): void {
-    this.#client.middlewareStack.add(
-      next => async request => {
-        await requests.take(1, this.#closing.signal)
-        return await next(request)
-      },
-      { step: 'finalizeRequest', priority: 'low', name: 'holdfastThrottle' },
-    )
-  }
-
-  readonly #send: S3Client['send'] = ((command: Parameters<S3Client['send']>[0]) =>
-    this.#client.send(command, { abortSignal: this.#closing.signal })) as S3Client['send']
 
   #below(prefix: string) {
     return { Bucket: this.#bucket, Prefix: `${this.#prefix}${prefix}` }
@@ -287,7 +245,7 @@ export class S3Store implements ObjectStore {
   }
 
   async #put(key: string, bytes: Uint8Array, ifNoneMatch?: '*'): Promise<void> {
-    await this.#send(
+    await this.#connection.send(
       new PutObjectCommand({
         ...this.#at(key),
         Body: bytes,
@@ -300,7 +258,7 @@ export class S3Store implements ObjectStore {
 
   async #get(key: string): Promise<Buffer | undefined> {
     try {
-      const { Body } = await this.#send(new GetObjectCommand(this.#at(key)))
+      const { Body } = await this.#connection.send(new GetObjectCommand(this.#at(key)))
       return Buffer.from(await Body!.transformToByteArray())
     } catch (error) {
       if (isMissing(error)) return undefined
@@ -310,7 +268,7 @@ export class S3Store implements ObjectStore {
 
   async #head(key: string) {
     try {
-      return await this.#send(new HeadObjectCommand(this.#at(key)))
+      return await this.#connection.send(new HeadObjectCommand(this.#at(key)))
     } catch (error) {
       if (isMissing(error)) return undefined
       throw error
@@ -319,7 +277,7 @@ export class S3Store implements ObjectStore {
 
   async *#pages(prefix: string, delimiter?: string) {
     try {
-      yield* objectPages(this.#send, {
+      yield* objectPages(this.#connection.send, {
         ...this.#below(prefix),
         ...(delimiter === undefined ? {} : { Delimiter: delimiter }),
       })
@@ -336,6 +294,10 @@ export class S3Store implements ObjectStore {
     }
   }
 
+  async #taken<T>(key: string, work: () => Promise<T>): Promise<T> {
+    return await this.#told(key, () => this.#connection.taken(work))
+  }
+
   #failure(key: string, error: unknown): Error {
     return asBackupError(error, `s3://${this.#bucket}/${this.#prefix}${key}`)
   }
@@ -346,6 +308,6 @@ function md5Of(bytes: Uint8Array): string {
 }
 
 /** Some servers put quotes around it everywhere, some nowhere. */
-function bare(etag: string | undefined): string {
-  return (etag ?? '').replaceAll('"', '')
+function etagOf(etag: string | undefined): string {
+  return demanded(etag, 'the ETag of a part').replaceAll('"', '')
 }
