@@ -22,8 +22,10 @@ export interface InMemoryOptions {
   outbox: Outbox
   form: FrameForm
   filter: RecordFilter
-  /** Everything up to this seqno has been sent. */
+  /** Everything up to this seqno has been sent, or is nothing for the client. */
   afterSeqno: number
+  /** Of the last frame that was sent before: where the client is. */
+  sentSeqno: number
   writeMarker(startSeqno: number, endSeqno: number, flags: number): void
 }
 
@@ -46,9 +48,9 @@ export class InMemoryPhase {
   constructor(options: InMemoryOptions) {
     this.#options = options
     this.#cursor = options.afterSeqno
-    this.#snapshotStart = options.afterSeqno
+    this.#snapshotStart = options.sentSeqno
     this.#snapshotEnd = options.afterSeqno
-    this.#sentSeqno = options.afterSeqno
+    this.#sentSeqno = options.sentSeqno
   }
 
   /** Everything up to here has been sent, or a newer version of it will be. */
@@ -121,8 +123,9 @@ export class InMemoryPhase {
       this.#snapshotEnd = highSeqno
       return false
     }
-    this.#options.writeMarker(this.#cursor, endSeqno, this.#flags)
-    this.#snapshotStart = this.#cursor
+    // From where the client is, also when there was nothing for it since.
+    this.#options.writeMarker(this.#sentSeqno, endSeqno, this.#flags)
+    this.#snapshotStart = this.#sentSeqno
     this.#snapshotEnd = endSeqno
     // Only the first snapshot of a phase opens a checkpoint; the next ones continue it.
     this.#flags = MarkerFlag.memory

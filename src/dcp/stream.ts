@@ -100,8 +100,10 @@ export class Stream implements TurnTaker {
   #goneSeqno = Infinity
   #backfill: Backfill | undefined
   #memory: InMemoryPhase | undefined
-  /** Everything up to here has been sent, or a newer version of it will be. */
+  /** Everything up to here has been sent, is nothing for the client, or will be sent in a newer version. */
   #cursor: number
+  /** Of the last frame sent: where the client is. */
+  #sentSeqno: number
   #snapshotEnd: number
   #isPreparing = false
   #unwatch: (() => void) | undefined
@@ -116,6 +118,7 @@ export class Stream implements TurnTaker {
     this.#remaining = new Set(isAware ? collections : [defaultCollection])
     this.#host = options.host
     this.#cursor = options.startSeqno
+    this.#sentSeqno = options.startSeqno
     this.#snapshotEnd = options.startSeqno
     this.activeAtMs = options.host.clock.monotonicMs()
   }
@@ -221,6 +224,7 @@ export class Stream implements TurnTaker {
     const { form } = this.options
     this.backfills++
     this.#cursor = plan.afterSeqno
+    this.#sentSeqno = plan.afterSeqno
     this.#snapshotEnd = plan.snapshotEnd
     this.#backfill = new Backfill({
       ...plan,
@@ -238,8 +242,9 @@ export class Stream implements TurnTaker {
     const bytes = this.#host.outbox.writtenBytes - before
     if (bytes > 0) {
       this.#countSent(bytes)
-      this.#cursor = backfill.sentSeqno
-      const seqno = this.#cursor
+      const seqno = backfill.sentSeqno
+      this.#cursor = seqno
+      this.#sentSeqno = seqno
       const completes = step === 'whole' ? backfill.held : undefined
       this.#host.sent(this, { seqno, safeSeqno: seqno, bytes, completes })
     }
@@ -258,18 +263,14 @@ export class Stream implements TurnTaker {
     const step = memory.step(room)
     const bytes = this.#host.outbox.writtenBytes - before
     this.#cursor = memory.cursor
+    this.#sentSeqno = memory.sentSeqno
     this.#snapshotEnd = memory.snapshotEnd
     if (bytes > 0) {
       this.#countSent(bytes)
       const { sentSeqno: seqno, safeSeqno } = memory
       this.#host.sent(this, { seqno, safeSeqno, bytes, completes: undefined })
     }
-    if (step === 'behind') {
-      // What was passed over as superseded is sent from disk in its newer version: the client
-      // stands where the last frame has left it.
-      this.#cursor = memory.sentSeqno
-      this.#returnToDisk()
-    }
+    if (step === 'behind') this.#returnToDisk()
     // Also when nothing is left to send: what was dropped may have been all along.
     if (step === 'whole' || step === 'idle') this.#isAtItsEnd()
     return !this.hasEnded && (step === 'more' || step === 'whole')
@@ -306,6 +307,7 @@ export class Stream implements TurnTaker {
       form: this.options.form,
       filter: this.#filter,
       afterSeqno: this.#cursor,
+      sentSeqno: this.#sentSeqno,
       // A client must not be told of purges above what it has: it would take them for seen.
       writeMarker: (start, end, flags) =>
         this.#writeMarker(start, end, flags, Math.min(start, this.vbucket.purgeSeqno)),
@@ -318,6 +320,9 @@ export class Stream implements TurnTaker {
   /** The log has given up changes that are still to be sent. */
   #returnToDisk(): void {
     this.#memory = undefined
+    // What was passed over as superseded is sent from disk in its newer version: the client stands
+    // where the last frame has left it.
+    this.#cursor = this.#sentSeqno
     if (this.#isPreparing) return
     this.#isPreparing = true
     // The client was promised a snapshot up to its end: the one from disk must not end before.

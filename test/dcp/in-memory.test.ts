@@ -31,6 +31,7 @@ function phaseOf(scene: Scene, afterSeqno: number) {
     form,
     filter: new RecordFilter(form),
     afterSeqno,
+    sentSeqno: afterSeqno,
     writeMarker: (start, end) => void markers.push([start, end]),
   })
   return { phase, markers }
