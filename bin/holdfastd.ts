@@ -39,13 +39,16 @@ async function serve(settings: Settings): Promise<void> {
     tell: sentence => print(`holdfastd: ${sentence}\n`),
   })
   const { host, data } = settings
-  const { port, tlsPort, httpPort } = daemon
+  const { port, tlsPort, httpPort, httpsPort } = daemon
   const places = [
     ...(port === undefined ? [] : [`${host}:${port}`]),
     ...(tlsPort === undefined ? [] : [`tls ${host}:${tlsPort}`]),
   ]
-  const place = places.join(' and ')
-  print(`holdfastd ready on ${place}, http on ${host}:${httpPort}, data in ${data}\n`)
+  const pages = [
+    ...(httpPort === undefined ? [] : [`http on ${host}:${httpPort}`]),
+    ...(httpsPort === undefined ? [] : [`https on ${host}:${httpsPort}`]),
+  ]
+  print(`holdfastd ready on ${places.join(' and ')}, ${pages.join(' and ')}, data in ${data}\n`)
   logger.info({ signal: await stopRequested }, 'stopping')
   setTimeout(() => {
     logger.fatal({ deadlineSeconds: settings.stopDeadlineSeconds }, 'the stop hung')

@@ -19,6 +19,7 @@ import { registerOperations } from './metrics/operations.ts'
 import { MetricsRegistry } from './metrics/registry.ts'
 import { registerStreams } from './metrics/streams.ts'
 import type { Random } from './random.ts'
+import type { TlsFiles } from './server/certificate.ts'
 import { Server } from './server/server.ts'
 import { Buckets } from './vbucket/buckets.ts'
 import { version } from './version.ts'
@@ -39,7 +40,8 @@ export interface Daemon {
   /** Undefined where it is not served. */
   readonly port: number | undefined
   readonly tlsPort: number | undefined
-  readonly httpPort: number
+  readonly httpPort: number | undefined
+  readonly httpsPort: number | undefined
   /** Stops from the top down: nothing new, last answers, everything on disk. Idempotent. */
   close(): Promise<void>
 }
@@ -67,7 +69,6 @@ export async function startDaemon(settings: Settings, surroundings: Surroundings
 }
 
 async function startParts(settings: Settings, surroundings: Surroundings, parts: Parts) {
-  const { host } = settings
   const { log, clock, random } = surroundings
   const registry = new MetricsRegistry()
   // First up and last down, so that it can say "starting" and "stopping".
@@ -84,7 +85,7 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
     log,
   )
   parts.opened(() => http.close())
-  const httpPort = await listening(http.listen(host, settings.httpPort), 'http-port')
+  const httpPorts = await listenForPages(http, settings, clock)
 
   const buckets = await Buckets.open({ directory: settings.data, settings, clock, random, log })
   parts.opened(() => buckets.close())
@@ -101,7 +102,7 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
   parts.opened(() => dcp.close())
   registerStreams(registry, dcp)
 
-  const server = new Server({ settings, httpPort, buckets, dcp, access, audit, clock, log })
+  const server = new Server({ settings, httpPorts, buckets, dcp, access, audit, clock, log })
   parts.opened(async () => {
     state.isStopping = true
     await server.close({ graceMs: settings.stopGraceSeconds * 1000 })
@@ -109,7 +110,7 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
   registerOperations(registry, server)
   const { port, tlsPort } = await listenForClients(server, settings)
   state.node = server.node
-  return { port, tlsPort, httpPort }
+  return { port, tlsPort, ...httpPorts }
 }
 
 interface State {
@@ -121,7 +122,7 @@ interface State {
 }
 
 async function listenForClients(server: Server, settings: Settings) {
-  const { host, tlsCertificate: certificate, tlsKey: key, tlsClientCa } = settings
+  const { host } = settings
   const found: { port: number | undefined; tlsPort: number | undefined } = {
     port: undefined,
     tlsPort: undefined,
@@ -130,11 +131,28 @@ async function listenForClients(server: Server, settings: Settings) {
     found.port = await listening(server.listen(host, settings.port), 'port')
   }
   if (settings.tlsPort !== 'off') {
-    const files = { certificate, key, clientCa: tlsClientCa === noFile ? undefined : tlsClientCa }
-    const attempt = server.listenByTls(host, settings.tlsPort, files)
+    const attempt = server.listenByTls(host, settings.tlsPort, tlsFiles(settings))
     found.tlsPort = await listening(attempt, 'tls-port')
   }
   return found
+}
+
+async function listenForPages(http: HttpServer, settings: Settings, clock: Clock) {
+  const { host, httpPort, httpsPort } = settings
+  const found: { httpPort: number | undefined; httpsPort: number | undefined } = {
+    httpPort: undefined,
+    httpsPort: undefined,
+  }
+  if (httpPort !== 'off') found.httpPort = await listening(http.listen(host, httpPort), 'http-port')
+  if (httpsPort !== 'off') {
+    const attempt = http.listenByTls({ host, port: httpsPort, files: tlsFiles(settings), clock })
+    found.httpsPort = await listening(attempt, 'https-port')
+  }
+  return found
+}
+
+function tlsFiles({ tlsCertificate: certificate, tlsKey: key, tlsClientCa }: Settings): TlsFiles {
+  return { certificate, key, clientCa: tlsClientCa === noFile ? undefined : tlsClientCa }
 }
 
 /** Reads the users, and makes the first one where somebody has to be able to log in. */

@@ -160,7 +160,8 @@ export class Access {
       return isRight && this.#table?.users.get(user) === known
     })
     // Over HTTP every request brings the password: once is enough to be written down.
-    if (identity !== undefined && !(isRepeated && origin.via === 'http')) {
+    const isKnown = isRepeated && (origin.via === 'http' || origin.via === 'https')
+    if (identity !== undefined && !isKnown) {
       this.loggedIn(identity, origin)
     }
     return identity

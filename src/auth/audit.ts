@@ -23,7 +23,7 @@ export type AuditEvent =
 /** Where somebody comes from. */
 export interface Origin {
   readonly address: string
-  readonly via: 'kv' | 'kv-tls' | 'http'
+  readonly via: 'kv' | 'kv-tls' | 'http' | 'https'
   /** The number of the connection, as the log has it. */
   readonly connection?: number
 }

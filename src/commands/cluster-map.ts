@@ -20,11 +20,15 @@ export interface ClusterMap {
 }
 
 /** The ports of this node that a map names; filled as they begin to listen. */
-export interface Address {
+export interface Address extends HttpPorts {
   /** Undefined where it is not served. */
   port: number | undefined
   tlsPort: number | undefined
-  httpPort: number
+}
+
+export interface HttpPorts {
+  readonly httpPort: number | undefined
+  readonly httpsPort: number | undefined
 }
 
 export interface ClusterMapsOptions {
@@ -116,11 +120,12 @@ export class ClusterMaps {
   /** The node as it is reached by default. */
   self(): { hostname: string; services: Record<string, number> } {
     const { address, advertise } = this.#options
-    const { port: kv, tlsPort: kvSSL, httpPort: mgmt } = address
+    const { port: kv, tlsPort: kvSSL, httpPort: mgmt, httpsPort: mgmtSSL } = address
     const own = {
       ...(kv === undefined ? {} : { kv }),
       ...(kvSSL === undefined ? {} : { kvSSL }),
-      mgmt,
+      ...(mgmt === undefined ? {} : { mgmt }),
+      ...(mgmtSSL === undefined ? {} : { mgmtSSL }),
     }
     return { hostname: advertise.host, services: { ...own, ...advertise.ports } }
   }
@@ -174,6 +179,7 @@ export class ClusterMaps {
     const vbids = Array.from({ length: bucket.vbucketCount }, (_, vbid) => vbid)
     const host = hostname.includes(':') ? `[${hostname}]` : hostname
     const direct = services['kv'] ?? services['kvSSL']
+    const management = services['mgmt'] ?? services['mgmtSSL']
     return {
       revEpoch: mapEpoch,
       rev: revision,
@@ -184,7 +190,7 @@ export class ClusterMaps {
       bucketCapabilitiesVer: '',
       bucketCapabilities,
       collectionsManifestUid: bucket.collections.manifest.uidText,
-      nodes: [{ hostname: `${host}:${services['mgmt']}`, ports: { direct } }],
+      nodes: [{ hostname: `${host}:${management}`, ports: { direct } }],
       nodesExt: this.nodesExt(),
       clusterCapabilitiesVer: [1, 0],
       clusterCapabilities: {},

@@ -56,12 +56,7 @@ export function count(range: Range = {}): Kind<number> {
   return kind('<count>', 'a whole number', readWhole, String, range)
 }
 
-/** A TCP port; 0 lets the system pick a free one. */
-export function port(): Kind<number> {
-  return kind('<port>', 'a port', readWhole, String, { max: 65_535 })
-}
-
-/** The same, or `off` for what is not to be served. */
+/** A TCP port; 0 lets the system pick a free one, and `off` is for what is not to be served. */
 export function portOrOff(): Kind<number | 'off'> {
   const read = (input: unknown) => (input === 'off' ? input : readWhole(input))
   return kind('<port|off>', 'a port or off', read, String, { max: 65_535 })

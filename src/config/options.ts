@@ -38,10 +38,10 @@ const serving = {
   },
   httpPort: {
     flag: 'http-port',
-    kind: is.port(),
+    kind: is.portOrOff(),
     default: 8_091,
     meaning:
-      'Port for /metrics, /healthz and /readyz, and for cluster maps and the management of buckets; 0 picks a free one',
+      'Port for /metrics, /healthz and /readyz, and for cluster maps and the management of buckets; 0 picks a free one, off leaves HTTPS only',
   },
   advertise: {
     flag: 'advertise',

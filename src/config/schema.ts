@@ -30,27 +30,45 @@ interface Agreement {
 /** What surrounds key and value in the longest request: header, framing extras, extras. */
 const frameOverheadBytes = 24 + 255 + 255
 
+const portFlags = [options.port, options.httpPort, options.tlsPort, options.httpsPort].map(
+  ({ flag }) => flag,
+)
+
+/** One of the ports, which must not be one of those before it. */
+function differingPort(index: number): Agreement {
+  return {
+    flag: portFlags[index]!,
+    holds: ({ port, httpPort, tlsPort, httpsPort }) => {
+      const ports = [port, httpPort, tlsPort, httpsPort]
+      const own = ports[index]!
+      return own === 'off' || own === 0 || !ports.slice(0, index).includes(own)
+    },
+    problem: `must differ from ${portFlags.slice(0, index).join(' and ')}`,
+  }
+}
+
 const agreements: readonly Agreement[] = [
   {
     flag: options.noAuth.flag,
     holds: ({ noAuth, host }) => !noAuth || isLoopback(host),
     problem: `needs a ${options.host.flag} of this machine alone, as anybody who reaches it can read and write everything; use 127.0.0.1, ::1 or localhost`,
   },
-  {
-    flag: options.httpPort.flag,
-    holds: ({ port, httpPort }) => port !== httpPort || port === 0,
-    problem: `must differ from ${options.port.flag}`,
-  },
-  {
-    flag: options.tlsPort.flag,
-    holds: ({ port, httpPort, tlsPort }) =>
-      tlsPort === 0 || (tlsPort !== httpPort && (tlsPort !== port || tlsPort === 'off')),
-    problem: `must differ from ${options.port.flag} and ${options.httpPort.flag}`,
-  },
+  ...[1, 2, 3].map(index => differingPort(index)),
   {
     flag: options.port.flag,
     holds: ({ port, tlsPort }) => port !== 'off' || tlsPort !== 'off',
     problem: `cannot be off unless there is a ${options.tlsPort.flag}`,
+  },
+  {
+    flag: options.httpPort.flag,
+    holds: ({ httpPort, httpsPort }) => httpPort !== 'off' || httpsPort !== 'off',
+    problem: `cannot be off unless there is an ${options.httpsPort.flag}`,
+  },
+  {
+    flag: options.httpsPort.flag,
+    holds: ({ httpsPort, tlsCertificate, tlsKey }) =>
+      httpsPort === 'off' || (tlsCertificate !== noFile && tlsKey !== noFile),
+    problem: `needs ${options.tlsCertificate.flag} and ${options.tlsKey.flag}`,
   },
   {
     flag: options.tlsPort.flag,

@@ -30,6 +30,12 @@ export const security = {
     default: 'off' as const,
     meaning: 'Port for the same clients by TLS (11207 is usual); 0 picks a free one',
   },
+  httpsPort: {
+    flag: 'https-port',
+    kind: is.portOrOff(),
+    default: 'off' as const,
+    meaning: 'Port for the same pages as HTTP by TLS (18091 is usual); 0 picks a free one',
+  },
   tlsCertificate: {
     flag: 'tls-certificate',
     kind: is.fileOrNone(),

@@ -11,14 +11,15 @@ export const implementationVersion = `7.6.0-holdfast-${version}`
 export function describeNode(node: Node, host: string) {
   const { hostname, services } = node.maps.self()
   const name = hostname === '$HOST' ? host : hostname
+  const { kv, kvSSL, mgmt, mgmtSSL } = services
   const bracketed = name.includes(':') && !name.startsWith('[') ? `[${name}]` : name
   const upSeconds = Math.floor((node.clock.nowMs() - node.startedAtMs) / 1000)
   return {
     thisNode: true,
-    hostname: `${bracketed}:${services['mgmt']}`,
-    configuredHostname: `${bracketed}:${services['mgmt']}`,
+    hostname: `${bracketed}:${mgmt ?? mgmtSSL}`,
+    configuredHostname: `${bracketed}:${mgmt ?? mgmtSSL}`,
     otpNode: `ns_1@${name}`,
-    ports: { direct: services['kv'] },
+    ports: { direct: kv ?? kvSSL, ...(mgmtSSL === undefined ? {} : { httpsMgmt: mgmtSSL }) },
     services: ['kv'],
     status: 'healthy',
     clusterMembership: 'active',

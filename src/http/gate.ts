@@ -4,7 +4,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Access } from '../auth/access.ts'
-import type { AuditEvent, AuditLog } from '../auth/audit.ts'
+import type { AuditEvent, AuditLog, Origin } from '../auth/audit.ts'
 import { mayUse, type Identity } from '../auth/identity.ts'
 import { Privilege } from '../auth/privilege.ts'
 
@@ -76,8 +76,8 @@ function has(identity: Identity, rights: Exclude<Rights, 'open'>, bucket = ''): 
   return (rights & ~identity.privilegesIn(bucket)) === 0
 }
 
-function originOf(request: FastifyRequest) {
-  return { address: request.ip, via: 'http' } as const
+function originOf(request: FastifyRequest): Origin {
+  return { address: request.ip, via: request.protocol === 'https' ? 'https' : 'http' }
 }
 
 /** The name ends with the first colon; whatever follows is the password. */

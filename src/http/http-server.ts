@@ -2,15 +2,25 @@ import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Access } from '../auth/access.ts'
 import { Privilege } from '../auth/privilege.ts'
+import type { Clock } from '../clock.ts'
 import type { Node } from '../commands/node.ts'
 import type { Log } from '../log.ts'
+import type { TlsFiles } from '../server/certificate.ts'
 import { version } from '../version.ts'
 import { addBucketPages } from './bucket-pages.ts'
 import { addCollectionPages } from './collection-pages.ts'
 import { Gate } from './gate.ts'
+import { HttpsListener } from './https-listener.ts'
 import { MapStreams } from './map-streams.ts'
 import { PageError } from './page-error.ts'
 import { addPools } from './pools.ts'
+
+export interface TlsPort {
+  readonly host: string
+  readonly port: number
+  readonly files: TlsFiles
+  readonly clock: Clock
+}
 
 /** What the operating pages tell, asked when they are. */
 export interface HttpPages {
@@ -34,8 +44,11 @@ export interface HttpPages {
  */
 export class HttpServer {
   readonly #fastify: FastifyInstance
+  readonly #log: Log
+  #https: HttpsListener | undefined
 
   constructor(pages: HttpPages, log: Log) {
+    this.#log = log
     this.#fastify = createServer()
     this.#fastify.setErrorHandler(async (error, request, reply) => {
       if (error instanceof PageError) return reply.code(error.statusCode).send(error.body)
@@ -66,20 +79,49 @@ export class HttpServer {
     return { port: (this.#fastify.server.address() as AddressInfo).port }
   }
 
-  /** Closes the port and every connection to it. */
+  /**
+   * The same pages by TLS, until the server is closed. Fails with an OperatorError for files it
+   * cannot use.
+   */
+  async listenByTls({ host, port, files, clock }: TlsPort): Promise<{ port: number }> {
+    await this.#fastify.ready()
+    this.#https = new HttpsListener({
+      ...timeouts,
+      files,
+      clock,
+      log: this.#log,
+      handle: (request, response) => this.#fastify.routing(request, response),
+    })
+    return await this.#https.listen(host, port)
+  }
+
+  /** Takes a new certificate at once, rather than when it is noticed. */
+  reloadCertificate(): void {
+    this.#https?.reload()
+  }
+
+  /** Closes the ports and every connection to them. */
   async close(): Promise<void> {
+    await this.#https?.close()
     await this.#fastify.close()
   }
 }
+
+const timeouts = {
+  handshakeTimeoutMs: 30_000,
+  connectionTimeoutMs: 30_000,
+  requestTimeoutMs: 30_000,
+  keepAliveTimeoutMs: 60_000,
+} as const
 
 function createServer(): FastifyInstance {
   return Fastify({
     logger: false,
     forceCloseConnections: true,
     bodyLimit: 64 * 1024,
-    connectionTimeout: 30_000,
-    requestTimeout: 30_000,
-    keepAliveTimeout: 60_000,
+    connectionTimeout: timeouts.connectionTimeoutMs,
+    requestTimeout: timeouts.requestTimeoutMs,
+    keepAliveTimeout: timeouts.keepAliveTimeoutMs,
   })
 }
 

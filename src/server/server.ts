@@ -7,13 +7,14 @@ import type { AuditLog } from '../auth/audit.ts'
 import type { Identity } from '../auth/identity.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { DelayedFlushes } from '../commands/flush.ts'
-import { ClusterMaps, type Address } from '../commands/cluster-map.ts'
+import { ClusterMaps, type Address, type HttpPorts } from '../commands/cluster-map.ts'
 import type { CommandSettings, Node } from '../commands/node.ts'
 import type { Endpoint } from '../config/endpoint.ts'
 import type { DcpService } from '../dcp/service.ts'
 import type { Log } from '../log.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
 import type { Buckets } from '../vbucket/buckets.ts'
+import type { TlsFiles } from './certificate.ts'
 import { Connection } from './connection.ts'
 import type { ServerContext } from './context.ts'
 import { Dispatcher } from './dispatcher.ts'
@@ -21,7 +22,7 @@ import { OperationCounters } from './operation-counters.ts'
 import { MemoryBudget } from './memory-budget.ts'
 import { AnswerRound } from './answer-round.ts'
 import { OutputSlab } from './output-slab.ts'
-import { TlsListener, type TlsFiles } from './tls-listener.ts'
+import { TlsListener } from './tls-listener.ts'
 import { Turn } from './turn.ts'
 import { TrafficSinceReset } from './traffic-since-reset.ts'
 import { WritePressure } from './write-pressure.ts'
@@ -32,7 +33,6 @@ const skipFactor = 16
 const stopReason = 'the server stops'
 
 export interface ServerSettings extends CommandSettings {
-  readonly httpPort: number
   readonly advertise: Endpoint
   readonly advertiseExternal: Endpoint
   readonly saslMechanisms: readonly SaslMechanism[]
@@ -49,8 +49,8 @@ export interface ServerOptions {
   readonly audit: AuditLog
   readonly clock: Clock
   readonly log: Log
-  /** Where HTTP is served, if not as the settings say. */
-  readonly httpPort?: number
+  /** Where HTTP is served. */
+  readonly httpPorts: HttpPorts
 }
 
 /** Of the grace at a stop, how much of it durable writes are waited for. */
@@ -92,8 +92,7 @@ export class Server {
     this.#log = log
     this.#clock = clock
     this.#dcp = dcp
-    const httpPort = options.httpPort ?? settings.httpPort
-    this.address = { port: undefined, tlsPort: undefined, httpPort }
+    this.address = { port: undefined, tlsPort: undefined, ...options.httpPorts }
     this.budget = budgetOf('leaves most answers unread', settings.outputBytesMax, log)
     this.intakeBudget = budgetOf('sends most in part', settings.frameBytesMax, log)
     this.#flushes = new DelayedFlushes(clock, log)

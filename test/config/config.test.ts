@@ -163,6 +163,12 @@ t.test('TLS needs a certificate and a port of its own, and can be all there is',
   refused(t, /--port: "off" cannot be off unless there is a tls-port/, ['--port=off'])
   refused(t, /--tls-port: .* must differ from port/, [...tls, '--port=11207'])
   refused(t, /--tls-port: .* must differ from port/, [...tls, '--http-port=11207'])
+  const https = [...tls.slice(1), '--https-port=18091']
+  t.match(settingsOf([...https, '--http-port=off']), { httpPort: 'off', httpsPort: 18_091 })
+  refused(t, /--https-port: .* needs tls-certificate and tls-key/, ['--https-port=18091'])
+  refused(t, /--http-port: "off" cannot be off unless there is an https-port/, ['--http-port=off'])
+  refused(t, /--https-port: .* must differ from port and http-port/, [...https, '--port=18091'])
+  refused(t, /--https-port: .* must differ from/, [...https, '--tls-port=18091'])
   refused(t, /--tls-client-ca: .* needs a tls-port/, ['--tls-client-ca=/ca.pem'])
   refused(t, /--tls-port: "on" expected a port or off/, ['--tls-port=on'])
   t.end()

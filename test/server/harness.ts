@@ -28,7 +28,6 @@ export const testSettings: ServerSettings = {
   connectionsMax: 2000,
   outputBytesMax: 2 ** 20,
   vbuckets: 16,
-  httpPort: 8091,
   advertise: callersEndpoint,
   advertiseExternal: noEndpoint,
   saslMechanisms,
@@ -92,6 +91,7 @@ export async function serve(t: Test, options: ServedOptions = {}): Promise<Serve
   const access = accessTo(t, { clock, log, audit, ...options.access })
   const server = new Server({
     settings,
+    httpPorts: { httpPort: 8091, httpsPort: undefined },
     access,
     audit,
     buckets,

@@ -10,6 +10,8 @@ export interface DaemonProcess {
   /** Not a number if it is not served. */
   readonly tlsPort: number
   readonly httpPort: number
+  /** The same. */
+  readonly httpsPort: number
   readonly pid: number
   readonly data: string
   /** Every line of standard output so far. */
@@ -47,7 +49,7 @@ interface Options {
 const deadlineMs = 20_000
 const compiledDaemon = resolve(import.meta.dirname, '../../bin/holdfastd.js')
 const readyLine =
-  /^holdfastd ready on (?:(.+?):(\d+))?(?: and )?(?:tls .+:(\d+))?, http on .+:(\d+), data in .+$/
+  /^holdfastd ready on (?:(\S+):(\d+))?(?: and )?(?:tls \S+:(\d+))?, (?:http on \S+:(\d+))?(?: and )?(?:https on \S+:(\d+))?, data in .+$/
 
 /**
  * Starts a daemon on free ports and waits for its ready line. It is killed when the test ends,
@@ -70,12 +72,14 @@ export async function startDaemon(test: Test, options: Options = {}): Promise<Da
   test.teardown(end('SIGKILL'))
   const log = new Lines(child)
   const stdout: string[] = []
-  const [, host = '', port, tlsPort, httpPort] = await readReadyLine(child, exited, log, stdout)
+  const ready = await readReadyLine(child, exited, log, stdout)
+  const [, host = '', port, tlsPort, httpPort, httpsPort] = ready
   return {
     host,
     port: Number(port),
     tlsPort: Number(tlsPort),
     httpPort: Number(httpPort),
+    httpsPort: Number(httpsPort),
     pid: child.pid!,
     data,
     stdout,

@@ -1,0 +1,79 @@
+/** Accepts clients of the HTTP pages by TLS, with the certificate of the other TLS port. */
+import { once } from 'node:events'
+import type { RequestListener } from 'node:http'
+import { createServer, type Server } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Clock } from '../clock.ts'
+import type { Log } from '../log.ts'
+import { CertificateWatch, readCertificate, type TlsFiles } from '../server/certificate.ts'
+
+export interface HttpsListenerOptions {
+  readonly files: TlsFiles
+  readonly handshakeTimeoutMs: number
+  readonly connectionTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly keepAliveTimeoutMs: number
+  readonly clock: Clock
+  readonly log: Log
+  readonly handle: RequestListener
+}
+
+export class HttpsListener {
+  readonly #options: HttpsListenerOptions
+  readonly #server: Server
+  /** Under the TLS sockets, and of clients that have not got that far. */
+  readonly #sockets = new Set<Socket>()
+  #watch: CertificateWatch | undefined
+
+  /** Fails with an OperatorError if the files cannot be used. */
+  constructor(options: HttpsListenerOptions) {
+    this.#options = options
+    const { files, handshakeTimeoutMs, handle } = options
+    // Users are told by their passwords here: no certificate is asked of a client.
+    const context = readCertificate({ ...files, clientCa: undefined })
+    this.#server = createServer(
+      {
+        ...context,
+        handshakeTimeout: handshakeTimeoutMs,
+        requestTimeout: options.requestTimeoutMs,
+      },
+      handle,
+    )
+    this.#server.timeout = options.connectionTimeoutMs
+    this.#server.keepAliveTimeout = options.keepAliveTimeoutMs
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
+    this.#server.on('tlsClientError', (err, socket) => {
+      options.log.debug({ err }, 'no TLS handshake')
+      socket.destroy()
+    })
+  }
+
+  /** Fails as `net` does if the address cannot be had. */
+  async listen(host: string, port: number): Promise<{ port: number }> {
+    const { files, clock, log } = this.#options
+    this.#server.listen({ host, port })
+    await once(this.#server, 'listening')
+    this.#server.on('error', err => log.error({ err }, 'accepting connections failed'))
+    const watched = { ...files, clientCa: undefined }
+    this.#watch = new CertificateWatch({ server: this.#server, files: watched, clock, log })
+    return { port: (this.#server.address() as AddressInfo).port }
+  }
+
+  /** Takes a new certificate at once, rather than when it is noticed. */
+  reload(): void {
+    this.#watch?.reload()
+  }
+
+  /** Closes the port and every connection to it. */
+  async close(): Promise<void> {
+    this.#watch?.close()
+    if (!this.#server.listening) return
+    const closed = once(this.#server, 'close')
+    this.#server.close()
+    for (const socket of this.#sockets) socket.destroy()
+    await closed
+  }
+}
