@@ -1,3 +1,4 @@
+import { statSync, type Stats } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { Clock, Timer } from '../clock.ts'
 
@@ -11,14 +12,15 @@ export class FilePoll {
   readonly #paths: readonly string[]
   readonly #onChange: () => void
   readonly #timer: Timer
-  #seen: Promise<string>
+  #seen: string
   #looking = false
   #closed = false
 
   constructor(paths: readonly string[], clock: Clock, onChange: () => void) {
     this.#paths = paths
     this.#onChange = onChange
-    this.#seen = this.#look()
+    // At once, so that no change from here on is missed.
+    this.#seen = paths.map(path => stateNow(path)).join('\n')
     this.#timer = clock.every(pollMs, () => void this.#compare())
   }
 
@@ -30,22 +32,26 @@ export class FilePoll {
   async #compare(): Promise<void> {
     if (this.#looking) return
     this.#looking = true
-    const before = await this.#seen
-    this.#seen = this.#look()
-    const now = await this.#seen
+    const states = this.#paths.map(path => stat(path).then(stateOf, codeOf))
+    const before = this.#seen
+    this.#seen = (await Promise.all(states)).join('\n')
     this.#looking = false
-    if (now !== before && !this.#closed) this.#onChange()
+    if (this.#seen !== before && !this.#closed) this.#onChange()
   }
+}
 
-  async #look(): Promise<string> {
-    const states = this.#paths.map(async path => {
-      try {
-        const { ino, size, mtimeMs } = await stat(path)
-        return `${ino} ${size} ${mtimeMs}`
-      } catch (error) {
-        return (error as NodeJS.ErrnoException).code
-      }
-    })
-    return (await Promise.all(states)).join('\n')
+function stateNow(path: string): string {
+  try {
+    return stateOf(statSync(path))
+  } catch (error) {
+    return codeOf(error)
   }
+}
+
+function stateOf({ ino, size, mtimeMs }: Stats): string {
+  return `${ino} ${size} ${mtimeMs}`
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? String(error)
 }

@@ -46,6 +46,8 @@ async function start(t: Test, ...more: string[]) {
   return { files, daemon: await startDaemon(t, { data, flags, environment }) }
 }
 
+t.setTimeout(120_000)
+
 t.test('the pages are there by TLS, for the same users, and HTTP can be off', async t => {
   const { daemon } = await start(t, '--http-port', 'off', '--tls-port', '0')
   t.match(daemon.stdout.join('\n'), /, https on 127.0.0.1:\d+, data in/)
