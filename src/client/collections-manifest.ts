@@ -35,6 +35,20 @@ export interface WantedCollection extends Omit<ManifestCollection, 'id'> {
   readonly id?: number
 }
 
+/** Uids are hexadecimal; those who have none yet are missing. */
+export interface ManifestJson {
+  readonly uid: string
+  readonly scopes: readonly {
+    readonly name: string
+    readonly uid?: string
+    readonly collections: readonly {
+      readonly name: string
+      readonly uid?: string
+      readonly maxTTL?: number
+    }[]
+  }[]
+}
+
 /** Uids are hexadecimal text: `{"uid":"a2","scopes":[{"name":"_default","uid":"0",…}]}`. */
 export function decodeManifest(text: string): CollectionsManifest {
   let json: unknown
@@ -43,6 +57,11 @@ export function decodeManifest(text: string): CollectionsManifest {
   } catch {
     throw malformed()
   }
+  return manifestOf(json)
+}
+
+/** The same from JSON that was parsed. */
+export function manifestOf(json: unknown): CollectionsManifest {
   const root = membersOf(json)
   const scopes = listOf(root['scopes']).map(scope => {
     const { name, uid, collections } = membersOf(scope)
@@ -52,8 +71,13 @@ export function decodeManifest(text: string): CollectionsManifest {
   return { uid: uidOf(root['uid'], 16), scopes }
 }
 
-export function encodeManifest({ uid, scopes }: WantedManifest): string {
-  return JSON.stringify({
+export function encodeManifest(manifest: WantedManifest): string {
+  return JSON.stringify(manifestJson(manifest))
+}
+
+/** What becomes the text. */
+export function manifestJson({ uid, scopes }: WantedManifest): ManifestJson {
+  return {
     uid: uid.toString(16),
     scopes: scopes.map(({ id, name, collections }) => ({
       name,
@@ -64,7 +88,7 @@ export function encodeManifest({ uid, scopes }: WantedManifest): string {
         ...(maxTtlSeconds > 0 && { maxTTL: maxTtlSeconds }),
       })),
     })),
-  })
+  }
 }
 
 function uidMember(id: number | undefined): { uid?: string } {

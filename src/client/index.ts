@@ -13,6 +13,8 @@ export { CollectionManager } from './collection-manager.ts'
 export { parseCollectionPath, type CollectionPath } from './collection-path.ts'
 export { type CollectionSelection } from './collection-selection.ts'
 export {
+  manifestJson,
+  manifestOf,
   type CollectionsManifest,
   type ManifestCollection,
   type ManifestScope,

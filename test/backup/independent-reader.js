@@ -237,6 +237,10 @@ function readBackup(name, key, documents) {
       else documents.delete(id)
     })
   }
+  // Without the field there is nothing but the default collection.
+  const scopes = manifest.collections?.scopes ?? [{ collections: [{ uid: '0' }] }]
+  const ids = scopes.flatMap(scope => scope.collections.map(({ uid }) => parseInt(uid, 16)))
+  for (const [id, { collection }] of documents) if (!ids.includes(collection)) documents.delete(id)
 }
 
 json(path.join(folder, 'archive.json'), 'holdfast-backup-archive')

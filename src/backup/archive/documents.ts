@@ -69,11 +69,33 @@ export const positionSchema = z.strictObject({
 })
 export type VbucketPosition = z.infer<typeof positionSchema>
 
+const hexadecimal = z.string().regex(/^[0-9a-f]{1,16}$/)
+const named = { name: z.string(), uid: hexadecimal }
+
+/** The scopes and collections of a bucket, as its server told them. */
+export const collectionsSchema = z.strictObject({
+  uid: hexadecimal,
+  scopes: z
+    .array(
+      z.strictObject({
+        ...named,
+        collections: z.array(z.strictObject({ ...named, maxTTL: count.optional() })).readonly(),
+      }),
+    )
+    .readonly(),
+})
+export type BackupCollections = z.infer<typeof collectionsSchema>
+
 /** `REPOSITORY/BACKUP/manifest.json`: what belongs to a backup, and nothing else does. */
 export const manifestSchema = headed('holdfast-backup-manifest', {
   backup: z.string(),
   objects: z.array(dataObjectSchema),
   vbuckets: z.array(positionSchema),
+  /**
+   * What there was when the last vbucket had come to its end. Records of other collections are of
+   * such as had been dropped by then. Missing: there is nothing but the default collection.
+   */
+  collections: collectionsSchema.optional(),
 })
 export type Manifest = z.infer<typeof manifestSchema>
 

@@ -1,6 +1,11 @@
-import type { SavedPosition } from '../../client/index.ts'
+import { manifestJson, type SavedPosition } from '../../client/index.ts'
 import type { Timer } from '../../clock.ts'
-import { decodeDocument, encodeDocument, type BackupDocument } from '../archive/documents.ts'
+import {
+  collectionsSchema,
+  decodeDocument,
+  encodeDocument,
+  type BackupDocument,
+} from '../archive/documents.ts'
 import { BackupFile } from '../archive/layout.ts'
 import { BackupError } from '../errors.ts'
 import { pause } from '../pause.ts'
@@ -126,7 +131,7 @@ export class BackupRun {
     stream: () => this.#stream(),
     complete: () => this.#complete(),
     manifest: async () => {
-      await putManifest(this.#context, this.#journals, this.#plan.ends ?? [])
+      await putManifest(this.#context, this.#journals, this.#plan)
       await this.#done('manifest')
     },
     sweep: async () => {
@@ -152,10 +157,13 @@ export class BackupRun {
       base,
       dropJournal: vbid => this.#dropJournal(vbid),
     })
+    // Asked for now, so that what is not in it has been dropped, and is not to be brought back.
+    const manifest = await settings.client.collectionsManifest()
     this.#plan = {
       ...this.#plan,
       ends: [...positions.values()],
       uploads: [...this.#journals.keys()],
+      collections: collectionsSchema.parse(manifestJson(manifest)),
     }
     await this.#done('stream')
   }

@@ -3,7 +3,7 @@ import { clientClock } from '../../client/client-clock.ts'
 import type { Clock } from '../../clock.ts'
 import { silentLog, type Log } from '../../log.ts'
 import type { CompressionName } from '../archive/compression.ts'
-import type { BackupDocument } from '../archive/documents.ts'
+import type { BackupDocument, Manifest } from '../archive/documents.ts'
 import { BackupFile, backupIdOf } from '../archive/layout.ts'
 import type { Secret } from '../archive/repository-key.ts'
 import type { BucketAddress } from '../bucket-address.ts'
@@ -180,20 +180,21 @@ class Backup {
     checkBucket(repository.name, repository.document.bucket, bucket)
     const last = complete.at(-1)
     const previous = this.#options.full ? undefined : this.#toContinue(complete)
+    const manifest = previous && (await repository.manifest(previous, key))
+    const base = this.#knowsCollections(manifest) ? manifest : undefined
     const startedMs = this.#clock.nowMs()
-    const positions = previous ? (await repository.manifest(previous, key)).vbuckets : []
     return {
       format: 'holdfast-backup-plan',
       version: 1,
       backup: backupIdOf((last?.number ?? 0) + 1, startedMs),
       repository: repository.document.id,
-      type: previous ? 'incremental' : 'full',
-      ...(previous ? { previous: previous.id } : {}),
+      type: base ? 'incremental' : 'full',
+      ...(base ? { previous: base.backup } : {}),
       started: new Date(startedMs).toISOString(),
       bucket,
       runs: 0,
       steps: [],
-      positions,
+      positions: base?.vbuckets ?? [],
     }
   }
 
@@ -207,6 +208,14 @@ class Backup {
       return undefined
     }
     return last
+  }
+
+  /** What was in others was not asked for, and would be missing before this backup. */
+  #knowsCollections(manifest: Manifest | undefined): boolean {
+    if (manifest === undefined || manifest.collections !== undefined) return true
+    const message = `${manifest.backup} has the default collection alone: making a full one`
+    this.#options.report({ type: 'note', message })
+    return false
   }
 
   /**
@@ -268,6 +277,8 @@ class Backup {
     this.#client ??= await KvClient.connect({
       ...this.#options.source,
       agent: 'holdfast backup',
+      // How far a vbucket is then means all that is in it.
+      collections: true,
     })
     return this.#client
   }

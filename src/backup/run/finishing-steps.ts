@@ -1,4 +1,3 @@
-import type { SavedPosition } from '../../client/index.ts'
 import {
   decodeDocument,
   encodeDocument,
@@ -44,7 +43,7 @@ export async function completeUploads(
 export async function putManifest(
   context: BackupContext,
   journals: ReadonlyMap<number, Journal>,
-  positions: readonly SavedPosition[],
+  { ends = [], collections }: Pick<Plan, 'ends' | 'collections'>,
 ): Promise<void> {
   const { store, prefix, backupId } = context
   const byVbucket = (one: { vbid: number }, other: { vbid: number }) => one.vbid - other.vbid
@@ -53,7 +52,8 @@ export async function putManifest(
     version: 1,
     backup: backupId,
     objects: [...journals.values()].sort(byVbucket).map(journal => objectOf(journal, prefix)),
-    vbuckets: [...positions].sort(byVbucket),
+    vbuckets: [...ends].sort(byVbucket),
+    ...(collections ? { collections } : {}),
   }
   await store.put(`${prefix}${BackupFile.manifest}`, encodeDocument(manifest))
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { positionSchema } from '../archive/documents.ts'
+import { collectionsSchema, positionSchema } from '../archive/documents.ts'
 
 const count = z.int().min(0)
 
@@ -60,6 +60,8 @@ export const planSchema = z.strictObject({
   ends: z.array(positionSchema).optional(),
   /** And the vbuckets that have a journal then. */
   uploads: z.array(count).optional(),
+  /** Once streaming is done. */
+  collections: collectionsSchema.optional(),
 })
 export type Plan = z.infer<typeof planSchema>
 

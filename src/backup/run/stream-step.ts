@@ -156,6 +156,7 @@ class Streaming {
       format: 'holdfast-dcp-state',
       version: 1,
       bucket: source.bucket,
+      collections: 'all',
       vbuckets: vbuckets.flatMap(vbid => this.#positions.get(vbid) ?? []),
     }
     try {
@@ -169,6 +170,7 @@ class Streaming {
         bufferBytes: windowBytes,
         queueBytesMax,
         includeXattrs: true,
+        collections: 'all',
         signal,
         log,
       })

@@ -103,7 +103,7 @@ function progressOf({ salt, segments, parts, lastSeqno, counts }: Journal) {
 }
 
 function recordOf(change: Change): ArchiveRecord {
-  const { type, seqno, cas, revno, flags, datatype, key, value } = change
+  const { type, seqno, cas, revno, flags, datatype, collectionId, key, value } = change
   return {
     kind: RecordKind[type],
     seqno,
@@ -112,7 +112,7 @@ function recordOf(change: Change): ArchiveRecord {
     flags,
     time: type === 'mutation' ? change.expiry : (change.deleteTime ?? 0),
     datatype,
-    collectionId: 0,
+    collectionId,
     key,
     value,
   }
