@@ -3,10 +3,13 @@ import { KvClient, ServerError } from '../client/index.ts'
 import type { BucketAddress } from './bucket-address.ts'
 import { BackupError } from './errors.ts'
 
+/** A bucket that is behind with its disks does not answer until it has caught up. */
+const requestTimeoutMs = 60_000
+
 /** A connection to the bucket, or an error that says which one there is not. */
 export async function connectToBucket(address: BucketAddress, agent: string): Promise<KvClient> {
   try {
-    return await KvClient.connect({ ...address, agent })
+    return await KvClient.connect({ ...address, agent, requestTimeoutMs })
   } catch (error) {
     if (!(error instanceof ServerError)) throw error
     const where = `bucket ${address.bucket} at ${address.host}:${address.port}`

@@ -1,6 +1,5 @@
 import { RE2JS, RE2JSException } from 're2js'
 import type { ArchiveRecord } from '../archive/record.ts'
-import { BackupError } from '../errors.ts'
 
 /** Which documents are restored: those that fit all of what is given. */
 export interface DocumentSelection {
@@ -43,16 +42,14 @@ function beginsWith(key: Buffer, prefix: Buffer): boolean {
   )
 }
 
+/** Fails with a RangeError for what is no expression. */
 function compile(pattern: string): RE2JS {
   if (pattern.length > patternLengthMax)
-    throw new BackupError(
-      'mismatch',
-      `a regular expression has at most ${patternLengthMax} characters`,
-    )
+    throw new RangeError(`a regular expression has at most ${patternLengthMax} characters`)
   try {
     return RE2JS.compile(pattern)
   } catch (error) {
     if (!(error instanceof RE2JSException)) throw error
-    throw new BackupError('mismatch', `the regular expression: ${error.message}`, { cause: error })
+    throw new RangeError(`the regular expression: ${error.message}`, { cause: error })
   }
 }
