@@ -17,5 +17,8 @@ export const Privilege = {
   seqnos: 64,
   /** Buckets, vbucket states, compaction, flush. */
   admin: 128,
-  all: 255,
+  /** Extended attributes of the system, whose names begin with `_`; what else they need stays. */
+  systemRead: 256,
+  systemWrite: 512,
+  all: 1023,
 } as const

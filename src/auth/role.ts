@@ -4,7 +4,7 @@
  */
 import { Privilege } from './privilege.ts'
 
-const { login, read, write, meta, dcp, stats, seqnos, all } = Privilege
+const { login, read, write, meta, dcp, stats, seqnos, systemRead, systemWrite, all } = Privilege
 
 /** Roles that are about the node, and what they give, whatever the bucket. */
 const nodeRoles = { admin: all, monitor: stats } as const
@@ -14,7 +14,8 @@ const bucketRoles = {
   read: read | seqnos | stats,
   write: write | seqnos,
   dcp: dcp | seqnos | stats,
-  backup: read | write | meta | dcp | seqnos | stats,
+  backup: read | write | meta | dcp | seqnos | stats | systemRead | systemWrite,
+  system: systemRead | systemWrite,
 } as const
 
 export interface Role {

@@ -40,9 +40,13 @@ function getRandomKey(session: Session, frame: Frame): Outcome {
   if (session.bucket!.collections.manifest.collection(collection) === undefined) {
     return refuseUnknown(session, frame, Status.unknownCollection)
   }
+  const wantsXattrs = frame.extrasLength === 5 && frame.bytes[frame.extrasStart + 4] !== 0
+  if (wantsXattrs && (session.privileges & Privilege.systemRead) === 0) {
+    session.errorContext = 'your roles do not include attributes of the system'
+    return Status.accessDenied
+  }
   const record: RecordView | undefined = session.bucket!.randomKey(collection)
   if (record === undefined) return Status.keyNotFound
-  const wantsXattrs = frame.extrasLength === 5 && frame.bytes[frame.extrasStart + 4] !== 0
   const value = wantsXattrs ? plain.of(record) : shownValue(session, record)
   const kept = session.features.datatypes | (wantsXattrs ? Datatype.xattr : 0)
   return reply(session, frame, {

@@ -23,11 +23,18 @@ import type { Reply, Session } from './session.ts'
 
 const keysDefault = 1000
 
+/** All attributes of a document come together, those of the system among them. */
+function assertMaySee({ privileges }: Session, includeXattrs: boolean): void {
+  if (!includeXattrs || (privileges & Privilege.systemRead) !== 0) return
+  throw new StatusError(Status.accessDenied, 'your roles do not include attributes of the system')
+}
+
 async function create(session: Session, frame: Frame, vbucket: Vbucket): Promise<Reply> {
   if (frame.datatype !== Datatype.json || !session.features.json) {
     throw new StatusError(Status.invalidArguments, 'the value and its datatype have to be JSON')
   }
   const request = readRangeScan(frame.value().toString(), session.features)
+  assertMaySee(session, request.form.includeXattrs)
   const { rangeScans, collections } = session.bucket!
   const { collection } = request
   const isKnown = collection === defaultCollection || session.features.collections

@@ -39,6 +39,7 @@ t.test('a role gives its privileges in its bucket', t => {
   t.equal(rights('write[*]', 'any'), login | write | seqnos)
   t.equal(rights('dcp[a]', 'a'), login | dcp | seqnos | stats)
   t.equal(rights('backup[a]', 'a'), all & ~Privilege.admin)
+  t.equal(rights('system[a]', 'a'), Privilege.login | Privilege.systemRead | Privilege.systemWrite)
   t.equal(rights('monitor', 'a'), login | stats)
   t.equal(rights('admin'), all)
   for (const wrong of [
@@ -217,7 +218,10 @@ t.test('the first user has a password that is chosen, or made up and told', asyn
   const { name, madeUpPassword } = await makeFirstUser(two, undefined)
   t.match(madeUpPassword, /^[\w-]{24}$/)
   const access = accessTo(t, { userFile: two })
-  t.equal((await access.checkPassword(name, madeUpPassword!, origin))?.privilegesIn('x'), 255)
+  t.equal(
+    (await access.checkPassword(name, madeUpPassword!, origin))?.privilegesIn('x'),
+    Privilege.all,
+  )
   t.ok(await accessTo(t, { userFile: one }).checkPassword(name, 'chosen', origin))
 })
 

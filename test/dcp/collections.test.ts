@@ -177,6 +177,22 @@ for (const inMemory of [true, false]) {
   })
 }
 
+t.test('who may be sent snapshots out of order is sent them in order', async t => {
+  const scene = await fruitAndShop(t, false)
+  for (const value of ['true', 'true_with_seqno_advanced']) {
+    const link = connect(scene, true, { enable_out_of_order_snapshots: value })
+    await ask(link, { endSeqno: 8, value: '{"collections":["9"]}' })
+    await until('it has all', () => link.recorder.ended)
+    t.same(link.recorder.lines, [
+      'marker 0..8',
+      'collection created 8.9 orders @3',
+      'mutation 9:first @6',
+      'mutation 9:second @8',
+      'end 0',
+    ])
+  }
+})
+
 t.test('a stream of a scope brings collections that come into it later', async t => {
   const scene = await fruitAndShop(t, false)
   const link = connect(scene, true)

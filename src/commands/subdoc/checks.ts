@@ -5,7 +5,8 @@ import {
   subdocPathBytesMax,
 } from '../../../protocol/commands/index.ts'
 import { Status } from '../../../protocol/status.ts'
-import { isVirtualXattr, xattrKeyLength } from '../../../protocol/xattrs.ts'
+import { isSystemXattr, isVirtualXattr, xattrKeyLength } from '../../../protocol/xattrs.ts'
+import { Privilege } from '../command.ts'
 import type { Session } from '../session.ts'
 import { hasBadBinaryValue } from './binary-value.ts'
 import { isMacro } from './macros.ts'
@@ -65,6 +66,13 @@ function flagsFault(
   return undefined
 }
 
+/** What an attribute of the system asks for. What becomes the body, or is told, is read. */
+function privilegesFor({ operation: { isMutation, answersValue, pathFlagsNeeded } }: Part): number {
+  if (!isMutation) return Privilege.systemRead
+  const reads = answersValue || pathFlagsNeeded !== 0
+  return Privilege.systemWrite | (reads ? Privilege.systemRead : Privilege.none)
+}
+
 function xattrFault(session: Session, part: Part): Fault | undefined {
   const { operation, pathFlags, path, value } = part
   const expands = (pathFlags & expandMacros) !== 0
@@ -83,6 +91,9 @@ function xattrFault(session: Session, part: Part): Fault | undefined {
   if (operation.isMutation && isVirtualXattr(path)) {
     const context = 'virtual attributes cannot be changed'
     return fault(context, Status.subdocXattrCannotModifyVirtualAttribute)
+  }
+  if (isSystemXattr(path) && (privilegesFor(part) & ~session.privileges) !== 0) {
+    return fault('your roles do not include attributes of the system', Status.accessDenied)
   }
   if (hasBadBinaryValue(value)) return fault('malformed Base64', Status.xattrInvalid)
   if (expands && !isMacro(value)) return fault('no such macro', Status.subdocXattrUnknownMacro)

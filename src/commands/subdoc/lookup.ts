@@ -13,7 +13,7 @@ import { isVirtualXattr, xattrKeyLength } from '../../../protocol/xattrs.ts'
 import type { Frame } from '../../../protocol/frame.ts'
 import type { Vbucket } from '../../vbucket/vbucket.ts'
 import { replyNotMyVbucket } from '../cluster-config.ts'
-import type { Outcome } from '../command.ts'
+import { Privilege, type Outcome } from '../command.ts'
 import { reply } from '../reply.ts'
 import type { Session } from '../session.ts'
 import { decodeBinaryValue } from './binary-value.ts'
@@ -69,7 +69,8 @@ function finder(session: Session, vbucket: Vbucket, version: Version): Find {
     if (!isVirtualXattr(path)) return asAsked(part, operation.lookup(piece.attributes, path))
     const name = path.toString('latin1', 0, xattrKeyLength(path))
     const nowMs = session.clock.nowMs()
-    const text = virtualAttribute(name, { vbucket, nowMs, version })
+    const seesSystem = (session.privileges & Privilege.systemRead) !== 0
+    const text = virtualAttribute(name, { vbucket, nowMs, version, seesSystem })
     if (text === undefined) return Status.subdocXattrUnknownVirtualAttribute
     return asAsked(part, operation.lookup(text, path))
   }

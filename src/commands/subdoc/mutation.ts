@@ -113,7 +113,7 @@ function applicationOptions(
   request: SubdocRequest,
   version: Version | undefined,
 ): ApplicationOptions {
-  const surroundings = { vbucket, nowMs: session.clock.nowMs(), version }
+  const surroundings = { vbucket, nowMs: session.clock.nowMs(), version, seesSystem: false }
   return {
     makesParents: has(request, SubdocDocFlag.add | SubdocDocFlag.makeDocument),
     documentText: () => virtualAttribute('$document', surroundings)!,

@@ -1,7 +1,7 @@
 /** Attributes that lie nowhere: the server makes them up from what it knows of a document. */
 import { uint64From } from '../../../protocol/bytes.ts'
 import { Datatype, datatypeName } from '../../../protocol/datatype.ts'
-import { decodeXattrs } from '../../../protocol/xattrs.ts'
+import { decodeXattrs, isSystemXattr } from '../../../protocol/xattrs.ts'
 import type { Vbucket } from '../../vbucket/vbucket.ts'
 import { crc32c } from './crc32c.ts'
 import { hexString } from './macros.ts'
@@ -12,6 +12,8 @@ export interface Surroundings {
   readonly nowMs: number
   /** Undefined while the document does not exist. */
   readonly version: Version | undefined
+  /** Whether attributes of the system may be known of. */
+  readonly seesSystem: boolean
 }
 
 type Attribute = (surroundings: Surroundings) => object
@@ -64,8 +66,10 @@ const hybridClock: Attribute = ({ vbucket, nowMs }) => {
 }
 
 /** The keys of the attributes that are there. */
-const contents: Attribute = ({ version = nothingYet }) =>
-  (decodeXattrs(version.xattrs) ?? []).map(({ key }) => key.toString())
+const contents: Attribute = ({ version = nothingYet, seesSystem }) =>
+  (decodeXattrs(version.xattrs) ?? [])
+    .filter(({ key }) => seesSystem || !isSystemXattr(key))
+    .map(({ key }) => key.toString())
 
 const attributes: Readonly<Record<string, Attribute>> = {
   $document: document,

@@ -47,6 +47,18 @@ ${clientTable(compatibility)}
 memcached's own clients are tried as well: \`memccapable\` (its binary tests, all of them), the tools of
 libmemcached, and memjs.
 
+## Change streams
+
+What a client may set on a connection for streams, by DCP_CONTROL:
+
+- **Out-of-order snapshots** (\`enable_out_of_order_snapshots\`) are accepted and not made use of: it is a permission,
+  and backfills come in the order of seqnos here, through a filter of collections, too, between plain markers. No
+  DCP_OSO_SNAPSHOT (0x65) is sent. Refusing it would end the connection of gocbcore.
+- Accepted, and without effect: \`supports_cursor_dropping\`, \`supports_cursor_dropping_vulcan\`,
+  \`v7_dcp_status_codes\`, \`consumer_name\`.
+- Refused with NOT_SUPPORTED (0x83), by which clients go on without: \`enable_sync_writes\`, \`stream_buffer_size\`,
+  \`change_streams\`, \`flatbuffers_system_events\` for clients with collections. Any other name: EINVAL (0x04).
+
 ## Commands
 
 Every opcode of memcached's binary protocol and of Couchbase's extensions. What is not there, as any number
