@@ -60,7 +60,7 @@ export const featureMeaning: Readonly<Record<FeatureName, string>> = {
   altRequest: 'Requests may carry framing extras (magic 0x08).',
   syncReplication: 'Requests may carry a durability requirement in a framing extra.',
   collections: 'Every key begins with the id of its collection, as LEB128.',
-  snappyEverywhere: 'The body of any answer, not only of reads, may be compressed.',
+  snappyEverywhere: 'Any value may be compressed, both ways, not only those of documents.',
   preserveExpiry: 'Requests may ask in a framing extra to keep the expiry a document has.',
   virtualXattr: 'Unknown virtual attributes are refused with a status of their own.',
   subdocCreateAsDeleted: 'Sub-document mutations may create a document as a tombstone.',

@@ -10,6 +10,7 @@ const granted: ReadonlySet<number> = new Set([
   Feature.selectBucket,
   Feature.json,
   Feature.snappy,
+  Feature.snappyEverywhere,
   Feature.duplex,
   Feature.clustermapChange,
   Feature.unorderedExecution,
@@ -52,6 +53,8 @@ export class Features {
   json = false
   xattr = false
   snappy = false
+  /** Values of all requests may be compressed, not only those of documents. */
+  snappyEverywhere = false
   /** Answers may come in another order than their requests. */
   unordered = false
   /** Answers tell how long they took. */
@@ -91,12 +94,17 @@ export class Features {
     if (this.has(Feature.clustermapChangeBrief)) {
       this.#codes = this.#codes.filter(code => code !== Feature.clustermapChange)
     }
+    // Of no use without: the bit of the datatype would be refused.
+    if (!this.has(Feature.snappy)) {
+      this.#codes = this.#codes.filter(code => code !== Feature.snappyEverywhere)
+    }
     this.saidHello = true
     this.mutationSeqno = this.has(Feature.mutationSeqno)
     this.xerror = this.has(Feature.xerror)
     this.json = this.has(Feature.json)
     this.xattr = this.has(Feature.xattr)
     this.snappy = this.has(Feature.snappy)
+    this.snappyEverywhere = this.has(Feature.snappyEverywhere)
     this.unordered = this.has(Feature.unorderedExecution)
     this.tracing = this.has(Feature.tracing)
     this.datatypes =

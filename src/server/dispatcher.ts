@@ -21,6 +21,7 @@ import type { Vbucket } from '../vbucket/vbucket.ts'
 import type { Connection } from './connection.ts'
 import { failureOf } from './failure.ts'
 import type { OperationCounters } from './operation-counters.ts'
+import { withPlainValue } from './plain-request.ts'
 
 /**
  * Every so many requests one is timed, and counts for all of them: reading the clock costs as much
@@ -124,6 +125,12 @@ export class Dispatcher {
       if (!command.preservesExpiry) {
         connection.errorContext = `${command.name} cannot keep an expiry`
         return Status.notSupported
+      }
+    }
+    if ((frame.datatype & ~command.datatypes & Datatype.snappy) !== 0) {
+      if (connection.features.snappyEverywhere) {
+        const plain = withPlainValue(frame, this.#settings.valueBytesMax)
+        return this.#execute(connection, plain, command, framingError)
       }
     }
     const refusal = this.#checkShape(connection, frame, command)

@@ -215,3 +215,43 @@ for (const compression of ['off', 'passive', 'active'] as const) {
     await fc.assert(property, { numRuns: 40, seed })
   })
 }
+
+t.test('who has negotiated it for everything may compress the value of any request', async t => {
+  const { one, client } = await scene(t, 'passive')
+  const other = await client()
+  const asked = [Feature.snappy, Feature.snappyEverywhere, Feature.json, Feature.xerror]
+  const hello = await other.call({ opcode: Opcode.hello, value: encodeFeatures(asked) })
+  t.same(hello.value(), encodeFeatures(asked), 'all of it is granted')
+  await other.call(set('k', '{"a":1}'))
+  const path = Buffer.from('text')
+  const text = `"${'x'.repeat(300)}"`
+  const request = (datatype: number, value: Buffer) => ({
+    opcode: Opcode.subdocDictAdd,
+    key: 'k',
+    extras: Buffer.of(0, path.length, 0),
+    datatype,
+    value,
+  })
+  const block = compressSync(Buffer.concat([path, Buffer.from(text)])) as Buffer
+  t.equal((await other.call(request(snappy, block))).status, Status.success)
+  t.equal((await other.call(get('k'))).value().toString(), `{"a":1,"text":${text}}`)
+  const opaque = 77
+  const again = await other.call({ ...request(snappy, block), opaque })
+  t.match(again, { status: Status.subdocPathExists, opaque })
+  const damaged = await other.call(request(snappy, Buffer.from('no block')))
+  t.equal(damaged.status, Status.invalidArguments)
+  t.match(JSON.parse(damaged.value().toString()), { error: { context: /no block of Snappy/ } })
+  // A block that stands for more than any value may have.
+  const large = compressSync(Buffer.alloc(2 ** 20 + 1)) as Buffer
+  t.equal((await other.call(request(snappy, large))).status, Status.tooLarge)
+  t.equal(
+    (await one.call(request(snappy, block))).status,
+    Status.invalidArguments,
+    'not negotiated',
+  )
+  const alone = await one.call({
+    opcode: Opcode.hello,
+    value: encodeFeatures([Feature.snappyEverywhere, Feature.json]),
+  })
+  t.same(alone.value(), encodeFeatures([Feature.json]), 'it is nothing by itself')
+})
