@@ -7,9 +7,13 @@ import { BackupError } from './errors.ts'
 const requestTimeoutMs = 60_000
 
 /** A connection to the bucket, or an error that says which one there is not. */
-export async function connectToBucket(address: BucketAddress, agent: string): Promise<KvClient> {
+export async function connectToBucket(
+  address: BucketAddress,
+  agent: string,
+  { collections = false } = {},
+): Promise<KvClient> {
   try {
-    return await KvClient.connect({ ...address, agent, requestTimeoutMs })
+    return await KvClient.connect({ ...address, agent, collections, requestTimeoutMs })
   } catch (error) {
     if (!(error instanceof ServerError)) throw error
     const where = `bucket ${address.bucket} at ${address.host}:${address.port}`

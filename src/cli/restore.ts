@@ -12,6 +12,9 @@ export interface RestoreCommandOptions extends Target, ArchiveOptions, JobOption
   to?: string
   keyPrefix?: string[]
   keyPattern?: string
+  collection?: string[]
+  scope?: string[]
+  mapCollection?: string[]
   force?: boolean
   resume?: boolean
   staging: string
@@ -39,6 +42,9 @@ export async function restoreBucket(
             to,
             keyPrefixes: keyPrefix,
             keyPattern,
+            collections: options.collection,
+            scopes: options.scope,
+            collectionMap: options.mapCollection,
             target: { bucket, ...accessOf(options, world.env) },
             secret: secretOf(options, world.env),
             force: options.force ?? false,

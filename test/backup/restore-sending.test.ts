@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import type { ArchiveRecord } from '../../src/backup/archive/record.ts'
 import type { BucketAddress } from '../../src/backup/bucket-address.ts'
+import { CollectionRoutes, selectCollections } from '../../src/backup/restore/collection-routes.ts'
 import { DocumentSender } from '../../src/backup/restore/document-sender.ts'
 import { RestoreTarget } from '../../src/backup/restore/restore-target.ts'
 import { clientClock } from '../../src/client/client-clock.ts'
@@ -39,8 +40,12 @@ async function open(
   const address: BucketAddress = { host: '127.0.0.1', port: server.port, bucket: 'b' }
   const target = await RestoreTarget.open(address)
   const { signal } = new AbortController()
+  const client = await target.connect(0)
+  const routes = await CollectionRoutes.open(selectCollections(undefined, {}), client, false)
+  await client.close()
   const sender = new DocumentSender({
     target,
+    routes,
     force: true,
     clock: hasty,
     random: systemRandom,

@@ -8,6 +8,7 @@ import type { ArchiveRecord } from '../archive/record.ts'
 import { BackupError } from '../errors.ts'
 import { pause } from '../pause.ts'
 import type { Throttle } from '../throttle.ts'
+import type { CollectionRoutes } from './collection-routes.ts'
 import { vbucketsText } from './node-map.ts'
 import { RequestBatch } from './request-batch.ts'
 import type { RestoreTarget } from './restore-target.ts'
@@ -20,6 +21,7 @@ export interface SendResult {
 
 export interface SenderOptions {
   target: RestoreTarget
+  routes: CollectionRoutes
   /** Whatever the bucket has. */
   force: boolean
   /** Of changes. */
@@ -63,7 +65,7 @@ export class DocumentSender {
       (options.target.resolvesByTime ? WithMetaOption.forceAccept : 0)
   }
 
-  /** When it resolves the bucket has all of them, in memory at least. */
+  /** Of collections that have a route. When it resolves the bucket has all, in memory at least. */
   async send(records: readonly ArchiveRecord[], result: SendResult): Promise<void> {
     const { clock, random, signal, changes } = this.#options
     if (records.length === 0) return
@@ -97,11 +99,12 @@ export class DocumentSender {
     places: readonly number[],
     outcomes: Uint8Array,
   ): Promise<Failure[]> {
-    const { target } = this.#options
+    const { target, routes } = this.#options
     for (const place of places) {
       const record = records[place]!
       const vbid = target.vbucketOf(record.key)
-      this.#lane(target.nodeOf(vbid)).batch.add(record, place, vbid)
+      const prefix = routes.prefixOf(record.collectionId)!
+      this.#lane(target.nodeOf(vbid)).batch.add(record, place, vbid, prefix)
     }
     const failures: Failure[] = []
     await Promise.all(
@@ -189,7 +192,8 @@ function withFollowers(
   const failed = new Set(failures.map(({ place }) => place))
   const keys = new Set<string>()
   return places.filter(place => {
-    const key = records[place]!.key.toString('latin1')
+    const { collectionId, key: bytes } = records[place]!
+    const key = `${collectionId} ${bytes.toString('latin1')}`
     if (failed.has(place)) keys.add(key)
     return keys.has(key)
   })

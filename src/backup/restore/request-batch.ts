@@ -30,7 +30,8 @@ export class RequestBatch {
     return this.#buffer.subarray(0, this.#length)
   }
 
-  add(record: ArchiveRecord, place: number, vbid: number): void {
+  /** `prefix` names the collection, in front of the key. */
+  add(record: ArchiveRecord, place: number, vbid: number, prefix: Uint8Array): void {
     const { key, value, cas, kind } = record
     const isMutation = kind === RecordKind.mutation
     const isExpiration = kind === RecordKind.expiration ? WithMetaOption.isExpiration : 0
@@ -48,7 +49,8 @@ export class RequestBatch {
       nmeta: undefined,
     }
     const extrasLength = withMetaLength(meta)
-    const bodyLength = extrasLength + key.length + value.length
+    const keyLength = prefix.length + key.length
+    const bodyLength = extrasLength + keyLength + value.length
     const at = this.#makeRoom(headerLength + bodyLength)
     const opcode = isMutation ? Opcode.setWithMeta : Opcode.delWithMeta
     writeHeader(
@@ -56,7 +58,7 @@ export class RequestBatch {
       at,
       Magic.request,
       opcode,
-      key.length,
+      keyLength,
       extrasLength,
       record.datatype,
       vbid,
@@ -67,8 +69,9 @@ export class RequestBatch {
     )
     writeWithMeta(this.#buffer, at + headerLength, meta)
     const keyAt = at + headerLength + extrasLength
-    this.#buffer.set(key, keyAt)
-    this.#buffer.set(value, keyAt + key.length)
+    if (prefix.length > 0) this.#buffer.set(prefix, keyAt)
+    this.#buffer.set(key, keyAt + prefix.length)
+    this.#buffer.set(value, keyAt + keyLength)
     this.places.push(place)
   }
 

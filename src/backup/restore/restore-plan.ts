@@ -1,4 +1,4 @@
-import type { BackupDocument, DataObject } from '../archive/documents.ts'
+import type { BackupCollections, BackupDocument, DataObject } from '../archive/documents.ts'
 import { BackupError } from '../errors.ts'
 import type { Repository } from '../repository.ts'
 
@@ -20,6 +20,8 @@ export interface RestorePlan {
   /** Of all changes in them, and the bytes of their keys and values. */
   readonly records: number
   readonly documentBytes: number
+  /** What there was at the end of the last one; undefined: the default collection alone. */
+  readonly collections: BackupCollections | undefined
 }
 
 export interface BackupRange {
@@ -46,8 +48,11 @@ export async function planRestore(
   const objects = new Map<number, SourceObject[]>()
   let records = 0
   let documentBytes = 0
+  let collections: BackupCollections | undefined
   for (const { id, ...backup } of chain.slice(first)) {
-    for (const object of (await repository.manifest({ id, ...backup }, key)).objects) {
+    const manifest = await repository.manifest({ id, ...backup }, key)
+    collections = manifest.collections
+    for (const object of manifest.objects) {
       const { counts, vbid } = object
       records += counts.mutation + counts.deletion + counts.expiration
       documentBytes += counts.documentBytes
@@ -61,6 +66,7 @@ export async function planRestore(
     vbuckets: [...objects].map(([vbid, list]) => ({ vbid, objects: list })),
     records,
     documentBytes,
+    collections,
   }
 }
 

@@ -8,6 +8,7 @@ import { readAhead } from '../read-ahead.ts'
 import type { Repository } from '../repository.ts'
 import type { Throttle } from '../throttle.ts'
 import { untilStopped } from '../until-stopped.ts'
+import type { CollectionRoutes } from './collection-routes.ts'
 import type { DocumentFilter } from './document-filter.ts'
 import { DocumentSender } from './document-sender.ts'
 import type { RestoreJournal, RestoreJournalDocument } from './restore-journal.ts'
@@ -18,7 +19,7 @@ export interface RestoreCounts {
   applied: number
   /** The bucket has the same or a newer version. */
   skipped: number
-  /** Not asked for. */
+  /** Not asked for, or of a collection that had been dropped. */
   filtered: number
 }
 
@@ -28,6 +29,7 @@ export interface RestoreContext {
   readonly plan: RestorePlan
   readonly target: RestoreTarget
   readonly filter: DocumentFilter
+  readonly routes: CollectionRoutes
   readonly force: boolean
   readonly threads: number
   readonly changes: Throttle | undefined
@@ -98,8 +100,7 @@ export class RestoreRun {
   }
 
   #newSender(): DocumentSender {
-    const { target, force, changes, clock, random, signal } = this.#context
-    const sender = new DocumentSender({ target, force, changes, clock, random, signal })
+    const sender = new DocumentSender(this.#context)
     this.#senders.add(sender)
     return sender
   }
@@ -136,8 +137,12 @@ export class RestoreRun {
   }
 
   #selected(records: ArchiveRecord[]): ArchiveRecord[] {
-    const { filter } = this.#context
-    return filter.isOpen ? records : records.filter(record => filter.matches(record))
+    const { filter, routes } = this.#context
+    return records.filter(
+      record =>
+        routes.prefixOf(record.collectionId) !== undefined &&
+        (filter.isOpen || filter.matches(record)),
+    )
   }
 
   #checkpointSoon(): void {

@@ -19,12 +19,14 @@ export class RestoreTarget {
   readonly bucketUuid: string
   /** Conflicts are resolved by time, not by revision: then writers say that they know. */
   readonly resolvesByTime: boolean
+  /** Whether keys begin with the ids of collections. */
+  readonly hasCollections: boolean
   #map: NodeMap
   readonly #clients: (KvClient | undefined)[] = []
   readonly #persisted = new Map<number, number>()
 
   static async open(address: BucketAddress): Promise<RestoreTarget> {
-    const client = await connectToBucket(address, agent)
+    const { client, hasCollections } = await connectWithCollections(address)
     try {
       const config = await client.clusterConfig()
       const map = readNodeMap(config, address)
@@ -34,6 +36,7 @@ export class RestoreTarget {
         map,
         bucketUuid: typeof uuid === 'string' ? uuid : '',
         resolvesByTime,
+        hasCollections,
       })
     } finally {
       await client.close()
@@ -42,12 +45,16 @@ export class RestoreTarget {
 
   private constructor(
     address: BucketAddress,
-    found: { map: NodeMap; bucketUuid: string; resolvesByTime: boolean },
+    found: { map: NodeMap } & Pick<
+      RestoreTarget,
+      'bucketUuid' | 'resolvesByTime' | 'hasCollections'
+    >,
   ) {
     this.address = address
     this.#map = found.map
     this.bucketUuid = found.bucketUuid
     this.resolvesByTime = found.resolvesByTime
+    this.hasCollections = found.hasCollections
   }
 
   get nodeCount(): number {
@@ -65,7 +72,8 @@ export class RestoreTarget {
 
   /** A connection of its own to a node. */
   connect(node: number): Promise<KvClient> {
-    return connectToBucket({ ...this.address, ...this.#map.nodes[node]! }, agent)
+    const address = { ...this.address, ...this.#map.nodes[node]! }
+    return connectToBucket(address, agent, { collections: this.hasCollections })
   }
 
   /** Asks for the map again. True if nodes are others than before: connections lead elsewhere then. */
@@ -134,6 +142,19 @@ export class RestoreTarget {
     }
     this.#clients[node] = client
     return client
+  }
+}
+
+/** A server without collections has the default one alone, and keys without a prefix. */
+async function connectWithCollections(
+  address: BucketAddress,
+): Promise<{ client: KvClient; hasCollections: boolean }> {
+  try {
+    const client = await connectToBucket(address, agent, { collections: true })
+    return { client, hasCollections: true }
+  } catch (error) {
+    if (!(error instanceof ServerError) || error.status !== Status.notSupported) throw error
+    return { client: await connectToBucket(address, agent), hasCollections: false }
   }
 }
 

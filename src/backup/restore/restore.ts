@@ -7,6 +7,11 @@ import { BackupError } from '../errors.ts'
 import { Repository } from '../repository.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { Throttle } from '../throttle.ts'
+import {
+  CollectionRoutes,
+  selectCollections,
+  type CollectionSelection,
+} from './collection-routes.ts'
 import { DocumentFilter, type DocumentSelection } from './document-filter.ts'
 import { vbucketsText } from './node-map.ts'
 import { RestoreJournal, type RestoreJournalDocument } from './restore-journal.ts'
@@ -14,7 +19,7 @@ import { planRestore, type BackupRange } from './restore-plan.ts'
 import { RestoreRun, type RestoreCounts } from './restore-run.ts'
 import { RestoreTarget } from './restore-target.ts'
 
-export interface RestoreOptions extends BackupRange, DocumentSelection {
+export interface RestoreOptions extends BackupRange, DocumentSelection, CollectionSelection {
   store: ObjectStore
   repository: string
   target: BucketAddress
@@ -63,13 +68,16 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
   const { store, secret, report, keyPrefixes, keyPattern, changesPerSecond } = options
   const { threads = defaultThreads, clock = clientClock, random = systemRandom } = options
   const { force = false, signal } = options
-  const selection = { keyPrefixes, keyPattern }
+  const { collections, scopes, collectionMap } = options
+  const selection = { keyPrefixes, keyPattern, collections, scopes, collectionMap }
   const filter = new DocumentFilter(selection)
   const repository = await Repository.open(store, options.repository)
   const key = await repository.openKey(secret)
   const plan = await planRestore(repository, key, options)
+  const selected = selectCollections(plan.collections, selection)
   const target = await RestoreTarget.open(options.target)
   try {
+    const routes = await openRoutes(selected, target)
     const journal = new RestoreJournal(options.stagingRoot, {
       repository: repository.document.id,
       backups: plan.backups,
@@ -87,6 +95,7 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
         plan,
         target,
         filter,
+        routes,
         force,
         threads,
         changes,
@@ -115,6 +124,18 @@ export async function restore(options: RestoreOptions): Promise<RestoreResult> {
     return { ...run.counts, backups: plan.backups }
   } finally {
     target.close()
+  }
+}
+
+async function openRoutes(
+  selected: ReturnType<typeof selectCollections>,
+  target: RestoreTarget,
+): Promise<CollectionRoutes> {
+  const client = await target.connect(0)
+  try {
+    return await CollectionRoutes.open(selected, client, target.hasCollections)
+  } finally {
+    await client.close()
   }
 }
 
