@@ -12,6 +12,7 @@ export {
 } from './examine/examine.ts'
 export { documentValueOf } from './examine/document-value.ts'
 export { breakLock } from './lock.ts'
+export { merge, type MergeEvent, type MergeResult } from './merge/merge.ts'
 export { remove, type RemoveEvent, type RemoveResult } from './remove/remove.ts'
 export { Repository, type ListedBackup } from './repository.ts'
 export { backUp, type BackupOptions } from './run/backup.ts'

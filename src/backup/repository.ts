@@ -171,7 +171,7 @@ export class Repository {
 
   /** Checked against what `backup.json` says of it; with the key, that nobody else made it. */
   async manifest(backup: BackupDocument, key: Uint8Array | undefined): Promise<Manifest> {
-    const name = `${this.prefix(backup.id)}${BackupFile.manifest}`
+    const name = `${this.prefix(backup.id)}${backup.manifest.key ?? BackupFile.manifest}`
     const bytes = await this.store.get(name)
     if (!bytes) throw damaged(`${name} is missing`)
     const { size, sha256, mac } = backup.manifest

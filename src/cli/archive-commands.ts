@@ -4,6 +4,7 @@ import { lockTimeoutOption, threadsOption } from './backup-commands.ts'
 import { wholeNumber } from './command-options.ts'
 import { examineKey, type ExamineCommandOptions } from './examine.ts'
 import { printInfo, type InfoOptions } from './info.ts'
+import { mergeBackups, type MergeCommandOptions } from './merge.ts'
 import { removeBackups, type RemoveCommandOptions } from './remove.ts'
 import type { Surroundings } from './surroundings.ts'
 import { unlockRepository } from './unlock.ts'
@@ -15,6 +16,7 @@ export function addArchiveCommands(program: Command, world: Surroundings): void 
   addExamine(program, world)
   addVerify(program, world)
   addRemove(program, world)
+  addMerge(program, world)
   addArchiveOptions(program.command('unlock'))
     .description('remove the lock of a repository, when nobody is at work there')
     .action((_options, command: Command) =>
@@ -74,5 +76,21 @@ function addRemove(program: Command, world: Surroundings): void {
     .option('--json', 'what happens, as lines of JSON')
     .action((_options, command: Command) =>
       removeBackups(command.optsWithGlobals<RemoveCommandOptions>(), world),
+    )
+}
+
+function addMerge(program: Command, world: Surroundings): void {
+  addArchiveOptions(program.command('merge'))
+    .description('make one backup of several that continue each other')
+    .option(
+      '--from <id>',
+      'the oldest, by id or number; by default the full backup in front of --to',
+    )
+    .option('--to <id>', 'the newest, which takes up the others; by default the last one')
+    .addOption(threadsOption(2))
+    .addOption(lockTimeoutOption())
+    .option('--json', 'what happens, as lines of JSON')
+    .action((_options, command: Command) =>
+      mergeBackups(command.optsWithGlobals<MergeCommandOptions>(), world),
     )
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import type { CompressionName } from '../../src/backup/archive/compression.ts'
 import {
@@ -9,12 +10,11 @@ import {
   type VbucketPosition,
 } from '../../src/backup/archive/documents.ts'
 import { backupIdOf, dataKey } from '../../src/backup/archive/layout.ts'
-import { noRecords, objectDigest } from '../../src/backup/archive/object-writer.ts'
+import { noRecords, objectDigest, sumOf } from '../../src/backup/archive/object-writer.ts'
 import type { ArchiveRecord, RecordKind } from '../../src/backup/archive/record.ts'
 import { manifestMac, type Secret } from '../../src/backup/archive/repository-key.ts'
 import { readBlocks } from '../../src/backup/data-object.ts'
 import { Repository } from '../../src/backup/repository.ts'
-import { sumOf } from '../../src/backup/run/finishing-steps.ts'
 import type { ObjectStore } from '../../src/backup/store/object-store.ts'
 import { writeObject } from './objects.ts'
 
@@ -124,12 +124,12 @@ async function putObject(
   }
 }
 
-/** The newest record of every key, as restoring the chain up to a backup would leave it. */
+/** The newest record of every key, as restoring the chain up to a backup would leave it: a line each. */
 export async function stateOf(
   store: ObjectStore,
   backupId: string,
   secret?: Secret,
-): Promise<Map<string, ArchiveRecord>> {
+): Promise<string[]> {
   const repository = await Repository.open(store, 'r')
   const key = await repository.openKey(secret)
   const state = new Map<string, ArchiveRecord>()
@@ -139,7 +139,12 @@ export async function stateOf(
       for await (const records of readBlocks({ repository, backupId: id, key }, object))
         for (const record of records)
           state.set(`${object.vbid}/${record.collectionId}/${record.key.toString('hex')}`, record)
-  return state
+  const lines = [...state].map(([name, record]) => {
+    const { kind, seqno, cas, revno, flags, time, datatype, value } = record
+    const digest = createHash('sha256').update(value).digest('hex')
+    return [name, kind, seqno, cas, revno, flags, time, datatype, digest].join(' ')
+  })
+  return lines.sort()
 }
 
 const change = fc.record({

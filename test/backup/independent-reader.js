@@ -221,14 +221,15 @@ function readObject(bytes, described, key, visit) {
 function readBackup(name, key, documents) {
   const backup = json(path.join(place, name, 'backup.json'), 'holdfast-backup')
   if (backup.previous) readBackup(backup.previous, key, documents)
-  const bytes = fs.readFileSync(path.join(place, name, 'manifest.json'))
+  const manifestName = backup.manifest.key ?? 'manifest.json'
+  const bytes = fs.readFileSync(path.join(place, name, manifestName))
   assert(sha256(bytes).toString('hex') === backup.manifest.sha256, 'manifest')
   if (key) {
     const macKey = crypto.createHmac('sha256', key).update('holdfast-backup manifest').digest()
     const mac = crypto.createHmac('sha256', macKey).update(bytes).digest('hex')
     assert(mac === backup.manifest.mac, 'mac of the manifest')
   }
-  const manifest = json(path.join(place, name, 'manifest.json'), 'holdfast-backup-manifest')
+  const manifest = json(path.join(place, name, manifestName), 'holdfast-backup-manifest')
   for (const object of manifest.objects) {
     const content = fs.readFileSync(path.join(place, name, object.key))
     readObject(content, object, key, record => {

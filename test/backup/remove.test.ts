@@ -47,7 +47,7 @@ t.test('the newest goes; one that others continue stays, unless told otherwise',
   for (const selection of [{ backup: '1' }, { from: '1', to: '2' }, { backup: ids[1]! }])
     await t.rejects(removal(selection), { code: 'chain', message: /could not be restored/ })
   t.same(left(), ids.slice(0, 3))
-  t.equal((await stateOf(store, ids[2]!)).size, 6)
+  t.equal((await stateOf(store, ids[2]!)).length, 6)
   const forced = await removal({ backup: '2' }, { breakChain: true })
   t.match(forced, { backups: [ids[1]], broken: [ids[2]] })
   t.same(left(), [ids[0], ids[2]])
@@ -89,7 +89,7 @@ t.test('whenever it is interrupted, what is still there is whole; run again, it 
       ids.slice(0, complete.length),
       `after ${operations} operations`,
     )
-    for (const { id, number } of complete) t.equal((await stateOf(store, id)).size, 2 * number)
+    for (const { id, number } of complete) t.equal((await stateOf(store, id)).length, 2 * number)
     const rest = left()[2]
     if (rest !== undefined) await removal({ from: rest })
     t.same(left(), ids.slice(0, 2), `after ${operations} operations`)

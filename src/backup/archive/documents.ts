@@ -43,7 +43,7 @@ const counts = z.strictObject({
   documentBytes: count,
 })
 
-const dataObjectSchema = z.strictObject({
+export const dataObjectSchema = z.strictObject({
   /** Below the backup's own prefix. */
   key: z.string(),
   vbid,
@@ -112,7 +112,15 @@ export const backupSchema = headed('holdfast-backup', {
   counts,
   /** Of all data objects. */
   storedBytes: count,
-  manifest: z.strictObject({ size: count, sha256, mac: sha256.optional() }),
+  /** Ids of backups that it has taken up. */
+  merged: z.array(z.string()).optional(),
+  manifest: z.strictObject({
+    /** Below the backup's prefix; `manifest.json` if it is not said. */
+    key: z.string().optional(),
+    size: count,
+    sha256,
+    mac: sha256.optional(),
+  }),
 })
 export type BackupDocument = z.infer<typeof backupSchema>
 

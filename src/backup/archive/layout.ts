@@ -12,6 +12,8 @@ import { BackupError } from '../errors.ts'
  *   checkpoint.json                       until it is complete
  *   manifest.json
  *   backup.json                           from when on it is complete
+ *   data-2/0000, manifest-2.json          instead, of one that has taken up others
+ *   merge.json                            until it has
  * ```
  */
 export const archiveKey = 'archive.json'
@@ -25,6 +27,8 @@ export const BackupFile = {
   checkpoint: 'checkpoint.json',
   manifest: 'manifest.json',
   backup: 'backup.json',
+  /** While the backup is about to take up others. */
+  merge: 'merge.json',
 } as const
 
 /** With the slash at its end: the prefix of one backup is never that of another one. */
@@ -35,6 +39,20 @@ export function backupPrefix(repository: string, backupId: string): string {
 /** Below the backup's prefix. */
 export function dataKey(vbid: number): string {
   return `data/${String(vbid).padStart(4, '0')}`
+}
+
+/** Of one that has taken up others for the first time, the generation is 2. */
+export function mergedDataKey(generation: number, vbid: number): string {
+  return dataKey(vbid).replace('data', `data-${generation}`)
+}
+
+export function mergedManifestName(generation: number): string {
+  return `manifest-${generation}.json`
+}
+
+/** By the name of the backup's manifest, if it has another than the usual one. */
+export function generationOf(manifestName: string | undefined): number {
+  return Number(/^manifest-(\d+)\.json$/.exec(manifestName ?? '')?.[1] ?? 1)
 }
 
 export function backupIdOf(number: number, startedMs: number): string {

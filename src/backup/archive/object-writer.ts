@@ -63,6 +63,9 @@ export interface ObjectWriterOptions {
   onSegment: (segment: Segment) => Promise<void>
 }
 
+export const defaultBlockBytes = 256 * 1024
+export const defaultSegmentBytes = 8 * 1024 * 1024
+
 /**
  * As segments double in size every so many, the greatest object that a store takes can be written
  * with the number of parts that it takes.
@@ -270,6 +273,17 @@ export const noRecords: Readonly<RecordCounts> = {
   deletion: 0,
   expiration: 0,
   documentBytes: 0,
+}
+
+export function sumOf(all: readonly RecordCounts[]): RecordCounts {
+  const sum = { ...noRecords }
+  for (const counts of all) {
+    sum.mutation += counts.mutation
+    sum.deletion += counts.deletion
+    sum.expiration += counts.expiration
+    sum.documentBytes += counts.documentBytes
+  }
+  return sum
 }
 
 function kindName(kind: RecordKind): 'mutation' | 'deletion' | 'expiration' {

@@ -1,13 +1,12 @@
 import { clientClock } from '../../client/client-clock.ts'
 import type { Clock } from '../../clock.ts'
-import { decodeDocument } from '../archive/documents.ts'
-import { BackupFile } from '../archive/layout.ts'
 import { backupNamed, backupsIn, dependentsOf, type BackupRange } from '../chain.ts'
 import { BackupError } from '../errors.ts'
 import { whileLocked, type LockedWork } from '../locked-work.ts'
+import { finishMerges } from '../merge/merge-rests.ts'
 import { Repository, type ListedBackup } from '../repository.ts'
-import { checkpointSchema } from '../run/journal.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { unfinishedBehind } from '../unfinished.ts'
 import { dropBackup } from './drop-backup.ts'
 
 export interface RemoveOptions {
@@ -29,6 +28,7 @@ export interface RemoveOptions {
 export type RemoveEvent =
   /** `rest`: of a removal that did not come to its end. */
   | { readonly type: 'backup'; readonly id: string; readonly kind: 'backup' | 'rest' }
+  | { readonly type: 'note'; readonly message: string }
   | { readonly type: 'progress'; readonly objects: number; readonly bytes: number }
 
 export interface RemoveResult {
@@ -61,13 +61,14 @@ async function removeLocked(
   { signal, verifyLock }: LockedWork,
 ): Promise<RemoveResult> {
   const { store, threads = defaultThreads, report, dryRun = false } = options
+  if (!dryRun)
+    await finishMerges({ repository, threads, signal, report }, await repository.backups())
   const listed = await repository.backups()
   const chosen = chosenOf(listed, options)
   const ids = new Set(chosen.map(({ id }) => id))
   const complete = listed.flatMap(({ document }) => document ?? [])
   const broken = dependentsOf(complete, ids).map(({ id }) => id)
-  for (const { id, state } of listed)
-    if (state === 'unfinished' && (await continuesAny(repository, id, ids))) broken.push(id)
+  broken.push(...(await unfinishedBehind(repository, listed, ids)))
   if (broken.length > 0 && !options.breakChain)
     throw new BackupError('chain', `${broken.join(', ')} could not be restored any more`)
   const rests = listed.filter(({ id, state }) => state === 'removed' && !ids.has(id))
@@ -99,21 +100,4 @@ function chosenOf(listed: readonly ListedBackup[], { selection }: RemoveOptions)
       `backup ${found.id} is unfinished: backup --resume goes on with it, --purge drops it`,
     )
   return [found]
-}
-
-/** Whether an unfinished backup would continue one of these; if nobody can tell, it might. */
-async function continuesAny(
-  repository: Repository,
-  id: string,
-  ids: ReadonlySet<string>,
-): Promise<boolean> {
-  const key = `${repository.prefix(id)}${BackupFile.checkpoint}`
-  const bytes = await repository.store.get(key)
-  if (!bytes) return false
-  try {
-    const { previous } = decodeDocument(checkpointSchema, bytes, key).plan
-    return previous !== undefined && ids.has(previous)
-  } catch {
-    return ids.size > 0
-  }
 }

@@ -5,11 +5,13 @@ import { silentLog, type Log } from '../../log.ts'
 import type { CompressionName } from '../archive/compression.ts'
 import type { BackupDocument, Manifest } from '../archive/documents.ts'
 import { BackupFile, backupIdOf } from '../archive/layout.ts'
+import { defaultBlockBytes, defaultSegmentBytes } from '../archive/object-writer.ts'
 import type { Secret } from '../archive/repository-key.ts'
 import type { BucketAddress } from '../bucket-address.ts'
 import { chainAmong } from '../chain.ts'
 import { BackupError } from '../errors.ts'
 import { RepositoryLock } from '../lock.ts'
+import { finishMerges } from '../merge/merge-rests.ts'
 import { dropBackup } from '../remove/drop-backup.ts'
 import { Repository, type ListedBackup } from '../repository.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -42,8 +44,6 @@ export interface BackupOptions {
 }
 
 const defaultThreads = 4
-const defaultBlockBytes = 256 * 1024
-const defaultSegmentBytes = 8 * 1024 * 1024
 
 /** Backs up a bucket: all of it at first, then what has changed since. */
 export async function backUp(options: BackupOptions): Promise<BackupDocument> {
@@ -226,8 +226,9 @@ class Backup {
     repository: Repository,
     backups: readonly ListedBackup[],
   ): Promise<BackupDocument | undefined> {
+    const { store, threads = defaultThreads, report } = this.#options
+    await finishMerges({ repository, threads, signal: this.#signal, report }, backups)
     for (const { id } of backups.filter(({ state }) => state === 'removed')) {
-      const { store, threads = defaultThreads, report } = this.#options
       report({ type: 'note', message: `removing what is left of backup ${id}` })
       const prefix = repository.prefix(id)
       await dropBackup({ store, prefix, threads, signal: this.#signal })

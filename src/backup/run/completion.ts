@@ -20,7 +20,7 @@ export type Completion = 'done' | 'gone' | 'strays'
  * say what is not so. It is done when the object is there.
  */
 export async function complete(
-  context: BackupContext,
+  context: Pick<BackupContext, 'store' | 'clock' | 'signal'>,
   upload: Upload,
   parts: readonly Part[],
 ): Promise<Completion> {

@@ -8,7 +8,7 @@ import {
   type Manifest,
 } from '../archive/documents.ts'
 import { BackupFile } from '../archive/layout.ts'
-import { noRecords, objectDigest, type RecordCounts } from '../archive/object-writer.ts'
+import { objectDigest, sumOf } from '../archive/object-writer.ts'
 import { manifestMac } from '../archive/repository-key.ts'
 import { BackupError } from '../errors.ts'
 import type { UploadReference } from '../store/object-store.ts'
@@ -134,15 +134,4 @@ async function manifestBytes({ store, prefix }: BackupContext): Promise<Buffer> 
   const bytes = await store.get(key)
   if (!bytes) throw new BackupError('damaged', `${key} is missing`)
   return bytes
-}
-
-export function sumOf(all: readonly RecordCounts[]): RecordCounts {
-  const sum = { ...noRecords }
-  for (const counts of all) {
-    sum.mutation += counts.mutation
-    sum.deletion += counts.deletion
-    sum.expiration += counts.expiration
-    sum.documentBytes += counts.documentBytes
-  }
-  return sum
 }
