@@ -1,15 +1,26 @@
 /**
  * Stream requests wait here to be decided, one in a turn of the event loop: opening a stream takes
- * time, and a client asks for a thousand at once. Between two of them others have their turn.
+ * time, and a client asks for a thousand at once. Between two of them others have their turn. While
+ * documents are being served they keep to a part of the time: a thousand openings in a row, with
+ * what they send, would fill every turn of a twentieth of a second.
  *
  * Answers leave together, when so many are ready or nobody waits any more: a write for each of
  * them would cost more than the stream it is about.
  */
 
+import type { Clock, Timer } from '../clock.ts'
+
 /** Answers that wait for each other. */
 const answersMax = 16
+/** While others are being served: so many are decided, and then none for so long. */
+const openingsBetweenRests = 4
+const restMs = 1
+/** So long after somebody was served others are expected. */
+const restAfterServedMs = 20
 
 export interface Opening {
+  /** Counts whoever is served of its bucket and does not stream. */
+  readonly served: number
   /** It is its turn, which may come again. */
   decide(): void
 }
@@ -23,8 +34,26 @@ export class OpeningTurns {
   readonly #waiting = new Set<Opening>()
   readonly #waitingFor = new Map<Promise<void>, Opening[]>()
   readonly #answering = new Set<Answering>()
+  readonly #clock: Clock
   #ready = 0
   #isScheduled = false
+  #rest: Timer | undefined
+  #sinceRest = 0
+  #servedBefore = 0
+  #restUntilMs = 0
+  #isClosed = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Who still waits is decided without a rest. */
+  close(): void {
+    this.#isClosed = true
+    if (this.#rest === undefined) return
+    this.#rest.cancel()
+    this.#turn()
+  }
 
   wait(opening: Opening): void {
     this.#waiting.add(opening)
@@ -56,18 +85,36 @@ export class OpeningTurns {
   #schedule(): void {
     if (this.#isScheduled || this.#waiting.size === 0) return
     this.#isScheduled = true
-    setImmediate(this.#turn)
+    if (this.#sinceRest < openingsBetweenRests || this.#isClosed) {
+      setImmediate(this.#turn)
+      return
+    }
+    this.#sinceRest = 0
+    this.#sendAnswers()
+    this.#rest = this.#clock.after(restMs, this.#turn)
   }
 
   readonly #turn = (): void => {
     this.#isScheduled = false
+    this.#rest = undefined
     for (const opening of this.#waiting) {
       this.#waiting.delete(opening)
+      if (this.#areOthersServed(opening)) this.#sinceRest++
+      else this.#sinceRest = 0
       this.#schedule()
       opening.decide()
       break
     }
     if (this.#waiting.size === 0) this.#sendAnswers()
+  }
+
+  #areOthersServed({ served }: Opening): boolean {
+    const nowMs = this.#clock.monotonicMs()
+    if (served !== this.#servedBefore) {
+      this.#servedBefore = served
+      this.#restUntilMs = nowMs + restAfterServedMs
+    }
+    return nowMs < this.#restUntilMs
   }
 
   #sendAnswers(): void {

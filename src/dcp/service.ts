@@ -60,7 +60,7 @@ export class DcpService {
   readonly #reaper: Reaper
   readonly #producers = new Set<Producer>()
   readonly #reads = new ReadSlots(readsMax)
-  readonly #openingTurns = new OpeningTurns()
+  readonly #openingTurns: OpeningTurns
   readonly #claims = new Map<string, Delivery>()
   readonly #watched = new WeakSet<Bucket>()
   readonly #timers: Timer[]
@@ -69,6 +69,7 @@ export class DcpService {
     const { clock, log, settings } = options
     const { lot, counters } = this
     this.#options = options
+    this.#openingTurns = new OpeningTurns(clock)
     this.#reaper = new Reaper({ lot, settings, clock, log, counters })
     this.#timers = [
       clock.every(tickMs, () => this.#tick()),
@@ -139,6 +140,7 @@ export class DcpService {
   close(): void {
     for (const timer of this.#timers) timer.cancel()
     for (const producer of this.#producers) producer.shutDown()
+    this.#openingTurns.close()
     const nowMs = this.#options.clock.nowMs()
     for (const held of this.lot.all()) this.lot.release(held, ReleaseCause.shutdown, nowMs)
   }

@@ -107,6 +107,10 @@ export class StreamOpening implements Opening {
     this.#asker = asker
   }
 
+  get served(): number {
+    return this.#producer.bucket.snapshots.served
+  }
+
   /** Most requests have nothing to wait for: those cost neither a promise nor a hold. */
   decide(): void {
     try {

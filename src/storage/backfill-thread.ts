@@ -45,6 +45,11 @@ export class BackfillThread {
     this.#served[0] = this.#served[0]! + 1
   }
 
+  /** Counts those, and begins anew after 2^32. */
+  get served(): number {
+    return this.#served[0]!
+  }
+
   /** Pins the newest commit of an environment; resolves to what it shows. */
   async pin(snapshotId: number, environment: number): Promise<Map<number, PinnedVbucket>> {
     const answer = await this.#ask(request => ({ kind: 'pin', request, snapshotId, environment }))

@@ -59,6 +59,11 @@ export class SnapshotService {
     this.#thread.othersServed()
   }
 
+  /** How often that was, and whoever compares it wants to know whether it was again. */
+  get served(): number {
+    return this.#thread.served
+  }
+
   /** An environment has a new commit. */
   committed(figures: EnvironmentFigures[]): void {
     figures.forEach((latest, index) => {
