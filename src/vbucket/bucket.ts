@@ -102,7 +102,8 @@ export class Bucket {
       writer,
       nowSeconds: () => Math.floor(clock.nowMs() / 1000),
       vbuckets: () => this.#vbuckets,
-      onChange: dropped => this.#manifestChanged(dropped),
+      onDropped: () => this.#upkeep.eraser.wake(),
+      onChange: dropped => void this.events.emit('manifest', dropped),
     })
     const { documents, metaWriter, rewriter } = connectDocuments({
       ...options,
@@ -321,11 +322,6 @@ export class Bucket {
 
   #files() {
     return { ...this.#options.settings, directories: this.#store.directories }
-  }
-
-  #manifestChanged(dropped: readonly number[]): void {
-    if (dropped.length > 0) this.#upkeep.eraser.wake()
-    this.events.emit('manifest', dropped)
   }
 
   #admit(vbucket: Vbucket): Status {

@@ -38,8 +38,8 @@ export class DocumentFinder {
   find(vbucket: Vbucket, key: Uint8Array, start: number, length: number): boolean {
     const { current } = this
     const view = this.#view
-    this.#isInMemory = this.#changes.find(vbucket.id, key, start, length, view)
-    if (this.#isInMemory && isPurged(vbucket, view)) return false
+    this.#isInMemory =
+      this.#changes.find(vbucket.id, key, start, length, view) && !mayBePurged(vbucket, view)
     const source = this.#isInMemory ? view : this.#entry(vbucket, key, start, length)
     if (source === undefined) return false
     current.isDeletion = source.isDeletion
@@ -67,7 +67,7 @@ export class DocumentFinder {
   newest(vbucket: Vbucket, key: Uint8Array, start: number, length: number): RecordView | undefined {
     const view = this.#view
     if (this.#changes.find(vbucket.id, key, start, length, view)) {
-      return isPurged(vbucket, view) ? undefined : view
+      if (!mayBePurged(vbucket, view)) return view
     }
     const entry = this.#entry(vbucket, key, start, length)
     if (entry === undefined) return undefined
@@ -87,7 +87,10 @@ export class DocumentFinder {
   }
 }
 
-/** The log keeps a tombstone for the streams for a while after the disk has given it up. */
-function isPurged(vbucket: Vbucket, record: RecordView): boolean {
+/**
+ * The log keeps a tombstone for the streams for a while after the disk has given it up: the disk
+ * knows whether it has, as not all go of those that may.
+ */
+function mayBePurged(vbucket: Vbucket, record: RecordView): boolean {
   return record.seqno <= vbucket.purgeSeqno && record.isDeletion
 }

@@ -4,7 +4,7 @@
  * what it finds. Arguments: data directory, journal, seed, number of commands, "close" or "kill".
  */
 import { strict as assert } from 'node:assert'
-import { existsSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { openSync, writeSync } from 'node:fs'
 import { Status } from '../../protocol/status.ts'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import { silentLog } from '../../src/log.ts'
@@ -17,42 +17,48 @@ import { count } from '../../src/vbucket/counters.ts'
 import type { StoreRequest } from '../../src/vbucket/documents.ts'
 import type { Vbucket } from '../../src/vbucket/vbucket.ts'
 import { ManualClock } from '../dcp/support/manual-clock.ts'
-import { committed, documentKey, smallSettings, storing } from '../support/bucket.ts'
+import { committed, smallSettings, storing } from '../support/bucket.ts'
 import { seededRandom } from '../support/faulty-proxy.ts'
-import { changeIn, ModelVbucket, type Change } from './model.ts'
+import { readJournal, type Entry } from './journal.ts'
+import { anyChange, askFor, changedManifest } from './manifest-changes.ts'
+import {
+  checkEvent,
+  checkManifest,
+  firstModelManifest,
+  lackingEvents,
+  type ModelManifest,
+} from './manifest.ts'
+import { changeIn, keyBytes, ModelVbucket, type Change } from './model.ts'
+import { expectedScan, scanned } from './scanning.ts'
 
 const [directory = '', journalPath = '', seed = '1', commands = '500', ending] =
   process.argv.slice(2)
 const vbucketCount = 3
+const keysPerCollection = 12
 const pagerIntervalSeconds = 1000
 const random = seededRandom(Number(seed))
 const upTo = (limit: number) => Math.floor(random() * limit)
 const oneOf = <Value>(values: readonly Value[]): Value => values[upTo(values.length)]!
 
-type Entry =
-  | ['change', number, Change]
-  | ['persisted', number, number]
-  | ['purge', number, number]
-  | ['empty', number]
-  | ['clock', number]
-
 const clock = new ManualClock()
 const model = Array.from({ length: vbucketCount }, () => new ModelVbucket())
-const journal = readJournal()
+let manifest = firstModelManifest
+/** A change that was under way when the run before was killed. */
+let wantedManifest: ModelManifest | undefined
+const journal = readJournal(journalPath)
 const journalFile = openSync(journalPath, 'a')
-
-function readJournal(): Entry[] {
-  if (!existsSync(journalPath)) return []
-  const lines = readFileSync(journalPath, 'utf8').split('\n').filter(Boolean)
-  return lines.map(line => JSON.parse(line) as Entry)
-}
 
 /** Takes an entry into the model. */
 function take(entry: Entry): void {
   const [kind, first, second] = entry
-  if (kind === 'clock') clock.advance(first)
+  if (kind === 'manifest') {
+    manifest = first
+    wantedManifest = undefined
+  } else if (kind === 'wanted manifest') wantedManifest = first
+  else if (kind === 'clock') clock.advance(first)
   else if (kind === 'empty') model[first] = new ModelVbucket()
   else if (kind === 'change') model[first]!.add(second)
+  else if (kind === 'cut') model[first]!.cut(second)
   else if (kind === 'purge') model[first]!.purge(second)
   else model[first]!.persisted = second
 }
@@ -83,20 +89,22 @@ async function openBucket(): Promise<{ buckets: Buckets; bucket: Bucket }> {
 for (const entry of journal) take(entry)
 let { buckets, bucket } = await openBucket()
 
-/** After a kill: what is there must be what was written, up to somewhere behind what was reported. */
+/**
+ * After a kill: what is there must be what was written, up to somewhere behind what was reported,
+ * and the events that the manifest demands.
+ */
 function reconcile(): void {
+  const { uid } = bucket.collections.manifest
+  if (wantedManifest !== undefined && uid === BigInt(wantedManifest.uid)) {
+    note('manifest', wantedManifest)
+  } else note('manifest', manifest)
   for (const [vbid, expected] of model.entries()) {
     const found = bucket.vbucket(vbid)!
-    if (found.highSeqno !== expected.highSeqno) {
-      expected.cut(found.highSeqno)
-      // So that the journal tells the same: the vbucket begins again with what was left.
-      const { changes, purgeSeqno } = expected
-      note('empty', vbid)
-      for (const change of changes) note('change', vbid, change)
-      note('purge', vbid, purgeSeqno)
-      model[vbid]!.purgeSeqno = purgeSeqno
-    }
-    note('persisted', vbid, found.highSeqno)
+    // Behind that are events that the start has appended.
+    const kept = found.persistedSeqno
+    if (kept !== expected.highSeqno) note('cut', vbid, kept)
+    note('persisted', vbid, kept)
+    observe(found)
   }
 }
 
@@ -104,17 +112,22 @@ const nowSeconds = () => Math.floor(clock.nowMs() / 1000)
 const view = new RecordView()
 
 function recordOf(vbucket: Vbucket, key: string): RecordView | undefined {
-  const bytes = documentKey(key)
+  const bytes = keyBytes(key)
   return bucket.documents.getMeta(vbucket, bytes, 0, bytes.length)
 }
 
-/** Takes changes into the model that no command asked for: they must be due expirations. */
+/** Takes changes into the model that no command asked for: due expirations, and system events. */
 function observe(vbucket: Vbucket, exceptKey?: string): void {
   const expected = model[vbucket.id]!
   while (expected.highSeqno < vbucket.highSeqno) {
     assert.ok(bucket.changes.at(vbucket.id, expected.highSeqno + 1, view), 'it was just made')
     const change = changeIn(view)
     if (change.key === exceptKey && change.kind === RecordKind.mutation) return
+    if (!change.key.includes(':')) {
+      checkEvent(expected, change, manifest)
+      note('change', vbucket.id, change)
+      continue
+    }
     const before = expected.current.get(change.key)!
     assert.equal(change.kind, RecordKind.expiration, 'only expirations come by themselves')
     assert.ok(before.time !== 0 && before.time <= change.time && change.time <= nowSeconds())
@@ -146,6 +159,8 @@ function changed(vbucket: Vbucket, key: string, content: Partial<Change>): void 
 interface Scene {
   vbucket: Vbucket
   key: string
+  /** Of its collection. */
+  maxTtlSeconds: number
   /** The live document. */
   live: Change | undefined
   request: StoreRequest
@@ -155,9 +170,12 @@ interface Scene {
 
 function scene(): Scene {
   const vbucket = bucket.vbucket(upTo(vbucketCount))!
-  const key = `key-${upTo(30)}`
+  // One that has just been emptied begins with events.
+  observe(vbucket)
+  const { id, maxTtlSeconds } = oneOf(manifest.collections)
+  const key = `${id}:key-${upTo(keysPerCollection)}`
   const live = model[vbucket.id]!.live(key, nowSeconds())
-  const request = storing(key, `${upTo(1e6)}`.padEnd(upTo(20) === 0 ? 5000 : 8 + upTo(60), '.'))
+  const request = storingAs(key, `${upTo(1e6)}`.padEnd(upTo(20) === 0 ? 5000 : 8 + upTo(60), '.'))
   request.flags = upTo(4)
   request.datatype = upTo(2)
   request.expiry = upTo(4) === 0 ? 1 + upTo(3000) : 0
@@ -167,7 +185,14 @@ function scene(): Scene {
     request.casHigh = Number(cas >> 32n)
     request.casLow = Number(cas & 0xffffffffn)
   }
-  return { vbucket, key, live, request, hasCas }
+  return { vbucket, key, maxTtlSeconds, live, request, hasCas }
+}
+
+function storingAs(key: string, value = ''): StoreRequest {
+  const request = storing('', value)
+  request.key = keyBytes(key)
+  request.keyLength = request.key.length
+  return request
 }
 
 /** The status that a wrong or right CAS leads to; success when it does not matter. */
@@ -177,11 +202,16 @@ function casStatus({ live, hasCas }: Scene): Status {
   return hasCas === 'right' ? Status.success : Status.keyExists
 }
 
-const absolute = (expiry: number) => (expiry === 0 ? 0 : nowSeconds() + expiry)
+/** What becomes of the expiry that a client asks for. */
+function absolute(expiry: number, maxTtlSeconds: number): number {
+  const most = maxTtlSeconds === 0 ? Infinity : maxTtlSeconds
+  const seconds = Math.min(expiry === 0 ? Infinity : expiry, most)
+  return seconds === Infinity ? 0 : nowSeconds() + seconds
+}
 
 function store(): void {
   const each = scene()
-  const { vbucket, key, live, request } = each
+  const { vbucket, key, live, request, maxTtlSeconds } = each
   request.mode = oneOf(['set', 'set', 'add', 'replace'] as const)
   request.preserveExpiry = upTo(4) === 0
   const { value, flags, datatype, mode, expiry, preserveExpiry } = request
@@ -190,7 +220,7 @@ function store(): void {
   if (mode === 'replace' && !live) expected = Status.keyNotFound
   assert.equal(bucket.documents.store(vbucket, request), expected)
   if (expected !== Status.success) return
-  const time = preserveExpiry && live ? live.time : absolute(expiry)
+  const time = preserveExpiry && live ? live.time : absolute(expiry, maxTtlSeconds)
   const kind = RecordKind.mutation
   changed(vbucket, key, { kind, value: value.toString(), flags, datatype, time })
 }
@@ -220,26 +250,21 @@ function remove(): void {
 }
 
 function touch(): void {
-  const { vbucket, key, live } = scene()
+  const { vbucket, key, live, maxTtlSeconds } = scene()
   const expiry = upTo(3) * 700
-  const bytes = documentKey(key)
+  const bytes = keyBytes(key)
+  const time = absolute(expiry, maxTtlSeconds)
   const touched = bucket.documents.touch(vbucket, bytes, 0, bytes.length, expiry)
   if (!live) assert.equal(touched, Status.keyNotFound)
-  else if (absolute(expiry) !== live.time) {
+  else if (time !== live.time) {
     const { value, flags, datatype } = live
-    changed(vbucket, key, {
-      kind: RecordKind.mutation,
-      value,
-      flags,
-      datatype,
-      time: absolute(expiry),
-    })
+    changed(vbucket, key, { kind: RecordKind.mutation, value, flags, datatype, time })
   }
 }
 
 function increment(): void {
-  const { vbucket, key, live } = scene()
-  const request = storing(key)
+  const { vbucket, key, live, maxTtlSeconds } = scene()
+  const request = storingAs(key)
   request.expiry = 500
   const counter = { delta: BigInt(upTo(1000)), initial: 5n, isDecrement: upTo(2) === 0 }
   const counted = count(bucket.documents, vbucket, request, counter)
@@ -254,13 +279,13 @@ function increment(): void {
   const after = before === undefined ? initial : isDecrement ? before - delta : before + delta
   const value = `${after < 0n ? 0n : after}`
   assert.equal(`${counted}`, value)
-  const { flags, time } = live ?? { flags: 0, time: absolute(500) }
+  const { flags, time } = live ?? { flags: 0, time: absolute(500, maxTtlSeconds) }
   changed(vbucket, key, { kind: RecordKind.mutation, value, flags, datatype: 0, time })
 }
 
 function get(): void {
   const { vbucket, key, live } = scene()
-  const bytes = documentKey(key)
+  const bytes = keyBytes(key)
   const found = bucket.documents.get(vbucket, bytes, 0, bytes.length)
   assert.deepEqual(found && changeIn(found), live)
   observe(vbucket)
@@ -276,8 +301,12 @@ async function persist(): Promise<void> {
 }
 
 async function compact(): Promise<void> {
-  const { id } = bucket.vbucket(upTo(vbucketCount))!
+  const vbucket = bucket.vbucket(upTo(vbucketCount))!
+  const { id } = vbucket
   const expected = model[id]!
+  // While something of a collection is there, it is remembered that it was dropped.
+  await erased(vbucket)
+  observe(vbucket)
   const { highSeqno } = expected
   const hold = upTo(2) === 0 ? upTo(highSeqno + 1) : Infinity
   // A run that was killed in the middle of this may have left a durable one.
@@ -300,7 +329,7 @@ async function passTime(): Promise<void> {
 
 interface Pinned {
   reference: SnapshotReference
-  expected: Change[]
+  expected: ReturnType<ModelVbucket['at']>
 }
 const pinned: Pinned[] = []
 
@@ -318,36 +347,13 @@ async function scan(): Promise<void> {
   const [taken] = pinned.splice(upTo(pinned.length), 1)
   if (!taken) return
   const { reference, expected } = taken
-  const form = {
-    opaque: 0,
-    noValue: false,
-    includeXattrs: true,
-    deletedUserXattrs: true,
-    keepSnappy: true,
-    forceSnappy: false,
-    deleteTimes: true,
-    expiryOpcode: true,
-    collections: true,
-    filter: undefined,
-    streamId: 0,
-  }
   const afterSeqno = upTo(reference.persistedSeqno + 1)
-  const reading = reference.scan({ afterSeqno, toSeqno: reference.persistedSeqno, form })
-  const found: Change[] = []
-  for (;;) {
-    const [slab] = await bucket.snapshots.read([reading], 1 + upTo(20_000))
-    assert.ok(slab)
-    let offset = 0
-    for (let i = 0; i < slab.frames; i++) {
-      found.push(changeIn(view.at(slab.bytes, offset)))
-      offset = view.end
-    }
-    if (slab.done) break
-  }
-  assert.deepEqual(
-    found,
-    expected.filter(({ seqno }) => seqno > afterSeqno),
-  )
+  const found = await scanned(bucket, reference, afterSeqno, () => 1 + upTo(20_000))
+  const held = expectedScan(expected.held, afterSeqno)
+  const certain = (changes: typeof held) =>
+    changes.filter(({ seqno }) => !expected.mayBeGone.has(seqno))
+  assert.deepEqual(certain(found), certain(held))
+  for (const { seqno } of found) assert.ok(held.some(each => each.seqno === seqno))
   reference.release()
 }
 
@@ -376,28 +382,73 @@ async function empty(): Promise<void> {
   await Promise.all([deleted, made])
 }
 
+/** Creates or drops a scope or a collection; names come back, ids never do. */
+async function changeManifest(): Promise<void> {
+  const change = anyChange(manifest, upTo)
+  const next = changedManifest(manifest, change)
+  if (next !== undefined) note('wanted manifest', next)
+  const status = await askFor(change, bucket.collections, manifest)
+  assert.equal(status, next === undefined ? Status.keyExists : Status.success)
+  if (next !== undefined) note('manifest', next)
+  for (const vbucket of bucket.vbuckets()) observe(vbucket)
+}
+
+/** Gets somewhere between the question and the last of the system events. */
+async function beginManifestChange(): Promise<void> {
+  const change = anyChange(manifest, upTo)
+  const next = changedManifest(manifest, change)
+  if (next === undefined) return
+  note('wanted manifest', next)
+  void askFor(change, bucket.collections, manifest)
+  for (let turns = upTo(60); turns > 0; turns--) await new Promise(done => setImmediate(done))
+}
+
+/** Nothing is left on disk of collections that were dropped. */
+async function erased(vbucket: Vbucket): Promise<void> {
+  while (bucket.vbucket(vbucket.id) === vbucket && vbucket.collections.doomed.size > 0) {
+    await new Promise(resolve => setImmediate(resolve))
+  }
+}
+
 /** Compares everything there is. */
-function verify(): void {
-  const bytes = model.reduce((sum, expected) => sum + expected.bytes, 0)
+async function verify(): Promise<void> {
+  checkManifest(bucket.collections.manifest, manifest)
+  for (const vbucket of bucket.vbuckets()) {
+    if (upTo(2) === 0) await erased(vbucket)
+  }
+  for (const vbucket of bucket.vbuckets()) observe(vbucket)
+  const bytes = model.reduce((sum, expected) => sum + expected.held().bytes, 0)
   assert.equal(bucket.shape.quota.usedBytes, bytes)
   for (const [vbid, expected] of model.entries()) {
     const vbucket = bucket.vbucket(vbid)!
+    assert.deepEqual(lackingEvents(expected, manifest), [])
     assert.equal(vbucket.highSeqno, expected.highSeqno)
     assert.equal(vbucket.purgeSeqno, expected.purgeSeqno)
     assert.ok(vbucket.persistedSeqno >= expected.persisted)
     assert.ok(vbucket.maxCas >= expected.maxCas)
-    assert.equal(vbucket.itemCount, expected.items)
-    assert.equal(vbucket.documentBytes, expected.bytes)
-    assert.equal(vbucket.tombstoneCount, expected.current.size - expected.items)
-    for (let i = 0; i < 30; i++) {
-      const found = recordOf(vbucket, `key-${i}`)
-      assert.deepEqual(found && changeIn(found), expected.current.get(`key-${i}`))
+    const { itemCount: items, documentBytes } = vbucket
+    assert.deepEqual({ items, bytes: documentBytes }, expected.held())
+    if (vbucket.collections.doomed.size === 0) {
+      assert.equal(vbucket.tombstoneCount, expected.tombstones)
     }
+    for (const { id } of manifest.collections) verifyCollection(vbucket, id)
     const lowest = bucket.changes.lowestSeqno(vbid, vbucket.highSeqno)
     for (const change of expected.changes.slice(lowest - 1)) {
       assert.ok(bucket.changes.at(vbid, change.seqno, view))
       assert.deepEqual(changeIn(view), change)
     }
+  }
+}
+
+function verifyCollection(vbucket: Vbucket, id: number): void {
+  const expected = model[vbucket.id]!
+  const { items, bytes } = vbucket.heldBy(id)
+  assert.deepEqual({ items, bytes }, expected.held(id))
+  assert.equal(vbucket.collections.highSeqno(id), expected.highSeqnoOf(id))
+  for (let i = 0; i < keysPerCollection; i++) {
+    const key = `${id}:key-${i}`
+    const found = recordOf(vbucket, key)
+    assert.deepEqual(found && changeIn(found), expected.current.get(key))
   }
 }
 
@@ -417,6 +468,7 @@ const weighted: readonly [number, () => void | Promise<void>][] = [
   [2, verify],
   [2, () => committed(bucket)],
   [0.15, reopen],
+  [1.5, changeManifest],
 ]
 const total = weighted.reduce((sum, [weight]) => sum + weight, 0)
 
@@ -430,15 +482,18 @@ function pick(): () => void | Promise<void> {
 }
 
 reconcile()
-verify()
+await verify()
 for (let i = 0; i < Number(commands); i++) {
   // The pager may have been at work meanwhile.
   for (const vbucket of bucket.vbuckets()) observe(vbucket)
   await pick()()
   if (i % 40 === 0) await new Promise(resolve => setImmediate(resolve))
 }
-verify()
-if (ending === 'kill') process.kill(process.pid, 'SIGKILL')
+await verify()
+if (ending === 'kill') {
+  if (upTo(2) === 0) await beginManifestChange()
+  process.kill(process.pid, 'SIGKILL')
+}
 while (pinned.length > 0) await scan()
 await buckets.close()
 for (const [vbid, { highSeqno }] of model.entries()) note('persisted', vbid, highSeqno)

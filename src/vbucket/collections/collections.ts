@@ -20,6 +20,8 @@ export interface CollectionsOptions {
   vbuckets: () => Iterable<Vbucket>
   writer: DocumentWriter
   nowSeconds: () => number
+  /** A vbucket has been told that a collection is dropped: there may be something to erase. */
+  onDropped: () => void
   /** The manifest is another one; `dropped` are the ids that are not in it any more. */
   onChange: (dropped: readonly number[]) => void
 }
@@ -147,8 +149,9 @@ export class Collections {
 
   /** Gives a vbucket that is active now the events that it lacks. */
   bringUp(vbucket: Vbucket): void {
-    const { writer, nowSeconds } = this.#options
-    bringTo(vbucket, this.#manifest, { writer, nowSeconds: nowSeconds() })
+    const { writer, nowSeconds, onDropped } = this.#options
+    const dropped = bringTo(vbucket, this.#manifest, { writer, nowSeconds: nowSeconds() })
+    if (dropped.length > 0) onDropped()
   }
 
   /** The same for all that are active. */

@@ -3,8 +3,17 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { Status } from '../../../protocol/status.ts'
+import { VbucketState } from '../../../protocol/vbucket-state.ts'
 import type { Bucket } from '../../../src/vbucket/bucket.ts'
-import { committed, openBuckets, read, set, storing } from '../../support/bucket.ts'
+import {
+  committed,
+  documentKey,
+  openBuckets,
+  read,
+  remove,
+  set,
+  storing,
+} from '../../support/bucket.ts'
 import { checkStore } from '../../support/check-store.ts'
 import { eventually } from '../../server/harness.ts'
 
@@ -108,4 +117,34 @@ t.test('names, and changes that cannot be, are refused', async t => {
   await refused(collections.dropScope('none'), Status.unknownScope)
   await refused(collections.dropScope('_default'), Status.invalidArguments)
   t.equal(collections.manifest.uid, 2n)
+})
+
+t.test('a vbucket that begins anew without the default collection can purge soon', async t => {
+  const { bucket } = await openBuckets(t, t.testdir())
+  await bucket.collections.createCollection('_default', 'fruit')
+  await bucket.collections.dropCollection('_default', '_default')
+  await eventually(() => isErased(bucket))
+  await bucket.deleteVbucket(0)
+  await bucket.setState(0, VbucketState.active)
+  await eventually(() => isErased(bucket))
+  await bucket.flush()
+  await eventually(() => isErased(bucket))
+})
+
+t.test('a tombstone that a purge has left is counted off when its key comes back', async t => {
+  const { bucket } = await openBuckets(t, t.testdir())
+  const vbucket = bucket.vbucket(0)!
+  set(bucket, vbucket, 'k', 'v')
+  remove(bucket, vbucket, 'k')
+  await bucket.collections.createCollection('_default', 'fruit')
+  setIn(bucket, 8, 'apple')
+  const apple = storing('apple')
+  apple.key[0] = 8
+  t.equal(bucket.documents.remove(vbucket, apple), Status.success)
+  setIn(bucket, 8, 'pear')
+  await bucket.compact(0, { purgeBeforeSeconds: 0, purgeBeforeSeqno: 0, dropDeletes: true })
+  t.same([vbucket.purgeSeqno, vbucket.tombstoneCount], [5, 1], 'it is where streams without end')
+  set(bucket, vbucket, 'k', 'again')
+  t.equal(vbucket.tombstoneCount, 0)
+  t.equal(bucket.documents.getMeta(vbucket, documentKey('k'), 0, 2)!.revno, 3)
 })
