@@ -21,6 +21,7 @@ import { StatusError } from '../errors.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { refuseUnknown } from './collections.ts'
 import { Privilege, type CommandRow, type Outcome } from './command.ts'
+import { recordAct } from './recorded-act.ts'
 import { reply } from './reply.ts'
 import type { Reply, Session } from './session.ts'
 
@@ -37,7 +38,10 @@ async function setVbucket(session: Session, frame: Frame): Promise<Reply> {
   if (frame.valueLength > 0 && (frame.datatype & Datatype.json) === 0) {
     throw new StatusError(Status.invalidArguments, 'the value has to be JSON')
   }
-  await session.bucket!.setState(frame.vbid, state)
+  const { vbid } = frame
+  const bucket = session.bucket!
+  await bucket.setState(vbid, state)
+  recordAct(session, 'vbucket-set', bucket.name, { vbid, state })
   return {}
 }
 
@@ -45,6 +49,7 @@ async function deleteVbucket(session: Session, frame: Frame): Promise<Reply> {
   const { bucket, log, id } = session
   const { vbid } = frame
   const isDeleted = bucket!.deleteVbucket(vbid)
+  recordAct(session, 'vbucket-deleted', bucket!.name, { vbid })
   if (frame.value().toString() === deleteVbucketSynchronously) {
     await isDeleted
     return {}
@@ -136,11 +141,11 @@ async function compactDb(session: Session, frame: Frame): Promise<Reply> {
     throw new StatusError(Status.invalidArguments, 'malformed compaction request')
   }
   const { purgeBeforeTimeSeconds, purgeBeforeSeqno, dropDeletes } = request
-  await session.bucket!.compact(frame.vbid, {
-    purgeBeforeSeconds: purgeBeforeTimeSeconds,
-    purgeBeforeSeqno,
-    dropDeletes,
-  })
+  const { vbid } = frame
+  const bucket = session.bucket!
+  const purgeBeforeSeconds = purgeBeforeTimeSeconds
+  await bucket.compact(vbid, { purgeBeforeSeconds, purgeBeforeSeqno, dropDeletes })
+  recordAct(session, 'vbucket-compacted', bucket.name, { vbid })
   return {}
 }
 

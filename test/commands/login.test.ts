@@ -1,9 +1,10 @@
 import t, { type Test } from 'tap'
-import { encodeCreateBucketValue } from '../../protocol/commands/index.ts'
+import { encodeCreateBucketValue, encodeSetVbucketExtras } from '../../protocol/commands/index.ts'
 import { Opcode, opcodeName } from '../../protocol/opcode.ts'
 import type { RequestFields } from '../../protocol/requests.ts'
 import { saslMechanisms, scramMechanisms } from '../../protocol/sasl/index.ts'
 import { Status } from '../../protocol/status.ts'
+import { VbucketState } from '../../protocol/vbucket-state.ts'
 import { changeUserFile } from '../../src/auth/user-file.ts'
 import { parseRoles } from '../../src/auth/user.ts'
 import type { Command } from '../../src/commands/command.ts'
@@ -258,4 +259,25 @@ t.test('who makes, flushes or deletes a bucket is written down', async t => {
     ],
   )
   t.match(audit.of('login'), [{ user: 'admin' }])
+})
+
+t.test('who changes or compacts vbuckets is written down', async t => {
+  const { as, audit } = await scene(t)
+  const admin = await as('admin', 'other')
+  const vbid = 3
+  const state = VbucketState.replica
+  await admin.call({ opcode: Opcode.setVbucket, vbid, extras: encodeSetVbucketExtras(state) })
+  await admin.call({ opcode: Opcode.compactDb, vbid, extras: Buffer.alloc(24) })
+  await admin.call({ opcode: Opcode.delVbucket, vbid })
+  t.equal((await admin.call({ opcode: Opcode.delVbucket, vbid })).status, Status.notMyVbucket)
+  const who = { bucket: 'other', vbid, user: 'admin', address: '127.0.0.1', via: 'kv' }
+  t.match(
+    audit.entries.filter(({ event }) => event.startsWith('vbucket')),
+    [
+      { event: 'vbucket-set', state, ...who },
+      { event: 'vbucket-compacted', ...who },
+      { event: 'vbucket-deleted', ...who },
+    ],
+  )
+  t.equal(audit.of('vbucket-deleted').length, 1, 'what is refused has not been done')
 })

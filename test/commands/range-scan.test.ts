@@ -256,6 +256,29 @@ t.test('a scan ends when its collection is dropped', async t => {
   t.equal(bucket.snapshots.pins().length, 0)
 })
 
+t.test('a scan that may take no longer answers what it has, and goes on when asked', async t => {
+  // It moves by a second whenever it is looked at.
+  class HastyClock extends ManualClock {
+    #seconds = 0
+    override monotonicMs(): number {
+      return ++this.#seconds * 1000
+    }
+  }
+  const { one, bucket } = await scene(t, { clock: new HastyClock() })
+  for (let i = 25; i < 200; i++) await one.call(set(`key-${i}`, `value ${i}`))
+  await committed(bucket)
+  const id = await idOf(one, { key_only: true, range: wholeRange })
+  const found: string[] = []
+  let answers = 0
+  for (let status: number = Status.rangeScanMore; status === Status.rangeScanMore; answers++) {
+    const answer = await one.call(goOn(id, { ms: 100 }))
+    found.push(...keysIn(answer))
+    status = answer.status
+  }
+  t.same(found, Array.from({ length: 200 }, (_, i) => `key-${i}`).sort())
+  t.ok(answers > 2, 'the time was over before the keys were')
+})
+
 t.test('two clients do not continue one scan, and who leaves ends it', async t => {
   const { one, bucket } = await scene(t)
   const id = await idOf(one, { key_only: true, range: wholeRange })

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { connect as connectPlainly } from 'node:net'
 import { connect, type ConnectionOptions } from 'node:tls'
 import t, { type Test } from 'tap'
-import { connectKv } from '../integration/clients.ts'
+import { KvClient } from '../../src/client/index.ts'
 import { install, pem, shown } from '../support/certificates.ts'
 import { startDaemon, type DaemonProcess } from '../support/start-daemon.ts'
 
@@ -48,28 +48,30 @@ async function start(t: Test, ...more: string[]) {
 
 t.setTimeout(120_000)
 
-t.test('the pages are there by TLS, for the same users, and HTTP can be off', async t => {
-  const { daemon } = await start(t, '--http-port', 'off', '--tls-port', '0')
-  t.match(daemon.stdout.join('\n'), /, https on 127.0.0.1:\d+, data in/)
-  t.notOk(daemon.httpPort, 'there is no other port')
+t.test('the pages are there by TLS, for the same users, and all else can be off', async t => {
+  const { daemon } = await start(t, '--port', 'off', '--http-port', 'off', '--tls-port', '0')
+  t.match(daemon.stdout.join('\n'), /ready on tls [\d.]+:\d+, https on [\d.]+:\d+, data in/)
+  t.notOk(daemon.port || daemon.httpPort, 'there are no other ports')
   t.equal((await page(daemon, '/readyz')).status, 200)
   t.equal((await page(daemon, '/pools/default')).status, 401)
   const user = 'admin'
   const form = { name: 'travel', ramQuotaMB: '100', numVBuckets: '4' }
   const made = await page(daemon, '/pools/default/buckets', { method: 'POST', user, form })
   t.equal(made.status, 202, made.text)
-  const services = { kv: daemon.port, kvSSL: daemon.tlsPort, mgmtSSL: daemon.httpsPort }
+  const services = { kvSSL: daemon.tlsPort, mgmtSSL: daemon.httpsPort }
   const map = JSON.parse((await page(daemon, '/pools/default/b/travel', { user })).text) as object
   t.match(map, {
-    nodesExt: [{ thisNode: true, services }],
-    nodes: [{ hostname: `$HOST:${daemon.httpsPort}` }],
+    nodes: [{ hostname: `$HOST:${daemon.httpsPort}`, ports: { direct: daemon.tlsPort } }],
   })
-  t.notMatch(map, { nodesExt: [{ services: { mgmt: Number } }] })
+  t.same((map as { nodesExt: object[] }).nodesExt, [{ thisNode: true, services }])
   const pool = JSON.parse((await page(daemon, '/pools/default', { user })).text) as object
   t.match(pool, {
     nodes: [{ hostname: `127.0.0.1:${daemon.httpsPort}`, ports: { httpsMgmt: daemon.httpsPort } }],
   })
-  const kv = await connectKv(t, daemon, { credentials: { username: user, password } })
+  const credentials = { username: user, password }
+  const tls = { ca: pem('authority') }
+  const kv = await KvClient.connect({ port: daemon.tlsPort, tls, credentials })
+  t.teardown(() => kv.close())
   t.same((await kv.listBuckets()).sort(), ['default', 'travel'])
   const audited = readFileSync(join(daemon.data, 'audit.log'), 'utf8')
   t.match(audited, /"bucket-created".*"via":"https"/)
