@@ -22,6 +22,7 @@ import {
 } from './journal.ts'
 import type { Staging } from './staging.ts'
 import { streamChanges, type StreamStep } from './stream-step.ts'
+import { untilStopped } from '../until-stopped.ts'
 
 const checkpointIntervalMs = 30_000
 /** What a backup that is stopped waits for parts that are on their way; and for its last checkpoint. */
@@ -92,7 +93,8 @@ export class BackupRun {
         signal.throwIfAborted()
         report({ type: 'step', step, state: 'begun' })
         if (step === 'commit') await verify()
-        await this.#untilStopped(this.#steps[step]())
+        const onGivenUp = () => (this.#gaveUp = true)
+        await untilStopped(this.#steps[step](), { signal, clock, graceMs: stopGraceMs, onGivenUp })
         report({ type: 'step', step, state: 'done' })
         if (step === 'commit') break
       }
@@ -106,25 +108,6 @@ export class BackupRun {
     }
     await this.#checkpointing
     return this.#document!
-  }
-
-  /** Whoever wants to stop waits for a moment, not for a slow link. */
-  async #untilStopped(work: Promise<void>): Promise<void> {
-    const { signal, clock } = this.#context
-    let isDone = false
-    const stop = new Promise<never>((_resolve, reject) => {
-      const giveUp = async () => {
-        await pause(clock, stopGraceMs)
-        this.#gaveUp = !isDone
-        reject(signal.reason as Error)
-      }
-      signal.addEventListener('abort', () => void giveUp())
-    })
-    try {
-      await Promise.race([work, stop])
-    } finally {
-      isDone = true
-    }
   }
 
   readonly #steps: Readonly<Record<StepName, () => Promise<void>>> = {

@@ -69,6 +69,7 @@ class Backup {
     try {
       const repository =
         (await Repository.find(store, name)) ?? (await this.#createRepository(name))
+      checkCompression(repository, this.#options.compression)
       const key = await repository.openKey(secret)
       const lock = await RepositoryLock.acquire({
         store,
@@ -295,6 +296,13 @@ class Backup {
 interface BucketIdentity {
   readonly name: string
   readonly uuid: string
+}
+
+/** What a repository was made with holds for all of its backups. */
+function checkCompression({ name, document }: Repository, wanted: CompressionName | undefined) {
+  if (wanted === undefined || wanted === document.compression) return
+  const message = `repository ${name} was made with compression ${document.compression}, not ${wanted}`
+  throw new BackupError('mismatch', `${message}: leave it out, or use another repository`)
 }
 
 function checkBucket(repository: string, known: BucketIdentity, found: BucketIdentity): void {
