@@ -17,7 +17,7 @@ import { smallPartBytes, SmallBucket, SmallPartsStore, stagingOf } from './s3-sc
 const gateway = await startRadosgw(t, { partBytesMin: smallPartBytes })
 Object.assign(process.env, gateway.environment)
 delete process.env['AWS_ENDPOINT_URL_S3']
-const daemon = await startDaemon(t, { flags: ['--vbuckets', '4'] })
+const daemon = await startDaemon(t, { flags: ['--vbuckets', '2'] })
 
 const direct = new SmallPartsStore(gateway.bucket, 'faults', { endpoint: gateway.endpoint })
 t.teardown(() => direct.close())

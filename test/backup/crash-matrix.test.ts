@@ -1,0 +1,125 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { seededRandom } from '../support/faulty-proxy.ts'
+import { startRadosgw } from '../support/radosgw.ts'
+import { startDaemon } from '../support/start-daemon.ts'
+import { pointsOfRun, runCrashCase, type CrashCase, type CrashScene } from './crash-case.ts'
+import { smallPartBytes, SmallBucket, SmallPartsStore } from './s3-scene.ts'
+
+/*
+ * A backup crashes at every point there is, in the step and behind it, is resumed with documents
+ * changed meanwhile, and crashes again in the resume. `BACKUP_MATRIX=whole` takes every pair of
+ * points, and every signal at every point, which takes an hour.
+ */
+
+const isWhole = process.env['BACKUP_MATRIX'] === 'whole'
+const seed = Number(process.env['SEED'] ?? 1)
+const lanes = 2
+
+// What is looked at here is a process that ends, not a machine: nothing has to outlive the memory.
+const memory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
+const folder = mkdtempSync(join(memory, 'matrix-'))
+t.teardown(() => rmSync(folder, { recursive: true }))
+const gateway = await startRadosgw(t, { partBytesMin: smallPartBytes })
+Object.assign(process.env, gateway.environment)
+const daemon = await startDaemon(t, { data: join(folder, 'data'), flags: ['--vbuckets', '2'] })
+const store = new SmallPartsStore(gateway.bucket, 'matrix')
+t.teardown(() => store.close())
+const scenes: CrashScene[] = []
+for (let lane = 0; lane < lanes; lane++) {
+  const bucket = await SmallBucket.make(daemon.port, `lane-${lane}`)
+  t.teardown(() => bucket.close())
+  scenes.push({ bucket, store, folder })
+}
+
+// The first one makes the archive.
+await pointsOfRun(scenes[0]!, { name: 'first' })
+const points = await pointsOfRun(scenes[0]!, { name: 'undisturbed' })
+/** All is streamed, and nobody has said so: the resume begins with making new uploads of the old ones. */
+const streamed = points.findLast(point => point.startsWith('vb.json: renamed'))!
+const resumePoints = await pointsOfRun(scenes[0]!, { name: 'resumed', crash: streamed })
+const random = seededRandom(seed)
+const anyOf = (list: readonly string[]) => list[Math.floor(random() * list.length)]!
+/** Of all points so many, as far from each other as they can be. */
+const spread = (count: number) =>
+  Array.from({ length: count }, (_, index) => points[Math.floor((index * points.length) / count)]!)
+
+const single: CrashCase[] = points.map((at, index) => ({
+  name: `single-${index}`,
+  crashes: [at],
+  ending: 'crash',
+}))
+const rebasing = resumePoints.filter(point => /^(copy|create|complete|abort)/.test(point))
+const pairs = isWhole
+  ? points.flatMap(first => resumePoints.map(second => [first, second]))
+  : [
+      ...rebasing.map(second => [streamed, second]),
+      ...Array.from({ length: 80 }, () => [anyOf(points), anyOf(resumePoints)]),
+    ]
+const double: CrashCase[] = pairs.map(([first, second], index) => ({
+  name: `double-${index}`,
+  crashes: [first!, second!],
+  ending: 'crash',
+  orphan: true,
+}))
+const stopped: CrashCase[] = (isWhole ? points : spread(24)).map((at, index) => ({
+  name: `stop-${index}`,
+  crashes: [at],
+  ending: 'stop',
+}))
+const signals = (['SIGKILL', 'SIGTERM', 'SIGINT'] as const).flatMap(ending =>
+  (isWhole ? points : spread(ending === 'SIGKILL' ? 10 : 3)).map((at, index): CrashCase => ({
+    name: `${ending}-${index}`.toLowerCase(),
+    crashes: [at],
+    ending,
+  })),
+)
+
+/** Of the steps of the plan: in front of it, done and not known, known and not named, named. */
+const demanded: readonly string[] = [
+  ...[
+    'putIfAbsent lock.json',
+    'put checkpoint.json',
+    'createUpload',
+    'putPart',
+    'copyPart',
+    'completeUpload',
+    'put manifest.json',
+    'abortUpload',
+    'put backup.json',
+    'remove checkpoint.json',
+    'rm folder',
+    'remove lock.json',
+  ].flatMap(name => [`${name}: before`, `${name}: done`]),
+  'plan.json: written',
+  'plan.json: renamed',
+  'vb.json: written',
+  'vb.json: renamed',
+]
+
+const struck = new Set<string>()
+let cases = 0
+
+t.test(`crashes of ${points.length} points, seed ${seed}`, async t => {
+  const all = [single, double, stopped, signals].flat().values()
+  await Promise.all(
+    scenes.map(async scene => {
+      for (const next of all) {
+        for (const point of await runCrashCase(t, scene, next))
+          struck.add(point.replace(/ #\d+$/, ''))
+        cases++
+      }
+    }),
+  )
+})
+
+t.test('of every kind of point there was one at which it crashed, in 200 cases at least', t => {
+  t.same(
+    demanded.filter(name => !struck.has(name)),
+    [],
+  )
+  t.ok(cases >= 200, `${cases} cases`)
+  t.end()
+})
