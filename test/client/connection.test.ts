@@ -3,7 +3,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Frame } from '../../protocol/frame.ts'
 import { Opcode } from '../../protocol/opcode.ts'
-import { encodeResponse } from '../../protocol/requests.ts'
+import { encodeRequest, encodeResponse } from '../../protocol/requests.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Clock } from '../../src/clock.ts'
 import { clientClock } from '../../src/client/client-clock.ts'
@@ -41,6 +41,41 @@ t.test('requests are pipelined, and each gets its own answer', async t => {
   t.same(values, keys)
   t.equal(server.last.received.length, 1000)
   t.equal(connection.pendingCount, 0)
+})
+
+t.test('a batch of requests gets its answers in their order, among others', async t => {
+  const { connection } = await open(t, echo)
+  const seen: string[] = []
+  const batch = (keys: readonly string[]) =>
+    connection.sendBatch(
+      Buffer.concat(keys.map(key => encodeRequest({ opcode: Opcode.get, key, value: 'ignored' }))),
+      frame => seen.push(frame.value().toString()),
+    )
+  const keys = Array.from({ length: 300 }, (_, index) => `key-${index}`)
+  const [, single] = await Promise.all([
+    batch(keys),
+    valueOf(connection, 'single'),
+    batch(['last']),
+    batch([]),
+  ])
+  t.same(seen, [...keys, 'last'])
+  t.equal(single, 'single')
+  connection.destroy()
+  await t.rejects(batch(['late']), { code: 'HOLDFAST_CLOSED' })
+})
+
+t.test('a batch that loses its connection has seen the answers that came', async t => {
+  const { connection } = await open(t, (frame, peer) => {
+    if (frame.key().toString() === 'key-2') peer.reset()
+    else peer.reply(frame)
+  })
+  let seen = 0
+  const requests = [0, 1].map(index => encodeRequest({ opcode: Opcode.get, key: `key-${index}` }))
+  await connection.sendBatch(Buffer.concat(requests), () => seen++)
+  const lost = [2, 3].map(index => encodeRequest({ opcode: Opcode.get, key: `key-${index}` }))
+  const sending = connection.sendBatch(Buffer.concat(lost), () => seen++)
+  await t.rejects(sending, { code: 'HOLDFAST_CONNECTION_LOST' })
+  t.equal(seen, 2)
 })
 
 t.test('an answer cut at every byte is still one answer', async t => {
