@@ -12,7 +12,7 @@ export function describeNode(node: Node, host: string) {
   const { hostname, services } = node.maps.self()
   const name = hostname === '$HOST' ? host : hostname
   const { kv, kvSSL, mgmt, mgmtSSL } = services
-  const bracketed = name.includes(':') && !name.startsWith('[') ? `[${name}]` : name
+  const bracketed = inBrackets(name)
   const upSeconds = Math.floor((node.clock.nowMs() - node.startedAtMs) / 1000)
   return {
     thisNode: true,
@@ -30,15 +30,22 @@ export function describeNode(node: Node, host: string) {
   }
 }
 
+/** What is taken from a bucket's map. */
+interface BucketMap {
+  uuid: string
+  collectionsManifestUid: string
+  vBucketServerMap: { serverList: string[] }
+}
+
 export function describeBucket(node: Node, bucket: Bucket, host: string) {
   const { name } = bucket
   const { quotaBytes, flushEnabled } = bucket.shape.current
   const { items, documentBytes, environments } = bucket.statistics()
   const uri = `/pools/default/buckets/${encodeURIComponent(name)}`
-  const map = JSON.parse(node.maps.of(bucket).text.toString()) as Record<string, unknown>
+  const map = JSON.parse(node.maps.of(bucket).text.toString()) as BucketMap
   return {
     name,
-    uuid: map['uuid'],
+    uuid: map.uuid,
     nodeLocator: 'vbucket',
     bucketType: 'membase',
     uri,
@@ -61,8 +68,18 @@ export function describeBucket(node: Node, bucket: Bucket, host: string) {
     maxTTL: 0,
     bucketCapabilitiesVer: '',
     bucketCapabilities,
-    collectionsManifestUid: map['collectionsManifestUid'],
-    vBucketServerMap: map['vBucketServerMap'],
+    collectionsManifestUid: map.collectionsManifestUid,
+    vBucketServerMap: reachedBy(host, map.vBucketServerMap),
     nodes: [describeNode(node, host)],
   }
+}
+
+/** Clients that read this page know nothing of `$HOST`, which the terse maps have. */
+function reachedBy(host: string, map: BucketMap['vBucketServerMap']): object {
+  const serverList = map.serverList.map(server => server.replace('$HOST', inBrackets(host)))
+  return { ...map, serverList }
+}
+
+function inBrackets(host: string): string {
+  return host.includes(':') && !host.startsWith('[') ? `[${host}]` : host
 }

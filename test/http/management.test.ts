@@ -42,6 +42,8 @@ t.test('clients find the node, its services and the map of a bucket', async t =>
   const terse = (await page('/pools/default/b/default')).json
   t.match(terse, { name: 'default', nodeLocator: 'vbucket', nodesExt })
   t.equal(terse['vBucketServerMap'].vBucketMap.length, 16)
+  const whole = (await page('/pools/default/buckets/default')).json
+  t.same(whole['vBucketServerMap'].serverList, [`127.0.0.1:${kv}`], 'as older clients need it')
   t.equal((await page('/pools/default/b/none')).status, 404)
   t.equal((await page('/pools/default/bs/none')).status, 404)
 })

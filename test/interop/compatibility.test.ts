@@ -15,6 +15,17 @@ t.test('the document is the one that the results and the commands make', t => {
   t.end()
 })
 
+/** Ranges of opcodes that Couchbase's own description of the protocol has, as of August 2026. */
+const documented =
+  '00-4b 50-67 70-79 80-87 89-8c 91-97 9e-aa ac-bc c1-c2 c5-d3 da-dc e0-e3 f0-f8 fb-fe'
+
+t.test('every opcode that Couchbase documents has a row', t => {
+  const document = readFileSync(documentFile, 'utf8')
+  const rows = [...document.matchAll(/^\| `0x(..)` \|/gm)].map(([, code]) => parseInt(code!, 16))
+  t.same(rows, inRanges(documented))
+  t.end()
+})
+
 t.test('every opcode that has a name has a row, and every command a name', t => {
   const document = readFileSync(documentFile, 'utf8')
   for (const { code, name } of opcodeTable) {
@@ -45,3 +56,10 @@ t.test(
     t.equal((await one.call({ opcode: Opcode.noop })).status, Status.success)
   },
 )
+
+function inRanges(ranges: string): number[] {
+  return ranges.split(' ').flatMap(range => {
+    const [first, last] = range.split('-').map(code => parseInt(code, 16)) as [number, number]
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index)
+  })
+}

@@ -10,6 +10,7 @@ import {
   FrameReader,
   headerLength,
   isMagic,
+  leb128At,
   leb128Length,
   Opcode,
   readLeb128,
@@ -277,8 +278,15 @@ t.test('seqnos and LEB128 numbers come back as they were', t => {
     assert.deepEqual(readLeb128(bytes, 1, 8), { value, length })
     assert.equal(readLeb128(bytes, 1, length), undefined, 'cut by one byte')
   })
+  const padded = fc.property(fc.nat(0xffffffff), value => {
+    const bytes = Buffer.alloc(8)
+    const length = writeLeb128(bytes, 0, value)
+    bytes[length - 1]! |= 0x80
+    assert.equal(readLeb128(bytes, 0, length + 1), undefined, 'a second form of the same number')
+  })
   const noise = fc.property(fc.uint8Array({ maxLength: 8 }), bytes => {
     const read = readLeb128(bytes, 0, bytes.length)
+    assert.equal(leb128At(bytes, 0, bytes.length), read?.value ?? -1)
     if (read === undefined) return
     const again = Buffer.alloc(5)
     const length = writeLeb128(again, 0, read.value)
@@ -286,6 +294,7 @@ t.test('seqnos and LEB128 numbers come back as they were', t => {
   })
   fc.assert(seqno, parameters)
   fc.assert(leb128, parameters)
+  fc.assert(padded, parameters)
   fc.assert(noise, parameters)
   t.pass(`${runs} runs each`)
   t.end()

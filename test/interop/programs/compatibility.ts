@@ -26,6 +26,7 @@ const clients: Readonly<Record<ClientName, string>> = {
   'java-sdk': 'Java SDK 3.12.2',
   'java-dcp': 'Java DCP client 0.56.0',
   gocbcore: 'gocbcore 10.8.1',
+  cbdatasource: 'cbdatasource (go-couchbase 0.1.1)',
 }
 const names = Object.keys(clients) as ClientName[]
 

@@ -11,7 +11,8 @@ const root = resolve(import.meta.dirname, '../../../..')
 export const compatibilityFile = join(root, 'docs/compatibility.json')
 export const recordFolder = join(root, '.cache/interop/results')
 
-export type ClientName = 'node-sdk' | 'python-sdk' | 'java-sdk' | 'java-dcp' | 'gocbcore'
+export type ClientName =
+  'node-sdk' | 'python-sdk' | 'java-sdk' | 'java-dcp' | 'gocbcore' | 'cbdatasource'
 export type Outcome = Omit<FeatureResult, 'feature'>
 /** By client and feature. */
 export type Compatibility = Record<string, Record<string, Outcome>>

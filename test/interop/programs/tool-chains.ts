@@ -56,13 +56,19 @@ async function java(): Promise<Program> {
   return { command: 'java', words: ['-classpath', `${classes}:${classpath}`] }
 }
 
-async function go(): Promise<Program> {
-  const command = join(cache, 'go/interop')
-  await run('go', ['build', '-o', command, '.'], join(sources, 'go'))
+/** Of a folder in Go's, its program. */
+async function buildInGo(folder: string, name: string): Promise<Program> {
+  const command = join(cache, 'go', name)
+  await run('go', ['build', '-o', command, folder], join(sources, 'go'))
   return { command, words: [] }
 }
 
-const toolChains = { python, java, go }
+const toolChains = {
+  python,
+  java,
+  go: () => buildInGo('.', 'interop'),
+  goDatasource: () => buildInGo('./datasource', 'datasource'),
+}
 
 /**
  * The program of a language. Without its tools, or without a network to fetch what is missing, the
