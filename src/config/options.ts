@@ -133,14 +133,18 @@ const storage = {
   unflushedSoftBytes: {
     flag: 'unflushed-soft',
     kind: is.bytes({ min: MiB, max: 64 * GiB }),
-    default: 64 * MiB,
-    meaning: 'Bytes not yet committed beyond which the sockets of writers are no longer read',
+    default: 256 * MiB,
+    memoryShareMax: 1 / 32,
+    meaning:
+      'Bytes not yet committed beyond which the sockets of writers are no longer read; the default is at most 1/32 of the memory there is',
   },
   unflushedHardBytes: {
     flag: 'unflushed-hard',
     kind: is.bytes({ min: MiB, max: 64 * GiB }),
-    default: 256 * MiB,
-    meaning: 'Bytes not yet committed beyond which writes are answered TMPFAIL',
+    default: 512 * MiB,
+    memoryShareMax: 1 / 16,
+    meaning:
+      'Bytes not yet committed beyond which writes are answered TMPFAIL; the default is at most 1/16 of the memory there is',
   },
 } satisfies Record<string, Option>
 

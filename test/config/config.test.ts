@@ -45,8 +45,6 @@ t.test('defaults serve, and every one of them passes its own check', t => {
     frameBytesMax: 21 * 2 ** 20,
     bucketsMax: 32,
     connectionsMax: 10_000,
-    unflushedSoftBytes: 64 * 2 ** 20,
-    unflushedHardBytes: 256 * 2 ** 20,
     outputBytesMax: 8 * 2 ** 20,
     dcpBufferBytes: 512 * 2 ** 10,
     backfillSlabBytes: 256 * 2 ** 10,
@@ -59,6 +57,16 @@ t.test('defaults serve, and every one of them passes its own check', t => {
     purgeAgeSeconds: 3 * 86_400,
     purgeHoldMaxSeconds: 86_400,
   })
+  t.end()
+})
+
+t.test('what may wait for a commit is a share of a small machine and no more of a large one', t => {
+  const bytesOf = (flag: string, memoryBytes: number) =>
+    givenByDefault(memoryBytes).find(option => option.flag === flag)!.value
+  t.equal(bytesOf('unflushed-soft', 2 ** 31), 2 ** 26)
+  t.equal(bytesOf('unflushed-soft', 2 ** 40), 2 ** 28)
+  t.equal(bytesOf('unflushed-hard', 2 ** 31), 2 ** 27)
+  t.equal(bytesOf('unflushed-hard', 2 ** 40), 2 ** 29)
   t.end()
 })
 

@@ -219,7 +219,7 @@ t.test('files that are used again bring what is newest, and LMDB follows in time
   const live = join(directory, 'live')
   const bucket = await journalled(t, live)
   const vbucket = bucket.vbucket(1)!
-  const padding = 'x'.repeat(100_000)
+  const padding = 'x'.repeat(1_000_000)
   const count = Math.ceil((3 * journalFileBytes) / padding.length)
   for (let i = 0; i < count; i++) {
     set(bucket, vbucket, `key-${i % 50}`, `${i}:${padding}`)
