@@ -1,12 +1,15 @@
 /**
- * Who may see a page: the same users as on the other ports, by basic authentication. What a page
+ * Who may see a page: the same users as on the other ports, by basic authentication or, by TLS, by a
+ * certificate. What a page
  * needs is said where it is added, as `config: { rights }`; one that says nothing is for admins.
  */
+import { TLSSocket } from 'node:tls'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Access } from '../auth/access.ts'
 import type { AuditEvent, AuditLog, Origin } from '../auth/audit.ts'
 import { mayUse, type Identity } from '../auth/identity.ts'
 import { Privilege } from '../auth/privilege.ts'
+import { certifiedUser } from '../server/certified-user.ts'
 
 /**
  * `open`: everybody; `use`: who may do anything in the bucket that the path has as `:bucket`;
@@ -80,8 +83,20 @@ function originOf(request: FastifyRequest): Origin {
   return { address: request.ip, via: request.protocol === 'https' ? 'https' : 'http' }
 }
 
-/** The name ends with the first colon; whatever follows is the password. */
+/** By a password or, where none is shown, by the certificate of the connection. */
 async function identify(access: Access, request: FastifyRequest): Promise<Identity | undefined> {
+  if (request.headers.authorization !== undefined) return identifyByPassword(access, request)
+  const { socket } = request.raw
+  if (!(socket instanceof TLSSocket)) return undefined
+  const user = certifiedUser(socket, access, originOf(request))
+  return typeof user === 'string' ? undefined : user
+}
+
+/** The name ends with the first colon; whatever follows is the password. */
+async function identifyByPassword(
+  access: Access,
+  request: FastifyRequest,
+): Promise<Identity | undefined> {
   const match = credentialsPattern.exec(request.headers.authorization ?? '')
   const credentials = match === null ? '' : Buffer.from(match[1]!, 'base64').toString()
   const colon = credentials.indexOf(':')

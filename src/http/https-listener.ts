@@ -29,11 +29,12 @@ export class HttpsListener {
   constructor(options: HttpsListenerOptions) {
     this.#options = options
     const { files, handshakeTimeoutMs, handle } = options
-    // Users are told by their passwords here: no certificate is asked of a client.
-    const context = readCertificate({ ...files, clientCa: undefined })
     this.#server = createServer(
       {
-        ...context,
+        ...readCertificate(files),
+        // Whoever has none shows a password; whoever has a bad one is found out by the gate.
+        requestCert: files.clientCa !== undefined,
+        rejectUnauthorized: false,
         handshakeTimeout: handshakeTimeoutMs,
         requestTimeout: options.requestTimeoutMs,
       },
@@ -57,8 +58,7 @@ export class HttpsListener {
     this.#server.listen({ host, port })
     await once(this.#server, 'listening')
     this.#server.on('error', err => log.error({ err }, 'accepting connections failed'))
-    const watched = { ...files, clientCa: undefined }
-    this.#watch = new CertificateWatch({ server: this.#server, files: watched, clock, log })
+    this.#watch = new CertificateWatch({ server: this.#server, files, clock, log })
     return { port: (this.#server.address() as AddressInfo).port }
   }
 

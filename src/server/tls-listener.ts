@@ -7,7 +7,7 @@ import type { Identity } from '../auth/identity.ts'
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
 import { CertificateWatch, readCertificate, type TlsFiles } from './certificate.ts'
-import { certificateNames } from './certificate-names.ts'
+import { certifiedUser } from './certified-user.ts'
 
 export interface TlsListenerOptions {
   readonly files: TlsFiles
@@ -83,15 +83,10 @@ export class TlsListener {
     const { files, access, accept } = this.#options
     // A client that is gone already says so by an error.
     if (files.clientCa === undefined || access.isOpen) return accept(socket, undefined)
-    const names = certificateNames(socket.getPeerCertificate())
-    if (names === undefined) return accept(socket, undefined)
-    const identity = socket.authorized
-      ? names.map(name => access.identityOf(name)).find(known => known !== undefined)
-      : undefined
-    if (identity !== undefined) return accept(socket, identity)
     const origin = { address: socket.remoteAddress ?? '', via: 'kv-tls' } as const
-    const reason = socket.authorized ? 'no such user' : String(socket.authorizationError)
-    access.failedByCertificate(names, reason, origin)
+    const user = certifiedUser(socket, access, origin)
+    if (user === 'none') return accept(socket, undefined)
+    if (user !== 'refused') return accept(socket, user)
     socket.on('error', () => {})
     socket.destroy()
   }

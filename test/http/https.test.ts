@@ -7,7 +7,8 @@ import { connect as connectPlainly } from 'node:net'
 import { connect, type ConnectionOptions } from 'node:tls'
 import t, { type Test } from 'tap'
 import { KvClient } from '../../src/client/index.ts'
-import { install, pem, shown } from '../support/certificates.ts'
+import { writeUsers } from '../support/access.ts'
+import { certificateFile, install, keyFile, pem, shown } from '../support/certificates.ts'
 import { startDaemon, type DaemonProcess } from '../support/start-daemon.ts'
 
 const password = 'a password of many words'
@@ -107,8 +108,35 @@ t.test('old protocols are refused, and plain HTTP is not talked', async t => {
   t.equal(
     (await page(daemon, '/pools', { tls: shown('alice') })).status,
     401,
-    'no certificate counts',
+    'without an authority no certificate counts',
   )
+})
+
+t.test('a certificate shows who somebody is, unless a password does', async t => {
+  const data = join(t.testdir({ data: {} }), 'data')
+  await writeUsers(
+    join(data, 'users.json'),
+    { name: 'alice', password, roles: ['read[default]'] },
+    { name: 'admin', password, roles: ['admin'] },
+  )
+  const files = ['--tls-certificate', certificateFile('server'), '--tls-key', keyFile('server')]
+  const ca = ['--tls-client-ca', certificateFile('authority')]
+  const flags = ['--vbuckets', '4', '--https-port', '0', '--tls-port', '0', ...files, ...ca]
+  const daemon = await startDaemon(t, { data, flags })
+  const scopes = '/pools/default/buckets/default/scopes'
+  const form = { name: 'shop' }
+  const alice = shown('alice')
+  t.equal((await page(daemon, scopes, { tls: alice })).status, 200)
+  t.equal((await page(daemon, scopes, { tls: alice, method: 'POST', form })).status, 403)
+  const made = { tls: alice, user: 'admin', method: 'POST', form }
+  t.equal((await page(daemon, scopes, made)).status, 200, 'the password counts')
+  t.equal((await page(daemon, scopes)).status, 401)
+  t.equal((await page(daemon, scopes, { user: 'alice' })).status, 200)
+  for (const name of ['mailed', 'impostor'] as const) {
+    t.equal((await page(daemon, scopes, { tls: shown(name) })).status, 401, name)
+  }
+  const failed = readFileSync(join(data, 'audit.log'), 'utf8').split('\n')
+  t.equal(failed.filter(line => /"login-failed".*"https"/.test(line)).length, 2)
 })
 
 t.test('a new certificate is taken over, one that is no good is not', async t => {
