@@ -3,12 +3,20 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { FaultyProxy } from '../support/faulty-proxy.ts'
+import { CollectionManager } from '../../src/client/index.ts'
 import { connectKv } from '../integration/clients.ts'
 import { Conversation } from './programs/conversation.ts'
 import type { FeatureResult } from './programs/features.ts'
 import { checkResults } from './programs/results.ts'
 import { runProgram } from './programs/run.ts'
-import { credentials, password, startSecuredDaemon, user } from './programs/secured-daemon.ts'
+import {
+  credentials,
+  password,
+  startSecuredDaemon,
+  startTlsDaemon,
+  tlsWords,
+  user,
+} from './programs/secured-daemon.ts'
 import { programIn } from './programs/tool-chains.ts'
 
 t.setTimeout(5 * 60_000)
@@ -22,11 +30,18 @@ interface Copy {
   readonly received: number
   readonly rollbacks: number
   readonly failures: number
+  readonly expirations: number
 }
 
-function follow(t: Test, port: number, stateFile: string): Conversation<Copy> {
+function follow(
+  t: Test,
+  port: number,
+  stateFile: string,
+  collections: readonly string[] = [],
+): Conversation<Copy> {
   const url = `couchbase://127.0.0.1:${port}`
-  return new Conversation(t, program!, ['interop.Dcp', url, user, password, stateFile])
+  const words = ['interop.Dcp', url, user, password, stateFile, ...collections]
+  return new Conversation(t, program!, words)
 }
 
 /** Asks until the copy is what it should be. */
@@ -49,9 +64,9 @@ const works = (feature: string): FeatureResult => ({ feature, result: 'works', d
 
 if (program !== undefined) {
   t.test('the Java SDK does all it is known to do', async t => {
-    const { port } = await startSecuredDaemon(t)
-    const url = `couchbase://127.0.0.1:${port}`
-    const words = [...program.words, 'interop.Sdk', url, user, password]
+    const daemon = await startTlsDaemon(t)
+    const url = `couchbase://127.0.0.1:${daemon.port}`
+    const words = [...program.words, 'interop.Sdk', url, user, password, ...tlsWords(daemon)]
     checkResults(t, 'java-sdk', await runProgram(program.command, words))
   })
 
@@ -87,6 +102,38 @@ if (program !== undefined) {
     checkResults(t, 'java-dcp', [works('whole bucket'), works('resume from a saved state')])
   })
 
+  t.test('the Java DCP client follows a collection, and hears that documents expire', async t => {
+    const daemon = await startSecuredDaemon(t, { flags: ['--expiry-pager-interval', '100ms'] })
+    const kv = await connectKv(t, daemon, { credentials, collections: true })
+    const manager = new CollectionManager(kv)
+    await manager.createScope('shop')
+    await manager.createCollection('shop.orders')
+    await manager.createCollection('shop.baskets')
+    const keys = Array.from({ length: 200 }, (_, index) => `key-${index}`)
+    for (const collection of ['_default._default', 'shop.orders', 'shop.baskets']) {
+      await Promise.all(keys.map(key => kv.set(key, `of ${collection}`, { collection })))
+    }
+    const collection = 'shop.orders'
+    const expected = new Map(keys.map(key => [key, `of ${collection}`]))
+    const stateFile = join(daemon.data, '../state.json')
+    const client = follow(t, daemon.port, stateFile, [collection])
+    t.equal((await copied(client, expected)).received, keys.length, 'nothing of others')
+    await kv.set('fleeting', 'x', { collection, expiry: 1 })
+    await kv.set('fleeting', 'x', { collection: 'shop.baskets', expiry: 1 })
+    await kv.set('lasting', 'y', { collection })
+    const deadline = Date.now() + deadlineMs
+    let report = await client.ask('report')
+    while (report.expirations === 0 && Date.now() < deadline) {
+      await setTimeout(50)
+      report = await client.ask('report')
+    }
+    t.equal(report.expirations, 1)
+    expected.set('lasting', 'y')
+    const { failures, rollbacks } = await copied(client, expected)
+    t.same([failures, rollbacks], [0, 0])
+    checkResults(t, 'java-dcp', [works('a collection alone'), works('expiry')])
+  })
+
   t.test('the Java DCP client copies a bucket over a link that keeps breaking', async t => {
     const purging = ['--purge-age', '0', '--purge-interval', '50ms']
     const proxy = await FaultyProxy.start({ targetPort: 0 })
@@ -115,7 +162,7 @@ if (program !== undefined) {
     const { rollbacks, failures } = await copied(client, expected)
     t.equal(rollbacks, 0)
     t.equal(failures, 0)
-    t.equal(proxy.counters.cut, cuts)
+    t.equal(proxy.counters.cut, cuts, `${proxy.counters.cut} cuts`)
     checkResults(t, 'java-dcp', [works('backfill over a breaking link')])
   })
 }

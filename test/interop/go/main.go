@@ -2,6 +2,8 @@
 //
 //	interop HOST:PORT USER PASSWORD
 //
+// The bucket has a scope "go" with the collections "orders" and "baskets".
+//
 // For each feature it prints one line of JSON: what it is, how it went, and why not.
 package main
 
@@ -30,11 +32,32 @@ func main() {
 		report("counters", kv.counters)
 		report("durability majority", kv.durable)
 		report("seqnos observed", kv.observed)
+		report("collections", kv.collections)
+		report("unknown collection", kv.unknownCollection)
 	}
 	report("dcp whole bucket", func() error { return copyBucket(address, auth, memd.DcpOpenFlagProducer) })
+	report("dcp of a collection", func() error { return copyOrders(address, auth, kv.orders) })
 	report("dcp with expiry opcode", func() error {
 		return copyBucket(address, auth, memd.DcpOpenFlagProducer|memd.DcpOpenFlagIncludeDeleteTimes)
 	})
+}
+
+func copyOrders(address string, auth gocbcore.AuthProvider, orders uint32) error {
+	filter := gocbcore.OpenStreamOptions{
+		FilterOptions: &gocbcore.OpenStreamFilterOptions{CollectionIDs: []uint32{orders}},
+	}
+	flags := memd.DcpOpenFlagProducer
+	watcher, err := stream(address, auth, flags, filter)
+	if err != nil {
+		return err
+	}
+	if len(watcher.keys) != 1 || !watcher.keys["of a collection"] {
+		return fmt.Errorf("what came is %v", watcher.keys)
+	}
+	if watcher.created == 0 {
+		return errors.New("nothing told that the collection was made")
+	}
+	return nil
 }
 
 func report(feature string, attempt func() error) {
@@ -67,6 +90,8 @@ type documents struct {
 	agent *gocbcore.Agent
 	// Of the last document that was stored.
 	token gocbcore.MutationToken
+	// Of the collection of that name.
+	orders uint32
 }
 
 func (kv *documents) connect(address string, auth gocbcore.AuthProvider) error {
@@ -192,6 +217,73 @@ func (kv *documents) durable() error {
 	return err
 }
 
+func (kv *documents) setIn(collection, key, value string) error {
+	return finish(func(done func(error)) error {
+		_, err := kv.agent.Set(gocbcore.SetOptions{
+			ScopeName: "go", CollectionName: collection,
+			Key: []byte(key), Value: []byte(value), Deadline: time.Now().Add(patience),
+		}, func(_ *gocbcore.StoreResult, err error) { done(err) })
+		return err
+	})
+}
+
+func (kv *documents) getIn(collection, key string, patience time.Duration) (value string, err error) {
+	err = finish(func(done func(error)) error {
+		_, err := kv.agent.Get(gocbcore.GetOptions{
+			ScopeName: "go", CollectionName: collection,
+			Key: []byte(key), Deadline: time.Now().Add(patience),
+		}, func(result *gocbcore.GetResult, err error) {
+			if err == nil {
+				value = string(result.Value)
+			}
+			done(err)
+		})
+		return err
+	})
+	return value, err
+}
+
+func (kv *documents) collections() error {
+	const key = "of a collection"
+	for _, collection := range []string{"orders", "baskets"} {
+		if err := kv.setIn(collection, key, "in "+collection); err != nil {
+			return err
+		}
+	}
+	for _, collection := range []string{"orders", "baskets"} {
+		value, err := kv.getIn(collection, key, patience)
+		if err != nil {
+			return err
+		}
+		if value != "in "+collection {
+			return fmt.Errorf("%s reads %q", collection, value)
+		}
+	}
+	if _, err := kv.get(key); !errors.Is(err, gocbcore.ErrDocumentNotFound) {
+		return fmt.Errorf("in the default collection: %v", err)
+	}
+	return finish(func(done func(error)) error {
+		options := gocbcore.GetCollectionIDOptions{Deadline: time.Now().Add(patience)}
+		_, err := kv.agent.GetCollectionID("go", "orders", options,
+			func(result *gocbcore.GetCollectionIDResult, err error) {
+				if err == nil {
+					kv.orders = result.CollectionID
+				}
+				done(err)
+			})
+		return err
+	})
+}
+
+// The core tries again until it has no time left, as the collection may be on its way.
+func (kv *documents) unknownCollection() error {
+	_, err := kv.getIn("none", "key", time.Second)
+	if errors.Is(err, gocbcore.ErrCollectionNotFound) || errors.Is(err, gocbcore.ErrUnambiguousTimeout) {
+		return nil
+	}
+	return fmt.Errorf("an unknown collection: %v", err)
+}
+
 func (kv *documents) observed() error {
 	return finish(func(done func(error)) error {
 		_, err := kv.agent.ObserveVb(gocbcore.ObserveVbOptions{
@@ -201,8 +293,24 @@ func (kv *documents) observed() error {
 	})
 }
 
-// copyBucket streams all vbuckets up to where they are now and checks what comes.
+// copyBucket checks what comes of the whole bucket.
 func copyBucket(address string, auth gocbcore.AuthProvider, flags memd.DcpOpenFlag) error {
+	watcher, err := stream(address, auth, flags, gocbcore.OpenStreamOptions{})
+	if err != nil {
+		return err
+	}
+	for index := range 500 {
+		if !watcher.keys[fmt.Sprintf("many-%d", index)] {
+			return fmt.Errorf("many-%d did not come", index)
+		}
+	}
+	return nil
+}
+
+// stream brings what all vbuckets have up to where they are now.
+func stream(
+	address string, auth gocbcore.AuthProvider, flags memd.DcpOpenFlag, options gocbcore.OpenStreamOptions,
+) (*watcher, error) {
 	config := gocbcore.DCPAgentConfig{BucketName: "default"}
 	config.SeedConfig.MemdAddrs = []string{address}
 	config.ConfigPollerConfig.CccpMaxWait = patience
@@ -213,7 +321,7 @@ func copyBucket(address string, auth gocbcore.AuthProvider, flags memd.DcpOpenFl
 	config.DCPConfig.UseExpiryOpcode = flags&memd.DcpOpenFlagIncludeDeleteTimes != 0
 	agent, err := gocbcore.CreateDcpAgent(&config, "interop", flags)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer agent.Close()
 	err = finish(func(done func(error)) error {
@@ -222,7 +330,7 @@ func copyBucket(address string, auth gocbcore.AuthProvider, flags memd.DcpOpenFl
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var seqnos []gocbcore.VbSeqNoEntry
 	err = finish(func(done func(error)) error {
@@ -234,7 +342,7 @@ func copyBucket(address string, auth gocbcore.AuthProvider, flags memd.DcpOpenFl
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	watcher := &watcher{keys: map[string]bool{}, ended: make(chan error, len(seqnos))}
 	opened := 0
@@ -245,40 +353,37 @@ func copyBucket(address string, auth gocbcore.AuthProvider, flags memd.DcpOpenFl
 		opened++
 		err = finish(func(done func(error)) error {
 			_, err := agent.OpenStream(entry.VbID, 0, 0, 0, entry.SeqNo, 0, 0, watcher,
-				gocbcore.OpenStreamOptions{}, func(_ []gocbcore.FailoverEntry, err error) { done(err) })
+				options, func(_ []gocbcore.FailoverEntry, err error) { done(err) })
 			return err
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for range opened {
 		select {
 		case err := <-watcher.ended:
 			if err != nil {
-				return err
+				return nil, err
 			}
 		case <-time.After(patience):
-			return errors.New("streams do not end")
+			return nil, errors.New("streams do not end")
 		}
 	}
 	if watcher.fault != nil {
-		return watcher.fault
+		return nil, watcher.fault
 	}
-	for index := range 500 {
-		if !watcher.keys[fmt.Sprintf("many-%d", index)] {
-			return fmt.Errorf("many-%d did not come", index)
-		}
-	}
-	return nil
+	return watcher, nil
 }
 
 type watcher struct {
-	lock  sync.Mutex
-	keys  map[string]bool
-	ends  map[uint16]uint64
-	fault error
-	ended chan error
+	lock sync.Mutex
+	keys map[string]bool
+	// How often a collection was said to have been made.
+	created int
+	ends    map[uint16]uint64
+	fault   error
+	ended   chan error
 }
 
 func (w *watcher) SnapshotMarker(marker gocbcore.DcpSnapshotMarker) {
@@ -305,7 +410,11 @@ func (w *watcher) Expiration(e gocbcore.DcpExpiration) { w.change(e.VbID, e.SeqN
 func (w *watcher) End(_ gocbcore.DcpStreamEnd, err error) {
 	w.ended <- err
 }
-func (w *watcher) CreateCollection(gocbcore.DcpCollectionCreation)     {}
+func (w *watcher) CreateCollection(gocbcore.DcpCollectionCreation) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	w.created++
+}
 func (w *watcher) DeleteCollection(gocbcore.DcpCollectionDeletion)     {}
 func (w *watcher) FlushCollection(gocbcore.DcpCollectionFlush)         {}
 func (w *watcher) CreateScope(gocbcore.DcpScopeCreation)               {}

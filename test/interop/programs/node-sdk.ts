@@ -2,7 +2,7 @@
  * Tries the official Node SDK. It runs in a process of its own, since what its native core does not
  * expect ends the process.
  *
- *   node node-sdk.js CONNECTION-STRING USER PASSWORD
+ *   node node-sdk.js CONNECTION-STRING USER PASSWORD TLS-STRING AUTHORITY CERTIFICATE KEY
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -11,7 +11,15 @@ import { setTimeout } from 'node:timers/promises'
 import * as couchbase from 'couchbase'
 import { tryFeatures } from './features.ts'
 
-const [url, username, password] = process.argv.slice(2) as [string, string, string]
+const [url, username, password, tlsUrl, authority, certificate, key] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string,
+  string,
+  string,
+]
 const timeouts = { connectTimeout: 20_000, kvTimeout: 10_000, managementTimeout: 20_000 }
 const options = { username, password, timeouts }
 const { MutateInSpec, LookupInSpec, MutateInMacro, DurabilityLevel, StoreSemantics } = couchbase
@@ -161,8 +169,69 @@ async function collections(): Promise<void> {
     ['orders'],
   )
   assert.equal(await refusalOf(manager.createScope('shop')), 'ScopeExistsError')
+  assert.equal(await refusalOf(manager.createCollection('orders', 'shop')), 'CollectionExistsError')
+  assert.equal(await refusalOf(manager.createCollection('c', 'none')), 'ScopeNotFoundError')
+  await manager.updateCollection('orders', 'shop', { maxExpiry: 3600 })
+  await orders.upsert('limited', 1)
+  const { expiryTime } = await orders.get('limited', { withExpiry: true })
+  assert.ok(Math.abs(expiryTime! - Date.now() / 1000 - 3600) < 60)
   await manager.dropCollection('orders', 'shop')
+  assert.equal(await refusalOf(manager.dropCollection('orders', 'shop')), 'CollectionNotFoundError')
   await manager.dropScope('shop')
+  assert.equal(await refusalOf(manager.dropScope('shop')), 'ScopeNotFoundError')
+}
+
+/** The SDK tries again until it has no time left, as the collection may be on its way. */
+async function unknownCollection(): Promise<void> {
+  const missing = bucket.scope('none').collection('such')
+  const refusal = await refusalOf(missing.get('document', { timeout: 1_000 }))
+  assert.match(refusal, /CollectionNotFound|ScopeNotFound|UnambiguousTimeout/)
+}
+
+async function collectionScan(): Promise<void> {
+  const manager = bucket.collections()
+  await manager.createCollection('scanned', '_default')
+  const scanned = bucket.scope('_default').collection('scanned')
+  const { token } = await scanned.upsert('scan-of-collection', 1)
+  const consistentWith = new couchbase.MutationState(token!)
+  const prefix = new couchbase.PrefixScan('scan-')
+  const found = await scanned.scan(prefix, { idsOnly: true, consistentWith })
+  assert.deepEqual(
+    found.map(({ id }) => id),
+    ['scan-of-collection'],
+  )
+  await manager.dropCollection('scanned', '_default')
+}
+
+async function byTls(
+  login: couchbase.ConnectOptions,
+  attempt: (cluster: couchbase.Cluster) => Promise<unknown>,
+): Promise<void> {
+  const security = { trustStorePath: authority }
+  const encrypted = await couchbase.connect(tlsUrl, { ...login, timeouts, security })
+  try {
+    const collection = encrypted.bucket('default').defaultCollection()
+    await collection.upsert('encrypted', 1)
+    assert.equal((await collection.get('encrypted')).content, 1)
+    await attempt(encrypted)
+  } finally {
+    await encrypted.close()
+  }
+}
+
+async function documentsByTls(): Promise<void> {
+  await byTls({ username, password }, async () => undefined)
+}
+
+async function managementByTls(): Promise<void> {
+  await byTls({ username, password }, async encrypted => {
+    assert.equal((await encrypted.buckets().getBucket('default')).name, 'default')
+  })
+}
+
+async function clientCertificate(): Promise<void> {
+  const authenticator = new couchbase.CertificateAuthenticator(certificate, key)
+  await byTls({ authenticator }, async () => undefined)
 }
 
 async function durability(level: couchbase.DurabilityLevel): Promise<void> {
@@ -295,6 +364,11 @@ await tryFeatures({
   'sub-document': subDocuments,
   xattrs: attributes,
   collections,
+  'unknown collection': unknownCollection,
+  'scan of a collection': collectionScan,
+  TLS: documentsByTls,
+  'management by TLS': managementByTls,
+  'client certificate': clientCertificate,
   'durability majority': () => durability(DurabilityLevel.Majority),
   'durability persistToMajority': () => durability(DurabilityLevel.PersistToMajority),
   'durability observed': observedDurability,

@@ -1,4 +1,5 @@
-"""Tries the official Python SDK: python features.py CONNECTION-STRING USER PASSWORD.
+"""Tries the official Python SDK: python features.py
+CONNECTION-STRING USER PASSWORD TLS-STRING AUTHORITY CERTIFICATE KEY.
 
 For each feature it prints one line of JSON: what it is, how it went, and why not.
 """
@@ -11,22 +12,28 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import couchbase.subdocument as SD
-from couchbase.auth import PasswordAuthenticator
+from couchbase.auth import CertificateAuthenticator, PasswordAuthenticator
 from couchbase.cluster import Cluster
 from couchbase.durability import DurabilityLevel, ServerDurability
 from couchbase.exceptions import (
     AuthenticationException,
     CASMismatchException,
+    CollectionAlreadyExistsException,
+    CollectionNotFoundException,
     CouchbaseException,
     DocumentExistsException,
     DocumentNotFoundException,
     PathExistsException,
+    ScopeAlreadyExistsException,
+    ScopeNotFoundException,
+    UnAmbiguousTimeoutException,
 )
 from couchbase.kv_range_scan import PrefixScan
 from couchbase.mutation_state import MutationState
 from couchbase.options import (
     ClusterOptions,
     ClusterTimeoutOptions,
+    GetOptions,
     IncrementOptions,
     RemoveOptions,
     ReplaceOptions,
@@ -35,7 +42,7 @@ from couchbase.options import (
     UpsertOptions,
 )
 
-url, user, password = sys.argv[1:4]
+url, user, password, tls_url, authority, certificate, key = sys.argv[1:8]
 
 timeouts = ClusterTimeoutOptions(
     connect_timeout=timedelta(seconds=20),
@@ -139,7 +146,53 @@ def try_collections():
     orders.upsert("document", "of orders")
     documents.upsert("document", "of the default")
     assert orders.get("document").content_as[str] == "of orders"
+    refused(ScopeAlreadyExistsException, lambda: manager.create_scope("python"))
+    refused(
+        CollectionAlreadyExistsException,
+        lambda: manager.create_collection("python", "orders"),
+    )
+    refused(ScopeNotFoundException, lambda: manager.create_collection("none", "c"))
+    manager.drop_collection("python", "orders")
+    refused(
+        CollectionNotFoundException,
+        lambda: manager.drop_collection("python", "orders"),
+    )
     manager.drop_scope("python")
+    refused(ScopeNotFoundException, lambda: manager.drop_scope("python"))
+
+
+def try_unknown_collection():
+    # The SDK tries again until it has no time left, as the collection may be on its way.
+    missing = bucket.scope("none").collection("such")
+    options = GetOptions(timeout=timedelta(seconds=1))
+    refused(
+        (CollectionNotFoundException, ScopeNotFoundException, UnAmbiguousTimeoutException),
+        lambda: missing.get("document", options),
+    )
+
+
+def try_by_tls(authenticator, attempt=lambda cluster: None):
+    encrypted = Cluster(tls_url, ClusterOptions(authenticator, timeout_options=timeouts))
+    collection = encrypted.bucket("default").default_collection()
+    collection.upsert("encrypted", 1)
+    assert collection.get("encrypted").content_as[int] == 1
+    attempt(encrypted)
+    encrypted.close()
+
+
+def try_management_by_tls():
+    def manage(encrypted):
+        assert encrypted.buckets().get_bucket("default").name == "default"
+
+    try_by_tls(PasswordAuthenticator(user, password, cert_path=authority), manage)
+
+
+def try_client_certificate():
+    try_by_tls(
+        CertificateAuthenticator(
+            cert_path=certificate, key_path=key, trust_store_path=authority
+        )
+    )
 
 
 def durable(level):
@@ -185,6 +238,10 @@ FEATURES = {
     "sub-document": try_sub_document,
     "xattrs": try_xattrs,
     "collections": try_collections,
+    "unknown collection": try_unknown_collection,
+    "TLS": lambda: try_by_tls(PasswordAuthenticator(user, password, cert_path=authority)),
+    "management by TLS": try_management_by_tls,
+    "client certificate": try_client_certificate,
     "durability majority": lambda: durable(DurabilityLevel.MAJORITY),
     "durability persistToMajority": lambda: durable(DurabilityLevel.PERSIST_TO_MAJORITY),
     "scans": try_scan,

@@ -3,6 +3,7 @@ package interop;
 import com.couchbase.client.dcp.Client;
 import com.couchbase.client.dcp.StreamFrom;
 import com.couchbase.client.dcp.StreamTo;
+import com.couchbase.client.dcp.config.DcpControl;
 import com.couchbase.client.dcp.highlevel.DatabaseChangeListener;
 import com.couchbase.client.dcp.highlevel.Deletion;
 import com.couchbase.client.dcp.highlevel.FlowControlMode;
@@ -17,13 +18,14 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * Copies a bucket with the official Java DCP client: {@code Dcp CONNECTION-STRING USER PASSWORD
- * STATE-FILE}. It goes on from the state file if that is there. On standard input it takes {@code
+ * STATE-FILE [COLLECTION...]}, or some of its collections. It goes on from the state file if that is there. On standard input it takes {@code
  * report}, which prints the copy as a line of JSON, and {@code save}, which writes the state and
  * the copy, and ends.
  */
@@ -32,6 +34,7 @@ public final class Dcp implements DatabaseChangeListener {
   private final Map<String, String> copy = new ConcurrentHashMap<>();
   private final AtomicInteger rollbacks = new AtomicInteger();
   private final AtomicInteger failures = new AtomicInteger();
+  private final AtomicInteger expirations = new AtomicInteger();
   private final AtomicInteger received = new AtomicInteger();
 
   private Dcp(Client client) {
@@ -39,11 +42,15 @@ public final class Dcp implements DatabaseChangeListener {
   }
 
   public static void main(String[] arguments) throws Exception {
+    var collections = List.of(arguments).subList(4, arguments.length);
     var client =
         Client.builder()
+            .collectionsAware(!collections.isEmpty())
+            .collectionNames(collections)
             .connectionString(arguments[0])
             .credentials(arguments[1], arguments[2])
             .bucket("default")
+            .controlParam(DcpControl.Names.ENABLE_EXPIRY_OPCODE, true)
             .userAgent("interop", "1")
             .bootstrapTimeout(Duration.ofSeconds(20))
             .flowControl(256 * 1024)
@@ -86,7 +93,8 @@ public final class Dcp implements DatabaseChangeListener {
             .put("copy", JsonObject.from(copy))
             .put("received", received.get())
             .put("rollbacks", rollbacks.get())
-            .put("failures", failures.get()));
+            .put("failures", failures.get())
+            .put("expirations", expirations.get()));
   }
 
   @Override
@@ -98,6 +106,7 @@ public final class Dcp implements DatabaseChangeListener {
   @Override
   public void onDeletion(Deletion deletion) {
     received.incrementAndGet();
+    if (deletion.isDueToExpiration()) expirations.incrementAndGet();
     copy.remove(deletion.getKey());
   }
 

@@ -5,10 +5,17 @@ import static com.couchbase.client.java.kv.MutateInSpec.increment;
 import static com.couchbase.client.java.kv.MutateInSpec.insert;
 import static com.couchbase.client.java.kv.MutateInSpec.upsert;
 
+import com.couchbase.client.core.env.Authenticator;
+import com.couchbase.client.core.env.CertificateAuthenticator;
+import com.couchbase.client.core.env.PasswordAuthenticator;
 import com.couchbase.client.core.error.CasMismatchException;
+import com.couchbase.client.core.error.CollectionExistsException;
+import com.couchbase.client.core.error.CollectionNotFoundException;
 import com.couchbase.client.core.error.DocumentExistsException;
 import com.couchbase.client.core.error.DocumentNotFoundException;
 import com.couchbase.client.core.error.FeatureNotAvailableException;
+import com.couchbase.client.core.error.ScopeExistsException;
+import com.couchbase.client.core.error.ScopeNotFoundException;
 import com.couchbase.client.core.error.UnambiguousTimeoutException;
 import com.couchbase.client.core.error.subdoc.PathExistsException;
 import com.couchbase.client.core.msg.kv.DurabilityLevel;
@@ -18,6 +25,7 @@ import com.couchbase.client.java.Cluster;
 import com.couchbase.client.java.ClusterOptions;
 import com.couchbase.client.java.Collection;
 import com.couchbase.client.java.json.JsonObject;
+import com.couchbase.client.java.kv.GetOptions;
 import com.couchbase.client.java.kv.IncrementOptions;
 import com.couchbase.client.java.kv.LookupInSpec;
 import com.couchbase.client.java.kv.MutationState;
@@ -25,17 +33,26 @@ import com.couchbase.client.java.kv.ReplaceOptions;
 import com.couchbase.client.java.kv.ScanOptions;
 import com.couchbase.client.java.kv.ScanType;
 import com.couchbase.client.java.kv.UpsertOptions;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyFactory;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
+import java.security.spec.PKCS8EncodedKeySpec;
 import java.time.Duration;
+import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import reactor.core.publisher.Flux;
 
 /**
- * Tries the official Java SDK: {@code Sdk CONNECTION-STRING USER PASSWORD}. For each feature it
+ * Tries the official Java SDK: {@code Sdk CONNECTION-STRING USER PASSWORD TLS-STRING AUTHORITY
+ * CERTIFICATE KEY}. For each feature it
  * prints one line of JSON: what it is, how it went, and why not.
  */
 public final class Sdk {
@@ -54,6 +71,12 @@ public final class Sdk {
   public static void main(String[] arguments) {
     var sdk = new Sdk(connect(arguments[0], arguments[1], arguments[2]));
     sdk.tryAll();
+    var secret = PasswordAuthenticator.create(arguments[1], arguments[2]);
+    report("TLS", () -> byTls(arguments, secret, Sdk::documentByTls));
+    report("management by TLS", () -> byTls(arguments, secret, Sdk::bucketByTls));
+    report(
+        "client certificate",
+        () -> byTls(arguments, certificate(arguments[5], arguments[6]), Sdk::documentByTls));
     report("wrong password", () -> wrongPassword(arguments[0], arguments[1], arguments[2] + "?"));
     System.exit(0);
   }
@@ -84,6 +107,43 @@ public final class Sdk {
     throw new AssertionError("it was not refused");
   }
 
+  private static Authenticator certificate(String certificate, String key) throws Exception {
+    var text = Files.readString(Path.of(key)).replaceAll("-----[A-Z ]+-----|\\s", "");
+    var encoded = new PKCS8EncodedKeySpec(Base64.getDecoder().decode(text));
+    try (var bytes = Files.newInputStream(Path.of(certificate))) {
+      var shown = CertificateFactory.getInstance("X.509").generateCertificate(bytes);
+      return CertificateAuthenticator.fromKey(
+          KeyFactory.getInstance("EC").generatePrivate(encoded),
+          null,
+          List.of((X509Certificate) shown));
+    }
+  }
+
+  private static void documentByTls(Cluster encrypted) {
+    var collection = encrypted.bucket("default").defaultCollection();
+    collection.upsert("encrypted", 1);
+    check(collection.get("encrypted").contentAs(Integer.class) == 1, "encrypted");
+  }
+
+  private static void bucketByTls(Cluster encrypted) {
+    check(encrypted.buckets().getBucket("default").name().equals("default"), "managed");
+  }
+
+  private static void byTls(
+      String[] arguments, Authenticator authenticator, Consumer<Cluster> attempt) {
+    var options =
+        ClusterOptions.clusterOptions(authenticator)
+            .environment(
+                environment ->
+                    environment.securityConfig(
+                        security ->
+                            security.enableTls(true).trustCertificate(Path.of(arguments[4]))));
+    var encrypted = Cluster.connect(arguments[3], options);
+    encrypted.bucket("default").waitUntilReady(Duration.ofSeconds(20));
+    attempt.accept(encrypted);
+    encrypted.disconnect();
+  }
+
   private void tryAll() {
     Map<String, Attempt> features = new LinkedHashMap<>();
     features.put("login by SCRAM-SHA512", () -> bucket.waitUntilReady(Duration.ofSeconds(20)));
@@ -94,6 +154,7 @@ public final class Sdk {
     features.put("sub-document", this::subDocument);
     features.put("xattrs", this::xattrs);
     features.put("collections", this::collections);
+    features.put("unknown collection", this::unknownCollection);
     features.put("durability majority", () -> durable(DurabilityLevel.MAJORITY));
     features.put(
         "durability persistToMajority", () -> durable(DurabilityLevel.PERSIST_TO_MAJORITY));
@@ -199,7 +260,7 @@ public final class Sdk {
     check(found.contentAs(1, String.class).matches("^0x[0-9a-f]{16}$"), "$document.CAS");
   }
 
-  private void collections() {
+  private void collections() throws Exception {
     var manager = bucket.collections();
     manager.createScope("java");
     manager.createCollection("java", "orders");
@@ -207,7 +268,21 @@ public final class Sdk {
     orders.upsert("document", "of orders");
     documents.upsert("document", "of the default");
     check(orders.get("document").contentAs(String.class).equals("of orders"), "apart");
+    refused(ScopeExistsException.class, () -> manager.createScope("java"));
+    refused(
+        CollectionExistsException.class, () -> manager.createCollection("java", "orders"));
+    refused(ScopeNotFoundException.class, () -> manager.createCollection("none", "c"));
+    manager.dropCollection("java", "orders");
+    refused(CollectionNotFoundException.class, () -> manager.dropCollection("java", "orders"));
     manager.dropScope("java");
+    refused(ScopeNotFoundException.class, () -> manager.dropScope("java"));
+  }
+
+  /** The SDK tries again until it has no time left, as the collection may be on its way. */
+  private void unknownCollection() throws Exception {
+    var missing = bucket.scope("none").collection("such");
+    var options = GetOptions.getOptions().timeout(Duration.ofSeconds(1));
+    refused(UnambiguousTimeoutException.class, () -> missing.get("document", options));
   }
 
   private void durable(DurabilityLevel level) {
