@@ -85,8 +85,9 @@ const controls: Readonly<Record<string, Control>> = {
   },
   [DcpControlKey.enableExpiryOpcode]({ negotiated, form }, value) {
     if (!isBoolean(value)) return invalidArguments
-    // Expirations carry the time of deletion: only for those who asked for that.
-    negotiated.expiryOpcode = value === 'true' && form.deleteTimes
+    negotiated.expiryOpcode = value === 'true'
+    // Expirations carry the time of deletion: who asks for them gets it with deletions, too.
+    if (negotiated.expiryOpcode) form.deleteTimes = true
     return success
   },
   [DcpControlKey.sendStreamEndOnClientClose]({ negotiated }, value) {

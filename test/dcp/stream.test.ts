@@ -237,7 +237,9 @@ t.test('frames are of the form that was negotiated', async t => {
     flags: DcpOpenFlag.noValue | DcpOpenFlag.includeDeleteTimes,
     controls: { enable_expiry_opcode: 'true', max_marker_version: '2.2' },
   })
-  for (const link of [plain, keys]) {
+  // Who asks for expirations, which carry their time, gets it with deletions, too.
+  const timed = scene.connect({ name: 'timed', controls: { enable_expiry_opcode: 'true' } })
+  for (const link of [plain, keys, timed]) {
     await scene.stream(link, 0)
     await until('all is there', () => link.consumer.state(0).seqno === 3)
   }
@@ -247,6 +249,7 @@ t.test('frames are of the form that was negotiated', async t => {
     link.consumer.changes.find(({ opcode }) => opcode === Opcode.dcpDeletion)!.bytes
   t.equal(bytesOf(plain), 24 + 18 + 1)
   t.equal(bytesOf(keys), 24 + 21 + 1)
+  t.equal(bytesOf(timed), 24 + 21 + 1)
   t.same(
     [plain, keys].map(link => link.consumer.markers[0]!.version),
     ['1.0', '2.2'],

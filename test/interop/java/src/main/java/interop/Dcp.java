@@ -50,7 +50,7 @@ public final class Dcp implements DatabaseChangeListener {
             .connectionString(arguments[0])
             .credentials(arguments[1], arguments[2])
             .bucket("default")
-            .controlParam(DcpControl.Names.ENABLE_EXPIRY_OPCODE, true)
+            .controlParam(DcpControl.Names.ENABLE_EXPIRY_OPCODE, !collections.isEmpty())
             .userAgent("interop", "1")
             .bootstrapTimeout(Duration.ofSeconds(20))
             .flowControl(256 * 1024)
