@@ -1,6 +1,7 @@
 /** Backups of buckets, for programs: what the command line does. */
 export { compressionNames, type CompressionName } from './archive/compression.ts'
 export { type BackupDocument } from './archive/documents.ts'
+export { checkStore, type ProbeEvent, type StoreCheckResult } from './check/check-store.ts'
 export { recordKindName } from './archive/record.ts'
 export { readKeyFile, type Secret } from './archive/repository-key.ts'
 export { BackupError, type BackupErrorCode } from './errors.ts'

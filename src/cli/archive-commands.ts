@@ -1,11 +1,17 @@
 import { Option, type Command } from 'commander'
-import { addArchiveOptions, addPlaceOptions, type ArchiveOptions } from './archive-options.ts'
+import {
+  addArchiveOptions,
+  addPlaceOptions,
+  addLimitOptions,
+  type ArchiveOptions,
+} from './archive-options.ts'
 import { lockTimeoutOption, threadsOption } from './backup-commands.ts'
 import { wholeNumber } from './command-options.ts'
 import { examineKey, type ExamineCommandOptions } from './examine.ts'
 import { printInfo, type InfoOptions } from './info.ts'
 import { mergeBackups, type MergeCommandOptions } from './merge.ts'
 import { removeBackups, type RemoveCommandOptions } from './remove.ts'
+import { checkStorage, type StorageCheckOptions } from './storage-check.ts'
 import type { Surroundings } from './surroundings.ts'
 import { unlockRepository } from './unlock.ts'
 import { verifyBackups, type VerifyCommandOptions } from './verify.ts'
@@ -17,6 +23,7 @@ export function addArchiveCommands(program: Command, world: Surroundings): void 
   addVerify(program, world)
   addRemove(program, world)
   addMerge(program, world)
+  addStorage(program, world)
   addArchiveOptions(program.command('unlock'))
     .description('remove the lock of a repository, when nobody is at work there')
     .action((_options, command: Command) =>
@@ -80,7 +87,7 @@ function addRemove(program: Command, world: Surroundings): void {
 }
 
 function addMerge(program: Command, world: Surroundings): void {
-  addArchiveOptions(program.command('merge'))
+  addLimitOptions(addArchiveOptions(program.command('merge')))
     .description('make one backup of several that continue each other')
     .option(
       '--from <id>',
@@ -92,5 +99,20 @@ function addMerge(program: Command, world: Surroundings): void {
     .option('--json', 'what happens, as lines of JSON')
     .action((_options, command: Command) =>
       mergeBackups(command.optsWithGlobals<MergeCommandOptions>(), world),
+    )
+}
+
+function addStorage(program: Command, world: Surroundings): void {
+  const storage = program.command('storage').description('the store of an archive: check')
+  addPlaceOptions(storage.command('check'))
+    .description('try, within a minute, what backups need of a store')
+    .addOption(
+      new Option('--timeout <seconds>', 'for all of it')
+        .default(60)
+        .argParser(text => wholeNumber(text, 1, 3600)),
+    )
+    .option('--json', 'what is found, as lines of JSON')
+    .action((_options, command: Command) =>
+      checkStorage(command.optsWithGlobals<StorageCheckOptions>(), world),
     )
 }

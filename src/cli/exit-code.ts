@@ -30,6 +30,8 @@ export const ExitCode = {
   store: 12,
   /** Other backups could not be restored any more. */
   chain: 13,
+  /** The store cannot do what backups need. */
+  unsuitable: 14,
   /** A bug: please report it. */
   bug: 70,
 } as const

@@ -23,7 +23,12 @@ export async function printInfo(options: InfoOptions, world: Surroundings): Prom
         name: repository.name,
         ...repository.document,
         encryption: repository.document.encryption?.keyId,
-        backups: backups.map(({ id, document }) => ({ id, complete: !!document, ...document })),
+        backups: backups.map(({ id, state, document }) => ({
+          id,
+          state,
+          complete: state === 'complete',
+          ...document,
+        })),
       }))
       world.stdout.write(`${JSON.stringify({ archive: store.url, repositories: described })}\n`)
       return
@@ -39,8 +44,8 @@ export async function printInfo(options: InfoOptions, world: Surroundings): Prom
 
 const infoHead = ['backup', 'type', 'mutations', 'deletions', 'expirations', 'documents', 'stored']
 
-function infoRow({ id, document }: ListedBackup): string[] {
-  if (!document) return [id, 'unfinished', '', '', '', '', '']
+function infoRow({ id, state, document }: ListedBackup): string[] {
+  if (!document) return [id, state, '', '', '', '', '']
   const { type, counts, storedBytes } = document
   const { mutation, deletion, expiration, documentBytes } = counts
   const numbers = [mutation, deletion, expiration].map(String)

@@ -11,6 +11,12 @@ import type {
   UploadReference,
 } from '../../src/backup/store/object-store.ts'
 
+interface StoredBytes {
+  readonly bytes: Buffer
+  readonly modifiedMs: number
+  readonly token?: string
+}
+
 interface OpenUpload {
   readonly key: string
   readonly token: string
@@ -24,7 +30,7 @@ interface OpenUpload {
 export class MemoryStore implements ObjectStore {
   readonly url = 'memory://'
   readonly limits: StoreLimits
-  readonly #objects = new Map<string, { readonly bytes: Buffer; readonly token?: string }>()
+  readonly #objects = new Map<string, StoredBytes>()
   readonly #uploads = new Map<string, OpenUpload>()
 
   constructor(partBytesMin = 100) {
@@ -32,7 +38,7 @@ export class MemoryStore implements ObjectStore {
   }
 
   async put(key: string, bytes: Uint8Array): Promise<void> {
-    this.#objects.set(key, { bytes: Buffer.from(bytes) })
+    this.#objects.set(key, { bytes: Buffer.from(bytes), modifiedMs: Date.now() })
   }
 
   async putIfAbsent(key: string, bytes: Uint8Array): Promise<boolean> {
@@ -54,6 +60,10 @@ export class MemoryStore implements ObjectStore {
 
   async size(key: string): Promise<number | undefined> {
     return this.#objects.get(key)?.bytes.length
+  }
+
+  async modifiedMs(key: string): Promise<number | undefined> {
+    return this.#objects.get(key)?.modifiedMs
   }
 
   async remove(key: string): Promise<void> {
@@ -110,7 +120,11 @@ export class MemoryStore implements ObjectStore {
     const isSmall = (bytes: Buffer) => bytes.length < this.limits.partBytesMin
     if (chosen.length === 0 || chosen.slice(0, -1).some(isSmall))
       throw new BackupError('store', 'EntityTooSmall')
-    this.#objects.set(upload.key, { bytes: Buffer.concat(chosen), token })
+    this.#objects.set(upload.key, {
+      bytes: Buffer.concat(chosen),
+      modifiedMs: Date.now(),
+      token,
+    })
     this.#uploads.delete(upload.id)
   }
 

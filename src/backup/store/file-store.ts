@@ -82,6 +82,10 @@ export class FileStore implements ObjectStore {
     return found?.isFile() ? found.size : undefined
   }
 
+  async modifiedMs(key: string): Promise<number | undefined> {
+    return (await this.#told(key, () => unlessMissing(stat(this.#path(key)))))?.mtimeMs
+  }
+
   remove(key: string): Promise<void> {
     return this.#told(key, async () => {
       const path = this.#path(key)

@@ -14,6 +14,8 @@ export interface ObjectStore {
   read(key: string, range?: ByteRange): AsyncIterable<Buffer>
   /** Its size; undefined if there is none. */
   size(key: string): Promise<number | undefined>
+  /** When it was put, by the store's clock, in milliseconds since 1970; undefined if there is none. */
+  modifiedMs(key: string): Promise<number | undefined>
   /** Removes it, if it is there. */
   remove(key: string): Promise<void>
   /** Everything whose key begins with `prefix`, which ends with a slash or is empty; sorted by key. */

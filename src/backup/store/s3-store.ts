@@ -111,6 +111,10 @@ export class S3Store implements ObjectStore {
     return this.#told(key, async () => (await this.#head(key))?.ContentLength)
   }
 
+  modifiedMs(key: string): Promise<number | undefined> {
+    return this.#told(key, async () => (await this.#head(key))?.LastModified?.getTime())
+  }
+
   async remove(key: string): Promise<void> {
     await this.#told(key, () => this.#connection.send(new DeleteObjectCommand(this.#at(key))))
   }

@@ -57,6 +57,10 @@ export class ThrottledStore implements ObjectStore {
     return this.#store.size(key)
   }
 
+  modifiedMs(key: string): Promise<number | undefined> {
+    return this.#store.modifiedMs(key)
+  }
+
   remove(key: string): Promise<void> {
     return this.#store.remove(key)
   }
