@@ -63,7 +63,10 @@ export class JobReport<Event extends object> {
       const result = await job(event => this.#report(event))
       this.#line.end()
       const { json, text } = finish(result)
-      this.#world.stdout.write(this.#json ? `${JSON.stringify(json)}\n` : text)
+      const memoryBytes = process.resourceUsage().maxRSS * 1024
+      const told = { ...json, memoryBytes }
+      const line = `${text.trimEnd()}, at most ${sizeText(memoryBytes)} of memory\n`
+      this.#world.stdout.write(this.#json ? `${JSON.stringify(told)}\n` : line)
       await this.#metrics?.end(ExitCode.success)
     } catch (error) {
       this.#line.end()

@@ -74,13 +74,18 @@ t.test('a backup from the command line, and what info says of it', async t => {
   const s = scene(t)
   const first = await s.run('backup')
   t.match(first, { code: 0, stdout: /^000001-\S+ full: 1320 mutations, 0 deletions/ })
+  t.match(first.stdout, /, at most \d.* of memory$/)
   t.match(first.stderr, /full backup 000001-/)
   await writeDocuments(client, 0, 10, 2)
   const second = await s.run('backup', '--json')
   t.match(second, { code: 0, stderr: '' })
   const lines = second.stdout.split('\n').map(line => JSON.parse(line) as { type: string })
   t.match(lines[0], { type: 'backup', kind: 'incremental' })
-  t.match(lines.at(-1), { type: 'complete', backup: { counts: { mutation: 10 } } })
+  t.match(lines.at(-1), {
+    type: 'complete',
+    backup: { counts: { mutation: 10 } },
+    memoryBytes: Number,
+  })
   const info = await s.run('info')
   t.match(info, { code: 0, stderr: '' })
   t.match(info.stdout, /^r: bucket default\nbackup +type +mutations.*\n000001-\S+ +full +1320 /)

@@ -3,11 +3,14 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { KvClient } from '../../src/client/index.ts'
+import { backUp as backUpHere, type BackupOptions } from '../../src/backup/run/backup.ts'
+import type { ObjectStore } from '../../src/backup/store/object-store.ts'
 import { S3Store } from '../../src/backup/store/s3-store.ts'
 import { CommandLine, runCommandLine } from '../cli/command-line.ts'
 import { FaultyProxy } from '../support/faulty-proxy.ts'
 import { startRadosgw } from '../support/radosgw.ts'
 import { startDaemon } from '../support/start-daemon.ts'
+import { altered, SmallPartsStore } from './s3-scene.ts'
 import { documentsOf } from './scene.ts'
 import { collect } from './store-suite.ts'
 
@@ -94,4 +97,38 @@ t.test('an incremental backup behind it', async t => {
   await client.set('one more', 'document')
   const finished = await backUp(daemon.port).finished
   t.match(finished, { code: 0, stdout: /^000002-\S+ incremental: 1 mutations/ })
+})
+
+t.test('with the rebase switched off the store refuses such a backup', async t => {
+  const place = 'switched-off'
+  const honest = new SmallPartsStore(gateway.bucket, place, { partBytesMin: 5 * 2 ** 20 })
+  // Who believes that any part may be followed by another has no reason to make a new upload.
+  const switchedOff = new SmallPartsStore(gateway.bucket, place, { partBytesMin: 0 })
+  t.teardown(() => Promise.all([honest.close(), switchedOff.close()]))
+  const stop = new AbortController()
+  const stopping = altered(honest, {
+    putPart(upload, number, content) {
+      const isSecond = upload.key.endsWith('data/0001')
+      if (isSecond) stop.abort(new Error('stopped'))
+      return isSecond
+        ? Promise.reject(new Error('stopped'))
+        : honest.putPart(upload, number, content)
+    },
+  })
+  const run = (store: ObjectStore, more: Partial<BackupOptions> = {}) =>
+    backUpHere({
+      store,
+      repository: 'r',
+      source: { host: '127.0.0.1', port: daemon.port, bucket: 'default' },
+      stagingRoot: join(t.testdirName, 'switched-off'),
+      threads: 1,
+      signal: new AbortController().signal,
+      report: () => {},
+      ...more,
+    })
+  await t.rejects(run(stopping, { signal: stop.signal }), { message: 'stopped' })
+  await client.set(keys[0]![0]!, randomBytes(1000))
+  const refused = run(switchedOff, { unfinished: 'resume' })
+  await t.rejects(refused, { code: 'store', message: /data\/0000 .*EntityTooSmall/ })
+  t.match(await run(honest, { unfinished: 'purge' }), { type: 'full', vbuckets: 4 })
 })

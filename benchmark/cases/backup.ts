@@ -1,0 +1,145 @@
+import { execFile } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import type { Benchmark, Context, Outcome } from '../benchmark.ts'
+import { benchmarkDaemon, vbucketCount, type Daemon } from '../daemon.ts'
+import { fill } from '../load/load-driver.ts'
+import { untilQuiet } from '../process-usage.ts'
+import { inTurns, roundsOf } from '../rounds.ts'
+import { ratio, spreadOf } from '../spread.ts'
+
+const execute = promisify(execFile)
+const valueBytes = 256
+const mebibyte = 1024 * 1024
+const programs = resolve(import.meta.dirname, '../backup')
+const commandLine = resolve(import.meta.dirname, '../../bin/holdfast.js')
+
+const names = ['DCP client discarding', 'backup', 'SET_WITH_META', 'restore'] as const
+type Name = (typeof names)[number]
+
+interface Round {
+  readonly documentsPerSecond: number
+  /** The most that was resident, as the tool tells it. */
+  readonly memoryBytes: number
+}
+
+export const benchmark: Benchmark = {
+  name: 'backup',
+  about:
+    'A backup to a folder against the DCP client that discards what it gets; its restore against pipelined SET_WITH_META without the tool',
+  needs: ['cc'],
+  run,
+}
+
+async function run(context: Context): Promise<Outcome> {
+  const documents = context.quick ? 100_000 : 1_000_000
+  const rounds = roundsOf(context)
+  context.progress(`storing ${documents} documents of ${valueBytes} B`)
+  const first = await benchmarkDaemon(context)
+  await fill(first, { keys: documents, valueBytes })
+  await first.stop()
+  // Started anew, so that nothing of them is in memory.
+  const source = await benchmarkDaemon(context, { data: first.data })
+  await untilQuiet(source.pid)
+  const scene = { context, source, documents, archive: join(context.folder, 'archive') }
+  // Once without counting: files are read into memory.
+  await discard(scene)
+  const measured = await inTurns(rounds, names, async (name, round) => {
+    const one = await measures[name](scene)
+    const memory = one.memoryBytes > 0 ? `, ${Math.round(one.memoryBytes / mebibyte)} MiB` : ''
+    const speed = Math.round(one.documentsPerSecond).toLocaleString('en')
+    context.progress(`round ${round}, ${name}: ${speed} documents/s${memory}`)
+    return one
+  })
+  const speeds = (name: Name) => measured[name].map(one => one.documentsPerSecond)
+  const memory = (name: Name) => measured[name].map(one => one.memoryBytes / mebibyte)
+  const rows = names.map(name => ({ work: name, 'documents/s': spreadOf(speeds(name)) }))
+  const verdicts = [
+    ratio('backup / DCP client discarding', speeds('backup'), speeds('DCP client discarding'), {
+      atLeast: 0.8,
+    }),
+    ratio('restore / SET_WITH_META', speeds('restore'), speeds('SET_WITH_META'), { atLeast: 0.5 }),
+    { figure: 'resident MiB of backup', value: spreadOf(memory('backup')), atMost: 256 },
+    { figure: 'resident MiB of restore', value: spreadOf(memory('restore')), atMost: 256 },
+  ]
+  const settings = { documents, valueBytes, vbuckets: vbucketCount, rounds }
+  return { settings, rows, plot: 'documents/s', verdicts }
+}
+
+interface Scene {
+  readonly context: Context
+  readonly source: Daemon
+  readonly documents: number
+  readonly archive: string
+}
+
+/** Each is a process of its own, from its start to its end. */
+const measures: Readonly<Record<Name, (scene: Scene) => Promise<Round>>> = {
+  'DCP client discarding': discard,
+  async backup(scene) {
+    rmSync(scene.archive, { recursive: true, force: true })
+    return await timed(scene, () => tool(scene, 'backup', scene.source.port))
+  },
+  SET_WITH_META: scene =>
+    intoEmpty(scene, async ({ port }) => {
+      const program = join(programs, 'set-with-meta.js')
+      const words = [port, scene.documents, valueBytes].map(String)
+      const { answered } = (await node(scene, [program, ...words])) as { answered: number }
+      return { count: answered, memoryBytes: 0 }
+    }),
+  restore: scene => intoEmpty(scene, ({ port }) => tool(scene, 'restore', port)),
+}
+
+async function discard(scene: Scene): Promise<Round> {
+  return await timed(scene, async () => {
+    const words = [join(programs, 'discard.js'), String(scene.source.port)]
+    const { changes } = (await node(scene, words)) as { changes: number }
+    return { count: changes, memoryBytes: 0 }
+  })
+}
+
+interface Work {
+  /** Of documents; all of them, or the case is wrong. */
+  readonly count: number
+  readonly memoryBytes: number
+}
+
+async function timed({ documents }: Scene, work: () => Promise<Work>): Promise<Round> {
+  const began = performance.now()
+  const { count, memoryBytes } = await work()
+  const seconds = (performance.now() - began) / 1000
+  if (count !== documents) throw new Error(`${count} of ${documents} documents`)
+  return { documentsPerSecond: documents / seconds, memoryBytes }
+}
+
+async function intoEmpty(scene: Scene, work: (target: Daemon) => Promise<Work>): Promise<Round> {
+  const data = join(scene.context.folder, 'target')
+  const target = await benchmarkDaemon(scene.context, { data })
+  await untilQuiet(target.pid)
+  try {
+    return await timed(scene, () => work(target))
+  } finally {
+    await target.kill()
+    rmSync(data, { recursive: true, force: true })
+  }
+}
+
+async function tool(scene: Scene, command: 'backup' | 'restore', port: number): Promise<Work> {
+  const place = ['--archive', scene.archive, '--repo', 'r', '--port', String(port)]
+  const staging = ['--staging', join(scene.context.folder, 'staging')]
+  const last = (await node(scene, [commandLine, command, ...place, ...staging, '--json'])) as {
+    memoryBytes: number
+    backup?: { counts: { mutation: number } }
+    applied?: number
+  }
+  const count = command === 'backup' ? last.backup!.counts.mutation : last.applied!
+  return { count, memoryBytes: last.memoryBytes }
+}
+
+/** What it prints at last. */
+async function node({ context }: Scene, words: readonly string[]): Promise<unknown> {
+  const options = { maxBuffer: 64 * mebibyte }
+  const { stdout } = await execute(context.node, ['--no-warnings', ...words], options)
+  return JSON.parse(stdout.trim().split('\n').at(-1)!)
+}
