@@ -31,7 +31,7 @@ t.test('flow control: every byte but no-ops is acknowledged, once it is consumed
       peer.send(encodeRequest({ opcode: Opcode.dcpNoop, opaque: 5 }))
       const stream = [marker(request, 0, 40), mutations(request, 1, 40)]
       // Of no concern to us, and of a stream that is over: they fill the window all the same.
-      const unknown = encodeRequest({ ...request, opcode: Opcode.dcpSystemEvent, value: 'x' })
+      const unknown = encodeRequest({ ...request, opcode: Opcode.dcpOsoSnapshot, value: 'x' })
       const stale = mutation({ ...request, opaque: 12345 }, 1)
       const bytes = Buffer.concat([...stream, unknown, stale])
       sentBytes = bytes.length
