@@ -164,7 +164,8 @@ export class Stream implements TurnTaker {
   step(room: number): boolean {
     if (this.hasEnded) return false
     if (this.#backfill !== undefined) return this.#stepBackfill(this.#backfill, room)
-    if (this.#cursor >= this.options.endSeqno) {
+    // Within a snapshot the client may lack what comes in a newer version only behind the end.
+    if (this.#cursor >= Math.max(this.options.endSeqno, this.#snapshotEnd)) {
       this.end(StreamEndReason.ok)
       return false
     }

@@ -87,6 +87,20 @@ t.test('the snapshot that holds the end is sent whole, in its newest versions', 
   t.equal(link.producer.streams.size, 0)
 })
 
+t.test('also when it takes many steps, and the end is passed in one before the last', async t => {
+  const scene = await openScene(t)
+  scene.fill(0, 30)
+  scene.set(0, 'key-0', 'newer, and behind the end')
+  const link = scene.connect({ controls: { connection_buffer_size: '1000' } })
+  const { consumer, producer } = link
+  await scene.stream(link, 0, { endSeqno: 15 })
+  const reading = setInterval(() => producer.bufferAcknowledge(500), 1)
+  t.teardown(() => clearInterval(reading))
+  await until('the stream ends', () => consumer.ends.length === 1)
+  t.equal(consumer.state(0).seqno, 31)
+  t.same(consumer.state(0).documents, scene.documents(0))
+})
+
 t.test('a stream up to where it starts ends at once', async t => {
   const scene = await openScene(t)
   const link = scene.connect()
