@@ -37,7 +37,7 @@ export interface RunState {
   readonly journals: Map<number, Journal>
 }
 
-export type StreamSettings = Pick<StreamStep, 'source' | 'client' | 'name' | 'log'>
+export type StreamSettings = Pick<StreamStep, 'source' | 'node' | 'name' | 'log'>
 
 /**
  * One run of a backup: the steps that are not done yet, in their order. What is done is said in the
@@ -141,7 +141,7 @@ export class BackupRun {
       dropJournal: vbid => this.#dropJournal(vbid),
     })
     // Asked for now, so that what is not in it has been dropped, and is not to be brought back.
-    const manifest = await settings.client.collectionsManifest()
+    const manifest = await settings.node.ask(client => client.collectionsManifest())
     this.#plan = {
       ...this.#plan,
       ends: [...positions.values()],

@@ -1,4 +1,3 @@
-import { KvClient } from '../../client/index.ts'
 import { clientClock } from '../../client/client-clock.ts'
 import type { Clock } from '../../clock.ts'
 import { silentLog, type Log } from '../../log.ts'
@@ -19,6 +18,7 @@ import { BackupRun, loadState, type RunState } from './backup-run.ts'
 import { forEachOf } from '../lanes.ts'
 import type { BackupEvent } from './context.ts'
 import type { Plan } from './journal.ts'
+import { SourceNode } from './source-node.ts'
 import { Staging } from './staging.ts'
 
 export interface BackupOptions {
@@ -55,13 +55,15 @@ class Backup {
   readonly #clock: Clock
   readonly #stopping = new AbortController()
   readonly #signal: AbortSignal
-  #client: KvClient | undefined
+  readonly #node: SourceNode
   #gaveUp = false
 
   constructor(options: BackupOptions) {
     this.#options = options
     this.#clock = options.clock ?? clientClock
     this.#signal = AbortSignal.any([options.signal, this.#stopping.signal])
+    const { source: address } = options
+    this.#node = new SourceNode({ address, clock: this.#clock, signal: this.#signal })
   }
 
   async run(): Promise<BackupDocument> {
@@ -89,7 +91,7 @@ class Backup {
         else await lock.release().catch(() => {})
       }
     } finally {
-      await this.#client?.close()
+      await this.#node.close()
     }
   }
 
@@ -133,7 +135,7 @@ class Backup {
       checkBucket(repository.name, bucket, await this.#bucket())
       return {
         source: this.#options.source,
-        client: await this.#connect(),
+        node: this.#node,
         name: `holdfast-backup ${repository.document.id} ${backupId}`,
         log: this.#options.log ?? silentLog,
       }
@@ -275,19 +277,8 @@ class Backup {
     return new Staging(this.#options.stagingRoot, repository.document.id, backupId)
   }
 
-  async #connect(): Promise<KvClient> {
-    this.#client ??= await KvClient.connect({
-      ...this.#options.source,
-      agent: 'holdfast backup',
-      // How far a vbucket is then means all that is in it.
-      collections: true,
-    })
-    return this.#client
-  }
-
   async #bucket(): Promise<{ name: string; uuid: string }> {
-    const client = await this.#connect()
-    const { uuid } = await client.clusterConfig()
+    const { uuid } = await this.#node.ask(client => client.clusterConfig())
     const { bucket } = this.#options.source
     return { name: bucket, uuid: typeof uuid === 'string' ? uuid : '' }
   }

@@ -5,7 +5,6 @@ import {
   isChange,
   type Change,
   type DcpState,
-  type KvClient,
   type SavedPosition,
 } from '../../client/index.ts'
 import type { Log } from '../../log.ts'
@@ -15,12 +14,13 @@ import { adopt } from './adoption.ts'
 import { forEachOf } from '../lanes.ts'
 import type { BackupContext } from './context.ts'
 import type { Journal } from './journal.ts'
+import type { SourceNode } from './source-node.ts'
 import { VbucketUpload } from './vbucket-upload.ts'
 
 export interface StreamStep {
   readonly context: BackupContext
   readonly source: BucketAddress
-  readonly client: KvClient
+  readonly node: SourceNode
   /** Of the DCP connection, by which the server knows who comes back. */
   readonly name: string
   readonly journals: Map<number, Journal>
@@ -40,8 +40,8 @@ const queueBytesMax = 16 * 1024 * 1024
  * vbuckets are streamed at a time as there are threads: what is in memory is a segment for each.
  */
 export async function streamChanges(step: StreamStep): Promise<Map<number, SavedPosition>> {
-  const { client, base, journals } = step
-  const seqnos = await client.allVbSeqnos(VbucketState.active)
+  const { node, base, journals } = step
+  const seqnos = await node.ask(client => client.allVbSeqnos(VbucketState.active))
   for (const vbid of base.keys())
     if (!seqnos.has(vbid))
       throw new BackupError('mismatch', `vbucket ${vbid} of the last backup is not here`)
@@ -50,7 +50,7 @@ export async function streamChanges(step: StreamStep): Promise<Map<number, Saved
   await Promise.all(
     [...seqnos].map(async ([vbid, seqno]) => {
       const known = journals.get(vbid)?.position ?? base.get(vbid)
-      const log = await client.failoverLog(vbid)
+      const log = await node.ask(client => client.failoverLog(vbid))
       const position = known ?? startOf(vbid, log)
       positions.set(vbid, position)
       const sameHistory = position.seqno === 0 || position.vbuuid === String(log[0]?.vbuuid)
@@ -150,7 +150,7 @@ class Streaming {
   }
 
   async #connect(signal: AbortSignal): Promise<DcpClient> {
-    const { source, name, context, log } = this.#step
+    const { source, node, name, context, log } = this.#step
     const vbuckets = [...this.#wanted.keys()]
     const state: DcpState = {
       format: 'holdfast-dcp-state',
@@ -160,7 +160,7 @@ class Streaming {
       vbuckets: vbuckets.flatMap(vbid => this.#positions.get(vbid) ?? []),
     }
     try {
-      return await DcpClient.connect({
+      const options = {
         ...source,
         name,
         vbuckets,
@@ -170,10 +170,11 @@ class Streaming {
         bufferBytes: windowBytes,
         queueBytesMax,
         includeXattrs: true,
-        collections: 'all',
+        collections: 'all' as const,
         signal,
         log,
-      })
+      }
+      return await node.persist(() => DcpClient.connect(options))
     } catch (error) {
       throw context.signal.aborted ? context.signal.reason : translated(error)
     }
