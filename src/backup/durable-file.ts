@@ -11,10 +11,14 @@ const syncs = new FolderSyncs()
  */
 export async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
   const folder = dirname(path)
-  await mkdir(folder, { recursive: true, mode: 0o700 })
   const aside = join(folder, `${randomUUID()}.tmp`)
+  const make = () => open(aside, 'wx', 0o600)
   try {
-    const file = await open(aside, 'wx', 0o600)
+    const file = await make().catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error
+      await mkdir(folder, { recursive: true, mode: 0o700 })
+      return await make()
+    })
     try {
       await file.writeFile(bytes)
       await file.datasync()

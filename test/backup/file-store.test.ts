@@ -53,7 +53,7 @@ t.test('an upload that a crash left half made or half completed', async t => {
   const part = await store.putPart(upload, 1, content('one'))
   await store.completeUpload(upload, [part])
   // As if the process had ended before the log was removed.
-  writeFileSync(join(root, '.uploads', `${upload.id}.log`), '{"key":"a","token":"t"}\n1 3 x\n')
+  writeFileSync(join(root, '.uploads', `${upload.id}.log`), '1 3 x\n')
   const next = new FileStore(root)
   t.equal(await next.isCompleted(upload, 3), true)
   t.equal(await next.listParts(upload), undefined)
@@ -61,6 +61,22 @@ t.test('an upload that a crash left half made or half completed', async t => {
   await next.abortUpload(upload)
   t.same(await collect(next.listUploads('')), [])
   t.equal((await next.get('a'))?.toString(), 'one')
+})
+
+t.test('an upload without parts is one file, and is found by its name alone', async t => {
+  const root = t.testdir()
+  const store = new FileStore(root)
+  const upload = await store.createUpload('r/b1/\u00e4.x', randomUUID())
+  t.same(readdirSync(join(root, '.uploads')), [`${upload.id}.data`])
+  const next = new FileStore(root)
+  t.same(await collect(next.listUploads('r/b1/')), [{ key: 'r/b1/\u00e4.x', id: upload.id }])
+  t.same(await next.listParts(upload), [])
+  // That is another object, though its name begins alike.
+  t.equal(await next.listParts({ ...upload, key: 'r/b1/\u00e4' }), undefined)
+  await next.putPart(upload, 1, content('one'))
+  t.same(await collect(next.listUploads('r/b1/')), [{ key: 'r/b1/\u00e4.x', id: upload.id }])
+  await next.abortUpload(upload)
+  t.same(readdirSync(join(root, '.uploads')), [])
 })
 
 t.test('what a crash left beside its place is found by the key it was for', async t => {

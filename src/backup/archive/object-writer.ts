@@ -13,6 +13,7 @@ import {
   type ArchiveRecord,
   type RecordKind,
 } from './record.ts'
+import { SpareBlocks } from './spare-blocks.ts'
 import { encodeIndex, encodeTrailer, endOfBlock, type IndexEntry } from './segment.ts'
 
 /** How many records of each kind there are, and the bytes of their keys and values. */
@@ -55,6 +56,8 @@ export interface ObjectWriterOptions {
   repositoryKey?: Uint8Array | undefined
   /** Records are gathered up to this size, and compressed together. */
   blockBytes: number
+  /** Blocks of this size, if others write as well. */
+  spareBlocks?: SpareBlocks | undefined
   /** A segment ends with the first block that brings it to this size. */
   segmentBytes: number
   /** Goes on behind what there is. */
@@ -62,6 +65,8 @@ export interface ObjectWriterOptions {
   /** Segments come one after the other: the next is not begun before this one is taken. */
   onSegment: (segment: Segment) => Promise<void>
 }
+
+const sparesOfOneWriter = 2
 
 export const defaultBlockBytes = 256 * 1024
 export const defaultSegmentBytes = 8 * 1024 * 1024
@@ -86,8 +91,8 @@ export class ObjectWriter {
   readonly #salt: Buffer
   readonly #cipher: ObjectCipher | undefined
   readonly #counts: RecordCounts
+  readonly #spareBlocks: SpareBlocks
   #raw: Buffer | undefined
-  #spare: Buffer | undefined
   #rawLength = 0
   /** Of the records in `#raw`. */
   #keyHashes: number[] = []
@@ -105,8 +110,9 @@ export class ObjectWriter {
   #sealedCounts: RecordCounts
 
   constructor(options: ObjectWriterOptions) {
-    const { progress, repositoryKey } = options
+    const { progress, repositoryKey, blockBytes } = options
     this.#options = options
+    this.#spareBlocks = options.spareBlocks ?? new SpareBlocks(blockBytes, sparesOfOneWriter)
     this.#salt = progress
       ? Buffer.from(progress.salt, 'base64')
       : repositoryKey
@@ -129,6 +135,11 @@ export class ObjectWriter {
   /** The newest record appended. */
   get lastSeqno(): number {
     return this.#lastSeqno
+  }
+
+  /** What it has in memory. */
+  get heldBytes(): number {
+    return this.#rawLength + this.#offset - this.#segmentOffset
   }
 
   /** A promise if the caller has to wait before it appends more. */
@@ -159,10 +170,7 @@ export class ObjectWriter {
 
   #emptyBlock(length: number): Buffer {
     const { blockBytes } = this.#options
-    if (length > blockBytes) return Buffer.allocUnsafeSlow(length)
-    const spare = this.#spare
-    this.#spare = undefined
-    return spare ?? Buffer.allocUnsafeSlow(blockBytes)
+    return length > blockBytes ? Buffer.allocUnsafeSlow(length) : this.#spareBlocks.take()
   }
 
   /** Answers with what was still being sealed before, to be waited for. */
@@ -198,10 +206,10 @@ export class ObjectWriter {
     block: Buffer,
     { summary, counts, hashes }: { summary: BlockSummary; counts: RecordCounts; hashes: number[] },
   ) {
-    const { blockBytes, segmentBytes } = this.#options
+    const { segmentBytes } = this.#options
     const stored = await this.#add(block, summary, hashes)
     // What was written uncompressed is part of the segment, and must not be overwritten.
-    if (stored !== block && raw.length === blockBytes) this.#spare = raw
+    if (stored !== block) this.#spareBlocks.give(raw)
     this.#sealedCounts = counts
     const size = this.#offset - this.#segmentOffset
     if (size >= segmentBytesAt(this.#segments + 1, segmentBytes)) await this.#endSegment()

@@ -5,6 +5,7 @@ import type { CompressionName } from '../archive/compression.ts'
 import type { BackupDocument, Manifest } from '../archive/documents.ts'
 import { BackupFile, backupIdOf } from '../archive/layout.ts'
 import { defaultBlockBytes, defaultSegmentBytes } from '../archive/object-writer.ts'
+import { SpareBlocks } from '../archive/spare-blocks.ts'
 import type { Secret } from '../archive/repository-key.ts'
 import type { BucketAddress } from '../bucket-address.ts'
 import { chainAmong } from '../chain.ts'
@@ -44,6 +45,8 @@ export interface BackupOptions {
 }
 
 const defaultThreads = 4
+/** One is filled while another is compressed; and as many of vbuckets that are being closed. */
+const sparesPerThread = 4
 
 /** Backs up a bucket: all of it at first, then what has changed since. */
 export async function backUp(options: BackupOptions): Promise<BackupDocument> {
@@ -107,7 +110,8 @@ class Backup {
     repositoryKey: Uint8Array | undefined,
     verify: () => Promise<void>,
   ): Promise<BackupDocument> {
-    const { store, report, threads, blockBytes, segmentBytes } = this.#options
+    const { store, report, threads = defaultThreads, segmentBytes } = this.#options
+    const { blockBytes = defaultBlockBytes } = this.#options
     const backups = await repository.backups()
     const tidied = await this.#tidy(repository, backups)
     if (tidied && this.#options.unfinished === 'resume') {
@@ -122,9 +126,10 @@ class Backup {
       prefix: repository.prefix(backupId),
       compression: repository.document.compression,
       repositoryKey,
-      blockBytes: blockBytes ?? defaultBlockBytes,
+      blockBytes,
+      spareBlocks: new SpareBlocks(blockBytes, sparesPerThread * threads),
       segmentBytes: Math.max(segmentBytes ?? defaultSegmentBytes, store.limits.partBytesMin),
-      threads: threads ?? defaultThreads,
+      threads,
       clock: this.#clock,
       signal: this.#signal,
       report,

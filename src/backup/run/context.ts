@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts'
 import type { CompressionName } from '../archive/compression.ts'
+import type { SpareBlocks } from '../archive/spare-blocks.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Journal } from './journal.ts'
 
@@ -12,6 +13,7 @@ export interface BackupContext {
   readonly compression: CompressionName
   readonly repositoryKey: Uint8Array | undefined
   readonly blockBytes: number
+  readonly spareBlocks: SpareBlocks
   readonly segmentBytes: number
   /** Vbuckets that are worked on at a time. */
   readonly threads: number

@@ -18,6 +18,9 @@ import { complete, sizeOf } from './completion.ts'
 import type { BackupContext } from './context.ts'
 import type { Journal, Plan } from './journal.ts'
 
+/** To complete is to wait, mostly, and holds nothing in memory. */
+const completionsPerThread = 4
+
 /**
  * Makes objects of the uploads; answers with the vbuckets whose upload the store has lost, by a rule
  * of its own perhaps: what they had has to be asked for again.
@@ -27,7 +30,8 @@ export async function completeUploads(
   journals: ReadonlyMap<number, Journal>,
 ): Promise<number[]> {
   const lost: number[] = []
-  await forEachOf([...journals.values()], context.threads, async journal => {
+  const atATime = context.threads * completionsPerThread
+  await forEachOf([...journals.values()], atATime, async journal => {
     const { vbid, upload, parts } = journal
     let completion = await complete(context, upload, parts)
     if (completion === 'strays') {

@@ -31,9 +31,12 @@ export interface StreamStep {
 }
 
 const progressIntervalMs = 500
-/** What may be on its way from the server; and read, but not yet taken. */
+/** What may be on its way from the server. */
 const windowBytes = 20 * 1024 * 1024
-const queueBytesMax = 16 * 1024 * 1024
+/** What may be read, but not yet taken: small documents take three times their bytes while they wait. */
+const queueBytesMax = 4 * 1024 * 1024
+/** Small vbuckets: to make them durable is to wait for the store, in which the stream goes on. */
+const closingPerThread = 8
 
 /**
  * Streams what every vbucket has now into the uploads; answers where each vbucket is then. As many
@@ -103,6 +106,8 @@ class Streaming {
   /** A marker has come: the next change is in another snapshot, perhaps of another history. */
   readonly #moved = new Set<number>()
   readonly #closing = new Set<Promise<void>>()
+  /** What of those that are closing was in memory when they began to. */
+  #closingBytes = 0
   #failure: { readonly error: unknown } | undefined
   #records = 0
   #documentBytes = 0
@@ -199,10 +204,12 @@ class Streaming {
     return upload
   }
 
-  /** The vbucket is brought to safety while others go on, a few at a time. */
+  /** The vbucket is brought to safety while others go on, as many at a time as memory allows. */
   async #end(vbid: number, client: DcpClient): Promise<void> {
     const position = client.position(vbid)!
     const upload = this.#upload(vbid)
+    const { heldBytes } = upload
+    this.#closingBytes += heldBytes
     const closing: Promise<void> = upload
       .close(position)
       .then(() => {
@@ -212,9 +219,18 @@ class Streaming {
       .catch((error: unknown) => {
         this.#failure ??= { error }
       })
-      .finally(() => this.#closing.delete(closing))
+      .finally(() => {
+        this.#closing.delete(closing)
+        this.#closingBytes -= heldBytes
+      })
     this.#closing.add(closing)
-    if (this.#closing.size >= this.#step.context.threads) await Promise.race(this.#closing)
+    while (this.#isBusyClosing()) await Promise.race(this.#closing)
+  }
+
+  #isBusyClosing(): boolean {
+    const { threads, segmentBytes } = this.#step.context
+    if (this.#closing.size < threads) return false
+    return this.#closing.size >= threads * closingPerThread || this.#closingBytes >= segmentBytes
   }
 
   #report(client: DcpClient): void {

@@ -34,16 +34,22 @@ export class VbucketUpload {
     this.#journal = journal
     this.#upload = journal?.upload
     this.#firstSeqno = journal?.firstSeqno ?? 0
-    const { compression, blockBytes, segmentBytes, repositoryKey } = context
+    const { compression, blockBytes, spareBlocks, segmentBytes, repositoryKey } = context
     this.#writer = new ObjectWriter({
       vbid,
       compression,
       blockBytes,
+      spareBlocks,
       segmentBytes,
       repositoryKey,
       ...(journal ? { progress: progressOf(journal) } : {}),
       onSegment: segment => this.#put(segment),
     })
+  }
+
+  /** What it has in memory. */
+  get heldBytes(): number {
+    return this.#writer.heldBytes
   }
 
   /** The change about to be appended is the first within the snapshot and history of `position`. */

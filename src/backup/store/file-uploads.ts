@@ -1,36 +1,47 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import {
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  unlink,
+  type FileHandle,
+} from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BackupError } from '../errors.ts'
 import type { FolderSyncs } from './folder-syncs.ts'
+import { readAll, writeAll } from './file-chunks.ts'
 import type { Part, PartContent, Upload, UploadReference } from './object-store.ts'
+import { readUploadLog } from './upload-log.ts'
 
 /** Below the archive's folder, in the same file system as the objects. */
 export const uploadsFolder = '.uploads'
 
-const asidePattern = /^([^/]+)\.[0-9a-f-]{36}\.tmp$/
+/** What is in the folder of uploads: the key of the object that it is for, a UUID, and its kind. */
+const namePattern = /^(([^/]+)\.[0-9a-f-]{36})\.(data|log|tmp)$/
 
 interface OpenUpload {
-  readonly key: string
-  readonly token: string
   readonly parts: Part[]
-  /** Of the log's whole lines. */
-  readonly logLength: number
+  readonly dataLength: number
 }
 
 /**
- * Uploads of an archive in a folder. An upload is two files:
+ * Uploads of an archive in a folder. An upload is a file or two, `ID` being `KEY.UUID`:
  *
  * ```
- * .uploads/ID.data    its parts, one behind the other
- * .uploads/ID.log     {"key":…,"token":…}, then a line for each part: NUMBER SIZE ETAG;
- *                     or NUMBER alone: this part and those behind it count no more
- * .uploads/KEY.ID.tmp what is written beside its place before it is brought there
+ * .uploads/ID.data  its parts, one behind the other; there from the beginning
+ * .uploads/ID.log   a line for each part: NUMBER SIZE ETAG; or NUMBER alone: this part and those
+ *                   behind it count no more. There from the first part on
+ * .uploads/ID.tmp   what is written beside its place before it is brought there
  * ```
  *
  * A part counts when its line is whole, and that is written when its bytes are safe. To complete the
- * upload is to rename the first file: nothing is copied, however large it is. What a crash left of
- * the third kind is listed and dropped as an upload is: its name tells the object it was to be.
+ * upload is to rename the first file: nothing is copied, however large it is. Each name tells the
+ * object it is for, so that whatever a crash leaves can be listed and dropped, and nothing has to be
+ * synced before there is a part: an upload without one, lost by a crash, has lost nothing.
  */
 export class FileUploads {
   readonly #folder: string
@@ -42,15 +53,11 @@ export class FileUploads {
   }
 
   async create(key: string, token: string): Promise<Upload> {
-    const id = randomUUID()
-    await mkdir(this.#folder, { recursive: true })
-    // The log first, and whole: what a crash leaves behind can be listed, and dropped.
-    const aside = this.aside(key)
-    await writeAndSync(await open(aside, 'wx'), `${JSON.stringify({ key, token })}\n`)
-    await rename(aside, this.#path(id, 'log'))
-    const data = await open(this.#path(id, 'data'), 'wx')
+    const id = `${encodeURIComponent(key)}.${randomUUID()}`
+    const path = this.#path(id, 'data')
+    const make = () => open(path, 'wx')
+    const data = await make().catch(unlessFolderMissing(this.#folder, make))
     await data.close()
-    await this.#syncs.sync(this.#folder)
     return { key, id, token }
   }
 
@@ -87,54 +94,43 @@ export class FileUploads {
     if (!fits)
       throw new BackupError('store', `${upload.key}: these are not the parts of the upload`)
     const source = this.#path(upload.id, 'data')
-    const data = await open(source, 'r+')
-    try {
-      await data.truncate(sizeOf(parts))
-      await data.sync()
-    } finally {
-      await data.close()
-    }
+    const size = sizeOf(parts)
+    // Without anything behind its parts it is as they left it, and that is safe.
+    if (found.dataLength !== size) await truncateAndSync(source, size)
     const folder = dirname(path)
-    const made = await mkdir(folder, { recursive: true })
-    await rename(source, path)
+    let made: string | undefined
+    await rename(source, path).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error
+      made = await mkdir(folder, { recursive: true })
+      await rename(source, path)
+    })
     await this.#syncs.sync(folder)
     if (made !== undefined)
       for (let at = folder; at.length >= made.length; at = dirname(at))
         await this.#syncs.sync(dirname(at))
-    await rm(this.#path(upload.id, 'log'), { force: true })
+    await removeFile(this.#path(upload.id, 'log'))
   }
 
   /** Whether it was neither completed nor dropped. */
   async hasBytes(upload: UploadReference): Promise<boolean> {
-    return stat(this.#path(upload.id, 'data')).then(
-      () => true,
-      (error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return false
-        throw error
-      },
-    )
+    return (await this.#dataLength(upload.id)) !== undefined
   }
 
-  async abort(upload: UploadReference): Promise<void> {
-    if (asidePattern.test(upload.id)) {
-      await rm(join(this.#folder, upload.id), { force: true })
-      return
-    }
-    await rm(this.#path(upload.id, 'data'), { force: true })
-    await rm(this.#path(upload.id, 'log'), { force: true })
+  async abort({ id }: UploadReference): Promise<void> {
+    if (namePattern.exec(id)?.[3] === 'tmp') return await removeFile(join(this.#folder, id))
+    await removeFile(this.#path(id, 'data'))
+    await removeFile(this.#path(id, 'log'))
   }
 
   async list(): Promise<UploadReference[]> {
-    const uploads: UploadReference[] = []
+    const uploads = new Map<string, UploadReference>()
     for (const name of await readdir(this.#folder).catch(noFolder)) {
-      const aside = asidePattern.exec(name)?.[1]
-      if (aside !== undefined) uploads.push({ key: decodeURIComponent(aside), id: name })
-      if (!name.endsWith('.log')) continue
-      const id = name.slice(0, -'.log'.length)
-      const found = await this.#read(id)
-      if (found) uploads.push({ key: found.key, id })
+      const [, own, key, kind] = namePattern.exec(name) ?? []
+      if (own === undefined || key === undefined) continue
+      const id = kind === 'tmp' ? name : own
+      uploads.set(id, { key: decodeURIComponent(key), id })
     }
-    return uploads.sort((one, other) => (one.key < other.key ? -1 : 1))
+    return [...uploads.values()].sort((one, other) => (one.key < other.key ? -1 : 1))
   }
 
   /** Where what is to become the object may be written first, in the folder of uploads. */
@@ -147,77 +143,84 @@ export class FileUploads {
     number: number,
     write: (data: FileHandle, offset: number) => Promise<{ size: number; etag: string }>,
   ): Promise<Part> {
-    const { parts, logLength } = await this.#expect(upload)
-    if (number < 1 || number > parts.length + 1)
-      throw new BackupError('store', `${upload.key}: part ${number} after ${parts.length}`)
-    const log = await open(this.#path(upload.id, 'log'), 'r+')
+    const data = await open(this.#path(upload.id, 'data'), 'r+').catch(noUpload(upload))
     try {
-      // A line that a crash tore must not become part of the next one.
-      await log.truncate(logLength)
-      let line = ''
-      if (number <= parts.length) {
-        // Said before the first of its bytes is overwritten.
-        line = `${number}\n`
-        await log.write(line, logLength)
-        await log.datasync()
+      const log = await open(this.#path(upload.id, 'log'), constants.O_RDWR | constants.O_CREAT)
+      try {
+        return await this.#appendTo(data, log, { upload, number, write })
+      } finally {
+        await log.close()
       }
-      const offset = sizeOf(parts.slice(0, number - 1))
-      const part = { number, ...(await this.#write(upload, offset, write)) }
-      await log.write(`${number} ${part.size} ${part.etag}\n`, logLength + line.length)
-      await log.datasync()
-      return part
-    } finally {
-      await log.close()
-    }
-  }
-
-  async #write<T>(
-    upload: UploadReference,
-    offset: number,
-    write: (data: FileHandle, offset: number) => Promise<T>,
-  ): Promise<T> {
-    const data = await open(this.#path(upload.id, 'data'), 'r+')
-    try {
-      const written = await write(data, offset)
-      await data.datasync()
-      return written
     } finally {
       await data.close()
     }
   }
 
+  async #appendTo(
+    data: FileHandle,
+    log: FileHandle,
+    {
+      upload,
+      number,
+      write,
+    }: {
+      upload: UploadReference
+      number: number
+      write: (data: FileHandle, offset: number) => Promise<{ size: number; etag: string }>
+    },
+  ): Promise<Part> {
+    const bytes = await readAll(log)
+    const { parts, length } = readUploadLog(bytes)
+    if (number < 1 || number > parts.length + 1)
+      throw new BackupError('store', `${upload.key}: part ${number} after ${parts.length}`)
+    // A line that a crash tore must not become part of the next one.
+    if (length < bytes.length) await log.truncate(length)
+    let line = ''
+    if (number <= parts.length) {
+      // Said before the first of its bytes is overwritten.
+      line = `${number}\n`
+      await log.write(line, length)
+      await log.datasync()
+    }
+    const written = await write(data, sizeOf(parts.slice(0, number - 1)))
+    await data.datasync()
+    const part = { number, ...written }
+    await log.write(`${number} ${part.size} ${part.etag}\n`, length + line.length)
+    await log.datasync()
+    if (length === 0) await this.#syncs.sync(this.#folder)
+    return part
+  }
+
   async #expect(upload: UploadReference): Promise<OpenUpload> {
-    const found = await this.#find(upload)
-    if (!found) throw new BackupError('missing', `${upload.key}: there is no such upload`)
-    return found
+    return (await this.#find(upload)) ?? noUpload(upload)({ code: 'ENOENT' })
   }
 
   async #find({ id, key }: UploadReference): Promise<OpenUpload | undefined> {
-    const found = (await this.hasBytes({ id, key })) ? await this.#read(id) : undefined
-    return found?.key === key ? found : undefined
+    const dataLength = await this.#dataLength(id)
+    if (dataLength === undefined || keyPartOf(id) !== encodeURIComponent(key)) return undefined
+    const { parts } = readUploadLog(await readFile(this.#path(id, 'log')).catch(noFile))
+    return { parts, dataLength }
   }
 
-  async #read(id: string): Promise<OpenUpload | undefined> {
-    const text = await readFile(this.#path(id, 'log'), 'utf8').catch(noFile)
-    // What is behind the last line end was being written when a crash came.
-    const whole = text.slice(0, text.lastIndexOf('\n') + 1)
-    const lines = whole.split('\n').slice(0, -1)
-    const head = lines.shift()
-    if (head === undefined) return undefined
-    const { key, token } = JSON.parse(head) as { key: string; token: string }
-    const parts: Part[] = []
-    for (const line of lines) {
-      const [number, size, etag] = line.split(' ')
-      parts.length = Number(number) - 1
-      if (etag !== undefined) parts.push({ number: Number(number), size: Number(size), etag })
+  async #dataLength(id: string): Promise<number | undefined> {
+    try {
+      return (await stat(this.#path(id, 'data'))).size
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      throw error
     }
-    return { key, token, parts, logLength: Buffer.byteLength(whole) }
   }
 
   #path(id: string, kind: 'data' | 'log'): string {
-    if (!/^[0-9a-f-]{36}$/.test(id)) throw new BackupError('store', 'that is no id of an upload')
-    return join(this.#folder, `${id}.${kind}`)
+    const name = `${id}.${kind}`
+    if (!namePattern.test(name)) throw new BackupError('store', 'that is no id of an upload')
+    return join(this.#folder, name)
   }
+}
+
+/** Of the id of an upload. */
+function keyPartOf(id: string): string | undefined {
+  return namePattern.exec(`${id}.data`)?.[2]
 }
 
 function sizeOf(parts: readonly Part[]): number {
@@ -228,40 +231,36 @@ function samePart(one: Part, other: Part): boolean {
   return one.number === other.number && one.etag === other.etag
 }
 
-async function writeAndSync(file: FileHandle, text: string): Promise<void> {
+async function truncateAndSync(path: string, size: number): Promise<void> {
+  const file = await open(path, 'r+')
   try {
-    await file.writeFile(text)
-    await file.datasync()
+    await file.truncate(size)
+    await file.sync()
   } finally {
     await file.close()
   }
 }
 
-/** More buffers than that the system does not take in one call. */
-const buffersMax = 512
+async function removeFile(path: string): Promise<void> {
+  await unlink(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+}
 
-async function writeAll(
-  file: FileHandle,
-  chunks: readonly Buffer[],
-  offset: number,
-): Promise<void> {
-  let position = offset
-  let rest = chunks.filter(chunk => chunk.length > 0)
-  while (rest.length > 0) {
-    const { bytesWritten } = await file.writev(rest.slice(0, buffersMax), position)
-    position += bytesWritten
-    rest = behind(rest, bytesWritten)
+/** Makes the folder, and tries again. */
+function unlessFolderMissing<T>(folder: string, again: () => Promise<T>) {
+  return async (error: NodeJS.ErrnoException): Promise<T> => {
+    if (error.code !== 'ENOENT') throw error
+    await mkdir(folder, { recursive: true })
+    return await again()
   }
 }
 
-/** What is left of the chunks after so many bytes of them. */
-function behind(chunks: readonly Buffer[], bytes: number): Buffer[] {
-  let left = bytes
-  let index = 0
-  while (index < chunks.length && left >= chunks[index]!.length) left -= chunks[index++]!.length
-  const rest = chunks.slice(index)
-  if (left > 0) rest[0] = rest[0]!.subarray(left)
-  return rest
+function noUpload({ key }: UploadReference) {
+  return (error: { code?: string }): never => {
+    if (error.code !== 'ENOENT') throw error
+    throw new BackupError('missing', `${key}: there is no such upload`)
+  }
 }
 
 function noFolder(error: NodeJS.ErrnoException): string[] {
@@ -269,7 +268,7 @@ function noFolder(error: NodeJS.ErrnoException): string[] {
   throw error
 }
 
-function noFile(error: NodeJS.ErrnoException): string {
-  if (error.code === 'ENOENT') return ''
+function noFile(error: NodeJS.ErrnoException): Buffer {
+  if (error.code === 'ENOENT') return Buffer.alloc(0)
   throw error
 }
