@@ -114,6 +114,40 @@ t.test('vbuckets that are not there any more', async t => {
   await nothingIsLost(t)
 })
 
+t.test('a bucket made again, other settings: an unfinished backup is not gone on with', async t => {
+  const bucket = ['--bucket', 'again']
+  await client.createBucket('again')
+  const other = await KvClient.connect({ port: daemon.port, bucket: 'again' })
+  await writeDocuments(other, 0, 100)
+  const before = await documentsOf(daemon.port, 'again')
+  const key = ['--key-file', right]
+  t.match(await run(['backup', 'again', ...bucket, ...key]), { code: 0 })
+  await other.setVbucketState(3, VbucketState.dead)
+  t.match(await run(['backup', 'again', ...bucket, ...key]), { code: 11 })
+  await other.close()
+  await client.deleteBucket('again')
+  await client.createBucket('again', 'max_vbuckets=4')
+
+  const settings: readonly [string[], number, RegExp][] = [
+    [key, 6, /is unfinished: --resume goes on/],
+    [['--resume', '--key-file', wrong], 9, /this is not the key/],
+    [['--resume'], 9, /it needs a key file/],
+    [['--resume', '--compression', 'none', ...key], 11, /made with compression snappy/],
+    [['--resume', ...key], 11, /is of bucket again \(.+\), not of again \(.+\): use another/],
+    [['--purge', ...key], 11, /is of bucket again/],
+    [['--full', ...key], 11, /is of bucket again/],
+  ]
+  for (const [more, code, stderr] of settings)
+    t.match(await run(['backup', 'again', ...bucket, ...more]), { code, stderr })
+  // Into the new one it is restored as it was.
+  const restored = await run(['restore', 'again', ...bucket, ...key])
+  t.match(restored, { code: 0, stdout: /100 changes/ })
+  const values = (documents: typeof before) =>
+    new Map([...documents].map(([name, { value, cas, revno }]) => [name, { value, cas, revno }]))
+  t.same(values(await documentsOf(daemon.port, 'again')), values(before))
+  await nothingIsLost(t)
+})
+
 t.test('a bucket or an archive that is not there, or is something else', async t => {
   t.match(await run(['restore', 'open', '--bucket', 'none']), {
     code: 1,
