@@ -41,6 +41,11 @@ export class Conversation<Answer> {
     return JSON.parse(value as string) as Answer
   }
 
+  /** What it has written to its standard error, the end of it. */
+  get complaints(): string {
+    return this.#stderr
+  }
+
   /** Resolves when the program has ended by itself. */
   async ended(): Promise<void> {
     await this.#ended

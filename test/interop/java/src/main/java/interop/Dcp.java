@@ -119,5 +119,7 @@ public final class Dcp implements DatabaseChangeListener {
   @Override
   public void onFailure(StreamFailure failure) {
     failures.incrementAndGet();
+    System.err.println("stream of vbucket " + failure.getVbucket() + ": " + failure.getCause());
+    if (failure.getVbucket() >= 0) client.startStreaming(List.of(failure.getVbucket())).subscribe();
   }
 }
