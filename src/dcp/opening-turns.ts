@@ -15,12 +15,10 @@ const answersMax = 16
 /** While others are being served: so many are decided, and then none for so long. */
 const openingsBetweenRests = 4
 const restMs = 1
-/** So long after somebody was served others are expected. */
-const restAfterServedMs = 20
 
 export interface Opening {
-  /** Counts whoever is served of its bucket and does not stream. */
-  readonly served: number
+  /** Whether documents of its bucket are being served meanwhile. */
+  readonly areOthersServed: boolean
   /** It is its turn, which may come again. */
   decide(): void
 }
@@ -39,8 +37,6 @@ export class OpeningTurns {
   #isScheduled = false
   #rest: Timer | undefined
   #sinceRest = 0
-  #servedBefore = 0
-  #restUntilMs = 0
   #isClosed = false
 
   constructor(clock: Clock) {
@@ -99,22 +95,13 @@ export class OpeningTurns {
     this.#rest = undefined
     for (const opening of this.#waiting) {
       this.#waiting.delete(opening)
-      if (this.#areOthersServed(opening)) this.#sinceRest++
+      if (opening.areOthersServed) this.#sinceRest++
       else this.#sinceRest = 0
       this.#schedule()
       opening.decide()
       break
     }
     if (this.#waiting.size === 0) this.#sendAnswers()
-  }
-
-  #areOthersServed({ served }: Opening): boolean {
-    const nowMs = this.#clock.monotonicMs()
-    if (served !== this.#servedBefore) {
-      this.#servedBefore = served
-      this.#restUntilMs = nowMs + restAfterServedMs
-    }
-    return nowMs < this.#restUntilMs
   }
 
   #sendAnswers(): void {

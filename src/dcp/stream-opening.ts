@@ -107,8 +107,8 @@ export class StreamOpening implements Opening {
     this.#asker = asker
   }
 
-  get served(): number {
-    return this.#producer.bucket.snapshots.served
+  get areOthersServed(): boolean {
+    return this.#producer.bucket.snapshots.areOthersServed
   }
 
   /** Most requests have nothing to wait for: those cost neither a promise nor a hold. */

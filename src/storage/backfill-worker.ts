@@ -16,6 +16,7 @@ import { writeFrames, type Slab } from './block-frames.ts'
 import { BlockScan } from './block-scan.ts'
 import { KeyScan } from './key-scan.ts'
 import { RecordFilter } from './record-filter.ts'
+import { ServedLately } from './served-lately.ts'
 import type {
   BackfillStart,
   FromBackfill,
@@ -59,11 +60,8 @@ const blocksBetweenRests = 16
 const restMs = 0.3
 /** A stream of which nearly nothing is wanted lets others read after so many. */
 const blocksPerReadMax = 1024
-/** So long after somebody was served others are expected. */
-const restAfterServedMs = 20
 let blocksRead = 0
-let servedBefore = 0
-let restUntil = 0
+const servedLately = new ServedLately()
 /** Slabs filled less than this are not worth their memory. */
 const copiedShare = 8
 
@@ -159,12 +157,8 @@ function readRange(slab: Slab, range: ScanRange, bytesMax: number): ScannedPart 
  */
 function rest(): void {
   const { served } = start
-  const now = performance.now()
-  if (served[0] !== servedBefore) {
-    servedBefore = served[0]!
-    restUntil = now + restAfterServedMs
-  }
-  if (now < restUntil) Atomics.wait(served, 0, servedBefore, restMs)
+  const count = served[0]!
+  if (servedLately.look(count, performance.now())) Atomics.wait(served, 0, count, restMs)
 }
 
 /** A few bytes go in memory of their own: they may be waited for for long. */

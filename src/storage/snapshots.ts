@@ -14,6 +14,7 @@ import type { EnvironmentFigures } from './flusher-messages.ts'
 import type { KeyScanRequest } from './key-scan.ts'
 import { OpenKeys } from './open-keys.ts'
 import { Pin, type Scan } from './pin.ts'
+import { ServedLately } from './served-lately.ts'
 import type { PinRequest, PinSummary, ScanSlab, SnapshotReference } from './snapshot.ts'
 import type { BackfillStart } from './snapshot-messages.ts'
 
@@ -30,6 +31,7 @@ export interface SnapshotOptions extends Omit<BackfillStart, 'served'> {
 export class SnapshotService {
   readonly #options: SnapshotOptions
   readonly #thread: BackfillThread
+  readonly #servedLately = new ServedLately()
   readonly #pins = new Map<number, Pin>()
   readonly #figures: EnvironmentFigures[]
   readonly #generations: number[]
@@ -59,9 +61,9 @@ export class SnapshotService {
     this.#thread.othersServed()
   }
 
-  /** How often that was, and whoever compares it wants to know whether it was again. */
-  get served(): number {
-    return this.#thread.served
+  /** Whether somebody was, a short while ago. */
+  get areOthersServed(): boolean {
+    return this.#servedLately.look(this.#thread.served, this.#options.clock.monotonicMs())
   }
 
   /** An environment has a new commit. */

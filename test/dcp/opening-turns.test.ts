@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { OpeningTurns, type Opening } from '../../src/dcp/opening-turns.ts'
+import { ServedLately } from '../../src/storage/served-lately.ts'
 import { ManualClock } from './support/manual-clock.ts'
 
 class ServedOpening implements Opening {
@@ -10,8 +11,8 @@ class ServedOpening implements Opening {
     this.#scene = scene
   }
 
-  get served(): number {
-    return this.#scene.served
+  get areOthersServed(): boolean {
+    return this.#scene.areOthersServed
   }
 
   decide(): void {
@@ -26,14 +27,16 @@ class Scene {
   /** As if somebody were served before each of them. */
   isServing = false
   decided = 0
+  readonly #servedLately = new ServedLately()
   #served = 0
 
   ask(openings: number): void {
     for (let asked = 0; asked < openings; asked++) this.turns.wait(new ServedOpening(this))
   }
 
-  get served(): number {
-    return this.isServing ? ++this.#served : this.#served
+  get areOthersServed(): boolean {
+    if (this.isServing) this.#served++
+    return this.#servedLately.look(this.#served, this.clock.monotonicMs())
   }
 
   /** More turns of the event loop than there are openings. */
