@@ -1,7 +1,7 @@
 /** Groups about collections, under the names that Couchbase's tools read. */
 import { Status } from '../../protocol/status.ts'
 import type { Bucket } from '../vbucket/bucket.ts'
-import { nothingHeld, type Held } from '../vbucket/collections/vbucket-collections.ts'
+import { sumOfHeld, type Held } from '../storage/held.ts'
 import type { Session } from './session.ts'
 import type { AddStatistic } from './stat.ts'
 
@@ -65,15 +65,8 @@ export function collectionDetails(session: Session, add: AddStatistic): Status {
 
 /** By these collections, in all vbuckets. */
 function heldBy(bucket: Bucket, collections: readonly number[]): Held {
-  const sum = { ...nothingHeld }
-  for (const vbucket of bucket.vbuckets()) {
-    for (const id of collections) {
-      const { items, bytes } = vbucket.heldBy(id)
-      sum.items += items
-      sum.bytes += bytes
-    }
-  }
-  return sum
+  const vbuckets = [...bucket.vbuckets()]
+  return sumOfHeld(vbuckets.flatMap(vbucket => collections.map(id => vbucket.heldBy(id))))
 }
 
 function hex(id: number): string {

@@ -8,6 +8,7 @@ import { BlockScan, type ScannedBlock } from './block-scan.ts'
 import { checkIndex } from './check-index.ts'
 import { collectionsOf, decodeCollectionRecord } from './collection-record.ts'
 import type { Environment } from './environment.ts'
+import { nothingHeld, type Held } from './held.ts'
 import { IndexReader } from './index-reader.ts'
 import type { ExpiryKey } from './keys.ts'
 import { collectionOf, defaultCollection, systemCollection } from './record-key.ts'
@@ -28,9 +29,6 @@ interface Count {
   lastSeqno: number
 }
 
-type Held = Pick<VbucketRecord, 'items' | 'bytes'>
-
-const nothingHeld: Held = { items: 0, bytes: 0 }
 const nothingCounted = { records: 0, tombstones: 0, expiring: 0, lossy: 0, lastSeqno: 0 }
 
 /** What is wrong, in sentences; at most `problemsMax` of them. */

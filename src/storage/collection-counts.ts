@@ -11,6 +11,7 @@ import {
 } from './collection-record.ts'
 import type { DocumentEntry } from './document-entry.ts'
 import type { Environment } from './environment.ts'
+import type { Held } from './held.ts'
 import { collectionOf, defaultCollection, systemCollection } from './record-key.ts'
 import type { RecordView } from './record.ts'
 import {
@@ -21,8 +22,6 @@ import {
   type EventSubject,
 } from './system-event-record.ts'
 import type { VbucketRecord } from './vbucket-record.ts'
-
-type Held = Pick<CollectionRecord, 'items' | 'bytes'>
 
 interface Counted {
   readonly key: CollectionKey

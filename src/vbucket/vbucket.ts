@@ -5,10 +5,11 @@
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import type { StoredCollection } from '../storage/collection-record.ts'
 import type { EraseResult, PurgeResult, VbucketChange } from '../storage/flusher-messages.ts'
+import { nothingHeld, type Held } from '../storage/held.ts'
 import { defaultCollection } from '../storage/record-key.ts'
 import type { VbucketRecord } from '../storage/vbucket-record.ts'
 import { CasClock } from './cas-clock.ts'
-import { nothingHeld, VbucketCollections, type Held } from './collections/vbucket-collections.ts'
+import { VbucketCollections } from './collections/vbucket-collections.ts'
 import { FailoverLog } from './failover-log.ts'
 import { WriteGate } from './write-gate.ts'
 

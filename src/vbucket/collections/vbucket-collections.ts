@@ -5,17 +5,9 @@
  */
 import { collectionOf, defaultCollection } from '../../storage/record-key.ts'
 import type { StoredCollection } from '../../storage/collection-record.ts'
+import { sumOfHeld, type Held } from '../../storage/held.ts'
 import type { VbucketRecord } from '../../storage/vbucket-record.ts'
 import { defaultScope } from './manifest.ts'
-
-/** Documents that live. */
-export interface Held {
-  items: number
-  /** Of their keys and values, as they are stored. */
-  bytes: number
-}
-
-export const nothingHeld: Readonly<Held> = { items: 0, bytes: 0 }
 
 /** Of a collection besides the default one. */
 export interface CollectionFigures extends Held {
@@ -71,12 +63,7 @@ export class VbucketCollections {
 
   /** By all collections but the default one. */
   heldByNamed(): Held {
-    const sum = { ...nothingHeld }
-    for (const { items, bytes } of this.#named.values()) {
-      sum.items += items
-      sum.bytes += bytes
-    }
-    return sum
+    return sumOfHeld(this.#named.values())
   }
 
   highSeqno(id: number): number {
