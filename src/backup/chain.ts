@@ -1,4 +1,5 @@
 import type { BackupDocument } from './archive/documents.ts'
+import { backupNumberOf } from './archive/layout.ts'
 import { BackupError } from './errors.ts'
 import type { ListedBackup } from './repository.ts'
 
@@ -47,12 +48,14 @@ export function backupsIn(
   return listed.slice(start, end).filter(({ state }) => state !== 'unfinished')
 }
 
-/** By its id or by its number, leading zeros or not. */
+/** Whether a backup is meant by its id or by its number, leading zeros or not. */
+export function isNamed(id: string, name: string): boolean {
+  return /^\d+$/.test(name) ? backupNumberOf(id) === Number(name) : id === name
+}
+
+/** Fails with a BackupError unless there is just one. */
 export function backupNamed(listed: readonly ListedBackup[], name: string): ListedBackup {
-  const isNumber = /^\d+$/.test(name)
-  const found = listed.filter(({ id, number }) =>
-    isNumber ? number === Number(name) : id === name,
-  )
+  const found = listed.filter(({ id }) => isNamed(id, name))
   if (found.length === 1) return found[0]!
   if (found.length === 0) throw new BackupError('missing', `there is no backup ${name}`)
   throw new BackupError('missing', `several backups have the number ${name}: name one by its id`)

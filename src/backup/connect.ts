@@ -1,5 +1,5 @@
 import { Status } from '../../protocol/status.ts'
-import { KvClient, ServerError } from '../client/index.ts'
+import { ClientError, KvClient, ServerError } from '../client/index.ts'
 import type { BucketAddress } from './bucket-address.ts'
 import { BackupError } from './errors.ts'
 
@@ -23,4 +23,15 @@ export async function connectToBucket(
     const message = `there is no ${where}, or this user may not use it`
     throw new BackupError('refused', message, { cause: error })
   }
+}
+
+const passing: ReadonlySet<string> = new Set([
+  'HOLDFAST_CONNECT',
+  'HOLDFAST_CONNECTION_LOST',
+  'HOLDFAST_TIMEOUT',
+])
+
+/** There was no connection, or none any more: with another one the same may succeed. */
+export function isConnectionLoss(error: unknown): error is ClientError {
+  return error instanceof ClientError && passing.has(error.code)
 }

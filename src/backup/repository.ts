@@ -171,7 +171,7 @@ export class Repository {
 
   /** Checked against what `backup.json` says of it; with the key, that nobody else made it. */
   async manifest(backup: BackupDocument, key: Uint8Array | undefined): Promise<Manifest> {
-    const name = `${this.prefix(backup.id)}${backup.manifest.key ?? BackupFile.manifest}`
+    const name = `${this.prefix(backup.id)}${manifestNameOf(backup)}`
     const bytes = await this.store.get(name)
     if (!bytes) throw damaged(`${name} is missing`)
     const { size, sha256, mac } = backup.manifest
@@ -204,4 +204,18 @@ export class Repository {
 async function readArchive(store: ObjectStore) {
   const bytes = await store.get(archiveKey)
   return bytes && decodeDocument(archiveSchema, bytes, archiveKey)
+}
+
+/** Below the prefix of its backup. */
+export function manifestNameOf({ manifest }: BackupDocument): string {
+  return manifest.key ?? BackupFile.manifest
+}
+
+/** What `backup.json` says of a manifest, so that no other is taken for it. */
+export function sealOf(manifest: Buffer, key: Uint8Array | undefined) {
+  return {
+    size: manifest.length,
+    sha256: sha256Of(manifest),
+    ...(key ? { mac: manifestMac(key, manifest) } : {}),
+  }
 }

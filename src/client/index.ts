@@ -10,7 +10,12 @@ export {
   type StreamEndEvent,
 } from './change.ts'
 export { CollectionManager } from './collection-manager.ts'
-export { parseCollectionPath, type CollectionPath } from './collection-path.ts'
+export {
+  defaultCollectionPath,
+  parseCollectionPath,
+  pathText,
+  type CollectionPath,
+} from './collection-path.ts'
 export { type CollectionSelection } from './collection-selection.ts'
 export {
   manifestJson,

@@ -9,10 +9,10 @@ import { encryptionSchema } from './repository-key.ts'
  * before anything else of it is looked at. 64-bit numbers that may use all their bits are strings.
  */
 
-const count = z.int().min(0)
+export const count = z.int().min(0)
 const vbid = z.int().min(0).max(0xffff)
 const time = z.iso.datetime()
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+export const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 const uint64 = z
   .string()
   .regex(/^\d{1,20}$/)

@@ -256,7 +256,7 @@ export class ObjectWriter {
     const summary = { kind: BlockKind.index, recordCount, firstSeqno, lastSeqno }
     await this.#add(encodeIndex(entries), summary)
     const counts = this.#sealedCounts
-    const total = counts.mutation + counts.deletion + counts.expiration
+    const total = recordsIn(counts)
     const segmentOffset = this.#segmentOffset
     this.#push(encodeTrailer({ segmentOffset, indexOffset, recordCount: total, lastSeqno }))
     const segment = {
@@ -281,6 +281,10 @@ export const noRecords: Readonly<RecordCounts> = {
   deletion: 0,
   expiration: 0,
   documentBytes: 0,
+}
+
+export function recordsIn({ mutation, deletion, expiration }: Readonly<RecordCounts>): number {
+  return mutation + deletion + expiration
 }
 
 export function sumOf(all: readonly RecordCounts[]): RecordCounts {

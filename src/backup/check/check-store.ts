@@ -3,8 +3,9 @@ import { clientClock } from '../../client/client-clock.ts'
 import type { Clock } from '../../clock.ts'
 import { BackupError } from '../errors.ts'
 import { pause } from '../pause.ts'
-import type { ObjectStore, UploadReference } from '../store/object-store.ts'
-import { Limited, probes } from './probes.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { abortUploadsBelow } from '../store/uploads-below.ts'
+import { Limited, probes, type ProbeScene } from './probes.ts'
 
 export interface StoreCheckOptions {
   store: ObjectStore
@@ -42,7 +43,8 @@ const sweepShare = 0.25
  */
 export async function checkStore(options: StoreCheckOptions): Promise<StoreCheckResult> {
   const { store, report, clock = clientClock, timeoutMs = defaultTimeoutMs } = options
-  const scene = { store, prefix: `storage-check-${randomUUID()}/`, clock }
+  const prefix = `storage-check-${randomUUID()}/`
+  const scene: ProbeScene = { store, prefix, clock, begun: undefined }
   const counts = { ok: 0, limited: 0, failed: 0 }
   const deadline = clock.monotonicMs() + timeoutMs * (1 - sweepShare)
   for (const probe of probes) {
@@ -103,9 +105,7 @@ const roundsMax = 3
 async function sweep({ store, prefix }: { store: ObjectStore; prefix: string }): Promise<string[]> {
   let left: string[] = []
   for (let round = 0; round < roundsMax; round++) {
-    const uploads: UploadReference[] = []
-    for await (const upload of store.listUploads(prefix)) uploads.push(upload)
-    for (const upload of uploads) await store.abortUpload(upload)
+    const uploads = await abortUploadsBelow(store, prefix, 1)
     const keys: string[] = []
     for await (const { key } of store.list(prefix)) keys.push(key)
     for (const key of keys) await store.remove(key)

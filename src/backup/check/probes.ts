@@ -8,6 +8,8 @@ export interface ProbeScene {
   /** Nothing else lies below it; ends with a slash. */
   readonly prefix: string
   readonly clock: Clock
+  /** The upload that the probes share, once it has been begun. */
+  begun: { readonly upload: Upload; readonly parts: Part[]; readonly size: number } | undefined
 }
 
 export interface Probe {
@@ -114,9 +116,6 @@ async function clockDifference({ store, prefix, clock }: ProbeScene): Promise<st
   return Math.abs(seconds) < 2 ? 'the clocks agree' : text
 }
 
-/** The parts of one upload that the probes share, by the prefix that they work below. */
-const begun = new WeakMap<ProbeScene, { upload: Upload; parts: Part[]; size: number }>()
-
 async function upload(scene: ProbeScene): Promise<string> {
   const { store, prefix, clock } = scene
   const bytes = randomBytes(Math.max(store.limits.partBytesMin, 1024 * 1024))
@@ -125,7 +124,7 @@ async function upload(scene: ProbeScene): Promise<string> {
   const parts = [await store.putPart(made, 1, contentOf(bytes))]
   const seconds = Math.max(0.001, (clock.monotonicMs() - startedMs) / 1000)
   parts.push(await store.putPart(made, 2, contentOf(first)))
-  begun.set(scene, { upload: made, parts, size: bytes.length + first.length })
+  scene.begun = { upload: made, parts, size: bytes.length + first.length }
   const known = await store.listParts(made)
   const isKnown = JSON.stringify(known) === JSON.stringify(parts)
   expect(isKnown, 'the parts that were put are not those that are listed')
@@ -134,10 +133,10 @@ async function upload(scene: ProbeScene): Promise<string> {
 }
 
 async function listUploads(scene: ProbeScene): Promise<string> {
-  const { store, prefix } = scene
+  const { store, prefix, begun } = scene
   const ids: string[] = []
   for await (const { id } of store.listUploads(prefix)) ids.push(id)
-  const expected = begun.get(scene)?.upload.id
+  const expected = begun?.upload.id
   expect(expected === undefined || ids.includes(expected), 'an upload that was begun is not listed')
   return 'uploads are listed: what a crash leaves can be found'
 }
@@ -200,10 +199,9 @@ async function remove({ store, prefix }: ProbeScene): Promise<string> {
   return 'an object is removed, also twice'
 }
 
-function uploadOf(scene: ProbeScene) {
-  const found = begun.get(scene)
-  if (!found) throw new Error('no upload could be begun')
-  return found
+function uploadOf({ begun }: ProbeScene) {
+  if (!begun) throw new Error('no upload could be begun')
+  return begun
 }
 
 function contentOf(bytes: Buffer): PartContent {

@@ -1,9 +1,7 @@
 import { z } from 'zod'
-import { dataObjectSchema, decodeDocument, encodeDocument } from '../archive/documents.ts'
+import { dataObjectSchema, decodeDocument, encodeDocument, sha256 } from '../archive/documents.ts'
 import { BackupError } from '../errors.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 
 /**
  * How far a merge is: an object in the backup that takes up the others, until it is committed. With it

@@ -1,6 +1,5 @@
 import type { BackupDocument } from '../archive/documents.ts'
-import { backupNumberOf } from '../archive/layout.ts'
-import { backupNamed, backupsIn, chainAmong, type BackupRange } from '../chain.ts'
+import { backupNamed, backupsIn, chainAmong, isNamed, type BackupRange } from '../chain.ts'
 import { unfinishedBehind } from '../unfinished.ts'
 import { BackupError } from '../errors.ts'
 import type { ListedBackup, Repository } from '../repository.ts'
@@ -57,8 +56,4 @@ function firstOfChain(listed: readonly ListedBackup[], last: BackupDocument): Ba
   )
   if (chain) return chain[0]!
   throw new BackupError('damaged', `a backup that ${last.id} continues is not there`)
-}
-
-function isNamed(id: string, name: string): boolean {
-  return id === name || (/^\d+$/.test(name) && backupNumberOf(id) === Number(name))
 }

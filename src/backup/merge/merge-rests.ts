@@ -2,8 +2,8 @@ import type { BackupDocument } from '../archive/documents.ts'
 import { BackupFile } from '../archive/layout.ts'
 import { forEachOf } from '../lanes.ts'
 import { dropBackup } from '../remove/drop-backup.ts'
-import type { ListedBackup, Repository } from '../repository.ts'
-import type { UploadReference } from '../store/object-store.ts'
+import { manifestNameOf, type ListedBackup, type Repository } from '../repository.ts'
+import { abortUploadsBelow } from '../store/uploads-below.ts'
 
 export interface RestsOptions {
   readonly repository: Repository
@@ -53,9 +53,7 @@ async function sweepBackup(
   const { objects } = await repository.manifest(document, undefined)
   const names = [...objects.map(object => object.key), manifestNameOf(document), BackupFile.backup]
   const own = new Set([...names, BackupFile.merge].map(name => `${prefix}${name}`))
-  const uploads: UploadReference[] = []
-  for await (const upload of store.listUploads(prefix)) uploads.push(upload)
-  await forEachOf(uploads, threads, upload => store.abortUpload(upload))
+  await abortUploadsBelow(store, prefix, threads)
   const strays: string[] = []
   for await (const { key } of store.list(prefix)) if (!own.has(key)) strays.push(key)
   await forEachOf(strays, threads, async stray => {
@@ -63,8 +61,4 @@ async function sweepBackup(
     await store.remove(stray)
   })
   await store.remove(`${prefix}${BackupFile.merge}`)
-}
-
-export function manifestNameOf({ manifest }: BackupDocument): string {
-  return manifest.key ?? BackupFile.manifest
 }

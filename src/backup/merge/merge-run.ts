@@ -1,23 +1,26 @@
 import type { Clock } from '../../clock.ts'
 import {
   encodeDocument,
-  sha256Of,
   type BackupDocument,
   type DataObject,
   type Manifest,
 } from '../archive/documents.ts'
 import { BackupFile, generationOf, mergedDataKey, mergedManifestName } from '../archive/layout.ts'
-import { defaultBlockBytes, defaultSegmentBytes, sumOf } from '../archive/object-writer.ts'
-import { manifestMac } from '../archive/repository-key.ts'
+import {
+  defaultBlockBytes,
+  defaultSegmentBytes,
+  recordsIn,
+  sumOf,
+} from '../archive/object-writer.ts'
 import { keyOfObject, readBlocks } from '../data-object.ts'
 import { damaged } from '../errors.ts'
 import { forEachOf } from '../lanes.ts'
-import type { Repository } from '../repository.ts'
-import type { ObjectStore } from '../store/object-store.ts'
+import { sealOf, type Repository } from '../repository.ts'
+import { sizeOf, type ObjectStore } from '../store/object-store.ts'
 import { putMergeJournal, readMergeJournal, type MergeJournal } from './merge-journal.ts'
 import { sweepMerge } from './merge-rests.ts'
 import { copyObject, MergedObject, type ObjectFormat, type ObjectTarget } from './merged-object.ts'
-import type { MergeEvent, MergeOptions } from './merge.ts'
+import type { MergeOptions } from './merge.ts'
 import { NewestRecords, passesFor } from './newest-records.ts'
 
 type RunOptions = MergeOptions & { threads: number; signal: AbortSignal; clock: Clock }
@@ -67,7 +70,7 @@ export class MergeRun {
     const { clock, threads } = this.#options
     const { manifests, sources } = await this.#look()
     await this.#begin()
-    const report = () => this.#report({ type: 'progress', ...this.#progress })
+    const report = () => this.#options.report({ type: 'progress', ...this.#progress })
     const ticking = [
       clock.every(progressIntervalMs, report),
       // One that fails is followed by another: it saves work, nothing else.
@@ -112,8 +115,7 @@ export class MergeRun {
 
   /** Takes over what an earlier run of this merge has made; of another one, nothing is left. */
   async #begin(): Promise<void> {
-    const { threads, signal } = this.#options
-    const report = (event: MergeEvent) => this.#report(event)
+    const { threads, signal, report } = this.#options
     const objects = await readMergeJournal(this.#store, this.#journalKey, this.#names())
     if (objects.length === 0)
       await sweepMerge({ repository: this.#repository, threads, signal, report }, this.#last)
@@ -135,7 +137,7 @@ export class MergeRun {
       return await copyObject(target, this.#keyOf({ backup, object }), object)
     }
     const newest = await NewestRecords.find({
-      records: recordsIn(sources),
+      records: recordsOf(sources),
       keysMax: this.#keysMax,
       read: () => this.#read(sources),
     })
@@ -153,7 +155,7 @@ export class MergeRun {
     const repository = this.#repository
     for (const { backup, object } of sources) {
       const blocks = readBlocks({ repository, backupId: backup.id, key: this.#key }, object)
-      const records = recordsIn([{ backup, object }])
+      const records = recordsIn(object.counts)
       for await (const block of blocks) {
         this.#options.signal.throwIfAborted()
         this.#progress.bytes += (object.size * block.length) / records
@@ -175,17 +177,12 @@ export class MergeRun {
       type: first.type,
       ...(first.previous === undefined ? {} : { previous: first.previous }),
       counts: sumOf(objects.map(({ counts }) => counts)),
-      storedBytes: objects.reduce((sum, { size }) => sum + size, 0),
+      storedBytes: sizeOf(objects),
       merged: [
         ...this.#backups.flatMap(({ merged = [] }) => merged),
         ...taken.map(({ id }) => id),
       ].sort(),
-      manifest: {
-        key: name,
-        size: bytes.length,
-        sha256: sha256Of(bytes),
-        ...(this.#key ? { mac: manifestMac(this.#key, bytes) } : {}),
-      },
+      manifest: { key: name, ...sealOf(bytes, this.#key) },
     }
     await verifyLock()
     await this.#store.put(`${this.#prefix}${BackupFile.backup}`, encodeDocument(document))
@@ -206,7 +203,7 @@ export class MergeRun {
       list.length === 1
         ? 0
         : list.reduce((sum, { object }) => sum + object.size, 0) *
-          (passesFor(recordsIn(list), this.#keysMax) + 1)
+          (passesFor(recordsOf(list), this.#keysMax) + 1)
     this.#progress = {
       vbuckets: 0,
       vbucketsTotal: lists.length,
@@ -236,10 +233,6 @@ export class MergeRun {
     )
   }
 
-  #report(event: MergeEvent): void {
-    this.#options.report(event)
-  }
-
   get #keysMax(): number {
     return this.#options.keysMax ?? defaultKeysMax
   }
@@ -258,9 +251,6 @@ export class MergeRun {
   }
 }
 
-function recordsIn(sources: readonly Source[]): number {
-  return sources.reduce((sum, { object }) => {
-    const { mutation, deletion, expiration } = object.counts
-    return sum + mutation + deletion + expiration
-  }, 0)
+function recordsOf(sources: readonly Source[]): number {
+  return recordsIn(sumOf(sources.map(({ object }) => object.counts)))
 }

@@ -1,6 +1,7 @@
 import { BackupFile } from '../archive/layout.ts'
 import { forEachOf } from '../lanes.ts'
-import type { ObjectStore, UploadReference } from '../store/object-store.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { abortUploadsBelow } from '../store/uploads-below.ts'
 
 export interface DropOptions {
   readonly store: ObjectStore
@@ -21,9 +22,7 @@ export async function dropBackup(options: DropOptions): Promise<void> {
   const { store, prefix, threads, signal, removed } = options
   await store.remove(`${prefix}${BackupFile.checkpoint}`)
   await store.remove(`${prefix}${BackupFile.backup}`)
-  const uploads: UploadReference[] = []
-  for await (const upload of store.listUploads(prefix)) uploads.push(upload)
-  await forEachOf(uploads, threads, upload => store.abortUpload(upload))
+  await abortUploadsBelow(store, prefix, threads)
   const objects = []
   for await (const object of store.list(prefix)) objects.push(object)
   await forEachOf(objects, threads, async ({ key, size }) => {

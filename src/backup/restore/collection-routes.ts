@@ -1,7 +1,9 @@
 import { leb128Length, writeLeb128 } from '../../../protocol/leb128.ts'
 import {
   CollectionManager,
+  defaultCollectionPath,
   parseCollectionPath,
+  pathText,
   ServerError,
   type CollectionsManifest,
   type KvClient,
@@ -16,8 +18,6 @@ export interface CollectionSelection {
   /** Where documents of a collection go instead: `scope.collection=scope.collection`. */
   collectionMap?: readonly string[] | undefined
 }
-
-const defaultPath = '_default._default'
 
 interface SourceCollection {
   readonly id: number
@@ -58,7 +58,7 @@ export function selectCollections(
 
 function* listed(collections: BackupCollections | undefined) {
   if (!collections) {
-    yield { scope: '_default', path: defaultPath, id: 0, maxTtlSeconds: 0 }
+    yield { scope: '_default', path: defaultCollectionPath, id: 0, maxTtlSeconds: 0 }
     return
   }
   for (const { name: scope, collections: own } of collections.scopes)
@@ -67,8 +67,7 @@ function* listed(collections: BackupCollections | undefined) {
 }
 
 function checked(text: string): string {
-  const { scope, collection } = parseCollectionPath(text)
-  return `${scope}.${collection}`
+  return pathText(parseCollectionPath(text))
 }
 
 /** What stands in front of a key on the wire, by the id that its collection has in the backup. */
@@ -86,7 +85,7 @@ export class CollectionRoutes {
   ): Promise<CollectionRoutes> {
     const routes = new CollectionRoutes()
     if (!hasCollections) {
-      const other = selected.find(({ to }) => to !== defaultPath)
+      const other = selected.find(({ to }) => to !== defaultCollectionPath)
       if (other)
         throw new BackupError('refused', `the server has no collections, so no ${other.to} either`)
       for (const { id } of selected) routes.#prefixes.set(id, Buffer.alloc(0))

@@ -2,9 +2,10 @@ import { Status } from '../../../protocol/status.ts'
 import { WithMetaOption } from '../../../protocol/commands/index.ts'
 import type { Frame } from '../../../protocol/frame.ts'
 import type { Clock } from '../../clock.ts'
-import { Backoff, ClientError, ServerError, type KvClient } from '../../client/index.ts'
+import { Backoff, ServerError, type KvClient } from '../../client/index.ts'
 import type { Random } from '../../random.ts'
 import type { ArchiveRecord } from '../archive/record.ts'
+import { isConnectionLoss } from '../connect.ts'
 import { BackupError } from '../errors.ts'
 import { pause } from '../pause.ts'
 import type { Throttle } from '../throttle.ts'
@@ -204,11 +205,5 @@ function retryOf(error: Error): string {
 }
 
 function mayPass(error: Error): boolean {
-  if (error instanceof ServerError) return error.retry !== 'never'
-  if (!(error instanceof ClientError)) return false
-  return (
-    error.code === 'HOLDFAST_CONNECT' ||
-    error.code === 'HOLDFAST_CONNECTION_LOST' ||
-    error.code === 'HOLDFAST_TIMEOUT'
-  )
+  return error instanceof ServerError ? error.retry !== 'never' : isConnectionLoss(error)
 }

@@ -2,11 +2,9 @@ import { createHash } from 'node:crypto'
 import { readFile, rm, rmdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
-import { decodeDocument, encodeDocument } from '../archive/documents.ts'
+import { count, decodeDocument, encodeDocument } from '../archive/documents.ts'
 import { replaceFile } from '../durable-file.ts'
 import { BackupError } from '../errors.ts'
-
-const count = z.int().min(0)
 
 /** How far a restore is. What it says is done is on the disks of the bucket. */
 const journalSchema = z.strictObject({

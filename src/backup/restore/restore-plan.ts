@@ -1,5 +1,7 @@
 import type { BackupCollections, BackupDocument, DataObject } from '../archive/documents.ts'
+import { isNamed, type BackupRange } from '../chain.ts'
 import { BackupError } from '../errors.ts'
+import { recordsIn } from '../archive/object-writer.ts'
 import type { Repository } from '../repository.ts'
 
 /** Where the changes of one vbucket are, in the order in which they are applied. */
@@ -24,15 +26,9 @@ export interface RestorePlan {
   readonly collections: BackupCollections | undefined
 }
 
-export interface BackupRange {
-  /** Only what came with this backup and behind it; all of the chain by default. */
-  from?: string | undefined
-  /** The documents as of this backup; the last complete one by default. */
-  to?: string | undefined
-}
-
 /**
- * What has to be gone through. A range lies within one chain, that is a full backup and those that
+ * What has to be gone through: only what came with the first backup of the range and behind it, by
+ * default all of the chain, up to the last, by default the last complete one. A range lies within one chain, that is a full backup and those that
  * continue it: between two chains deletions may be missing.
  */
 export async function planRestore(
@@ -49,20 +45,22 @@ export async function planRestore(
   let records = 0
   let documentBytes = 0
   let collections: BackupCollections | undefined
-  for (const { id, ...backup } of chain.slice(first)) {
-    const manifest = await repository.manifest({ id, ...backup }, key)
+  const used = chain.slice(first)
+  for (const backup of used) {
+    const manifest = await repository.manifest(backup, key)
     collections = manifest.collections
     for (const object of manifest.objects) {
       const { counts, vbid } = object
-      records += counts.mutation + counts.deletion + counts.expiration
+      records += recordsIn(counts)
       documentBytes += counts.documentBytes
       const before = objects.get(vbid)
-      if (before) before.push({ backupId: id, object })
-      else objects.set(vbid, [{ backupId: id, object }])
+      const source = { backupId: backup.id, object }
+      if (before) before.push(source)
+      else objects.set(vbid, [source])
     }
   }
   return {
-    backups: chain.slice(first).map(({ id }) => id),
+    backups: used.map(({ id }) => id),
     vbuckets: [...objects].map(([vbid, list]) => ({ vbid, objects: list })),
     records,
     documentBytes,
@@ -76,12 +74,7 @@ function chosen(
   complete: readonly BackupDocument[],
   id: string | undefined,
 ): BackupDocument {
-  const isNumber = id !== undefined && /^\d+$/.test(id)
-  const found = complete.findLast(
-    backup =>
-      id === undefined ||
-      (isNumber ? Number(backup.id.split('-')[0]) === Number(id) : backup.id === id),
-  )
+  const found = complete.findLast(backup => id === undefined || isNamed(backup.id, id))
   if (found) return found
   const which = id === undefined ? '' : ` ${id}`
   throw new BackupError('missing', `there is no complete backup${which} in ${repository}`)

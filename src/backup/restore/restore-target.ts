@@ -83,7 +83,7 @@ export class RestoreTarget {
       const map = readNodeMap(await client.clusterConfig(), this.address)
       const isSame = JSON.stringify(map.nodes) === JSON.stringify(this.#map.nodes)
       this.#map = map
-      if (!isSame) this.#drop()
+      if (!isSame) this.close()
       return !isSame
     } finally {
       await client.close()
@@ -124,10 +124,6 @@ export class RestoreTarget {
 
   /** Drops connections at once. */
   close(): void {
-    this.#drop()
-  }
-
-  #drop(): void {
     for (const client of this.#clients.splice(0)) client?.destroy()
   }
 

@@ -1,6 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto'
-import type { ByteRange, ObjectStore, Part, Upload } from '../store/object-store.ts'
-import { complete, completeWithStrays, isCompletedWithMore, sizeOf } from './completion.ts'
+import {
+  sizeOf,
+  type ByteRange,
+  type ObjectStore,
+  type Part,
+  type Upload,
+} from '../store/object-store.ts'
+import { complete, completeWithStrays, isCompletedWithMore } from './completion.ts'
 import type { BackupContext, ResumeAction } from './context.ts'
 import type { Journal } from './journal.ts'
 

@@ -15,8 +15,8 @@ import { finishMerges } from '../merge/merge-rests.ts'
 import { dropBackup } from '../remove/drop-backup.ts'
 import { Repository, type ListedBackup } from '../repository.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { abortUploadsBelow } from '../store/uploads-below.ts'
 import { BackupRun, loadState, type RunState } from './backup-run.ts'
-import { forEachOf } from '../lanes.ts'
 import type { BackupEvent } from './context.ts'
 import type { Plan } from './journal.ts'
 import { SourceNode } from './source-node.ts'
@@ -267,9 +267,7 @@ class Backup {
   async #drop(repository: Repository, backupId: string): Promise<void> {
     const { store, threads = defaultThreads } = this.#options
     const prefix = repository.prefix(backupId)
-    const uploads = []
-    for await (const upload of store.listUploads(prefix)) uploads.push(upload)
-    await forEachOf(uploads, threads, upload => store.abortUpload(upload))
+    await abortUploadsBelow(store, prefix, threads)
     const keys = []
     for await (const { key } of store.list(prefix)) keys.push(key)
     const checkpoint = `${prefix}${BackupFile.checkpoint}`

@@ -1,6 +1,6 @@
 import { BackupError } from '../errors.ts'
 import { pause } from '../pause.ts'
-import type { ObjectStore, Part, Upload } from '../store/object-store.ts'
+import { sizeOf, type ObjectStore, type Part, type Upload } from '../store/object-store.ts'
 import type { BackupContext } from './context.ts'
 
 const attemptsMax = 5
@@ -62,8 +62,4 @@ export async function isCompletedWithMore(
 ): Promise<boolean> {
   const found = await store.size(upload.key)
   return found !== undefined && found >= size && (await store.isCompleted(upload, found))
-}
-
-export function sizeOf(parts: readonly { readonly size: number }[]): number {
-  return parts.reduce((sum, { size }) => sum + size, 0)
 }

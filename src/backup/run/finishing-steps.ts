@@ -2,19 +2,19 @@ import {
   decodeDocument,
   encodeDocument,
   manifestSchema,
-  sha256Of,
   type BackupDocument,
   type DataObject,
   type Manifest,
 } from '../archive/documents.ts'
 import { BackupFile } from '../archive/layout.ts'
 import { objectDigest, sumOf } from '../archive/object-writer.ts'
-import { manifestMac } from '../archive/repository-key.ts'
+import { sealOf } from '../repository.ts'
 import { BackupError } from '../errors.ts'
-import type { UploadReference } from '../store/object-store.ts'
+import { sizeOf } from '../store/object-store.ts'
+import { uploadsBelow } from '../store/uploads-below.ts'
 import { forEachOf } from '../lanes.ts'
 import { rebaseUpload } from './adoption.ts'
-import { complete, sizeOf } from './completion.ts'
+import { complete } from './completion.ts'
 import type { BackupContext } from './context.ts'
 import type { Journal, Plan } from './journal.ts'
 
@@ -87,8 +87,7 @@ export async function sweep(context: BackupContext): Promise<void> {
   const manifest = await readManifest(context)
   const own = new Set<string>([...manifest.objects.map(({ key }) => key), BackupFile.manifest])
   for (let round = 0; ; round++) {
-    const uploads: UploadReference[] = []
-    for await (const upload of store.listUploads(prefix)) uploads.push(upload)
+    const uploads = await uploadsBelow(store, prefix)
     if (uploads.length === 0) break
     if (round === sweepRoundsMax)
       throw new BackupError('store', `${uploads.length} uploads under ${prefix} do not go away`)
@@ -118,12 +117,8 @@ export async function commit(context: BackupContext, plan: Plan): Promise<Backup
     bucket: plan.bucket,
     vbuckets: vbuckets.length,
     counts: sumOf(objects.map(({ counts }) => counts)),
-    storedBytes: objects.reduce((sum, { size }) => sum + size, 0),
-    manifest: {
-      size: bytes.length,
-      sha256: sha256Of(bytes),
-      ...(repositoryKey ? { mac: manifestMac(repositoryKey, bytes) } : {}),
-    },
+    storedBytes: sizeOf(objects),
+    manifest: sealOf(bytes, repositoryKey),
   }
   await store.put(`${prefix}${BackupFile.backup}`, encodeDocument(document))
   return document

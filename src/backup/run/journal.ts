@@ -1,7 +1,5 @@
 import { z } from 'zod'
-import { collectionsSchema, positionSchema } from '../archive/documents.ts'
-
-const count = z.int().min(0)
+import { collectionsSchema, count, positionSchema } from '../archive/documents.ts'
 
 const partSchema = z.strictObject({
   number: z.int().min(1),

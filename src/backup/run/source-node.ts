@@ -1,18 +1,12 @@
-import { Backoff, ClientError, type KvClient } from '../../client/index.ts'
+import { Backoff, type KvClient } from '../../client/index.ts'
 import type { Clock } from '../../clock.ts'
 import { systemRandom } from '../../random.ts'
 import type { BucketAddress } from '../bucket-address.ts'
-import { connectToBucket } from '../connect.ts'
+import { connectToBucket, isConnectionLoss } from '../connect.ts'
 import { pause } from '../pause.ts'
 
 /** Within some twenty seconds; what a stream lives through may be longer. */
 const attemptsMax = 12
-
-const passing: ReadonlySet<string> = new Set([
-  'HOLDFAST_CONNECT',
-  'HOLDFAST_CONNECTION_LOST',
-  'HOLDFAST_TIMEOUT',
-])
 
 interface SourceNodeOptions {
   readonly address: BucketAddress
@@ -52,8 +46,8 @@ export class SourceNode {
       try {
         return await work()
       } catch (error) {
-        const mayPass = error instanceof ClientError && passing.has(error.code)
-        if (!mayPass || !this.#wasConnected || backoff.attempts >= attemptsMax - 1) throw error
+        if (!isConnectionLoss(error) || !this.#wasConnected) throw error
+        if (backoff.attempts >= attemptsMax - 1) throw error
         // One that does not answer is as good as none.
         if (error.code === 'HOLDFAST_TIMEOUT') this.#client?.destroy()
         await pause(clock, backoff.nextMs(), signal)

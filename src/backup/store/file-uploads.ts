@@ -14,7 +14,13 @@ import { dirname, join } from 'node:path'
 import { BackupError } from '../errors.ts'
 import type { FolderSyncs } from './folder-syncs.ts'
 import { readAll, writeAll } from './file-chunks.ts'
-import type { Part, PartContent, Upload, UploadReference } from './object-store.ts'
+import {
+  sizeOf,
+  type Part,
+  type PartContent,
+  type Upload,
+  type UploadReference,
+} from './object-store.ts'
 import { readUploadLog } from './upload-log.ts'
 
 /** Below the archive's folder, in the same file system as the objects. */
@@ -221,10 +227,6 @@ export class FileUploads {
 /** Of the id of an upload. */
 function keyPartOf(id: string): string | undefined {
   return namePattern.exec(`${id}.data`)?.[2]
-}
-
-function sizeOf(parts: readonly Part[]): number {
-  return parts.reduce((sum, { size }) => sum + size, 0)
 }
 
 function samePart(one: Part, other: Part): boolean {

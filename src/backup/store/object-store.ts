@@ -92,3 +92,8 @@ export interface Part {
   /** The store's name for the bytes of the part. */
   readonly etag: string
 }
+
+/** The bytes of all of them together. */
+export function sizeOf(parts: readonly { readonly size: number }[]): number {
+  return parts.reduce((sum, { size }) => sum + size, 0)
+}

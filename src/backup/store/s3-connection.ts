@@ -125,13 +125,7 @@ const rereadFiles = { ignoreCache: true } as Partial<S3ClientConfig>
 /** What an answer has to have. One without it says nothing, though its status be 200. */
 export function demanded<T>(value: T | undefined, what: string): T {
   if (value !== undefined && value !== '') return value
-  throw new UnusableAnswer(`the store answered without ${what}`)
-}
-
-class UnusableAnswer extends BackupError {
-  constructor(message: string) {
-    super('store', message, { mayPass: true })
-  }
+  throw new BackupError('store', `the store answered without ${what}`, { mayPass: true })
 }
 
 /** The SDK has tried that often enough. */
