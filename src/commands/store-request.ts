@@ -1,5 +1,5 @@
 import type { Frame } from '../../protocol/frame.ts'
-import { StoreRequest } from '../vbucket/documents.ts'
+import { StoreRequest } from '../vbucket/store-request.ts'
 import type { Session } from './session.ts'
 
 /** The one request that all mutations are described in: they run one after the other. */

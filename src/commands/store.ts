@@ -1,7 +1,7 @@
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
-import type { StoreMode } from '../vbucket/documents.ts'
+import type { StoreMode } from '../vbucket/store-request.ts'
 import type { Vbucket } from '../vbucket/vbucket.ts'
 import { Privilege, type Command, type CommandRow, type Outcome, type Run } from './command.ts'
 import { replyMutation } from './mutation-reply.ts'

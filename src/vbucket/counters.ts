@@ -2,7 +2,8 @@
 import { Status } from '../../protocol/status.ts'
 import { PlainValue } from '../storage/plain-value.ts'
 import type { RecordView } from '../storage/record.ts'
-import type { Documents, StoreRequest } from './documents.ts'
+import type { Documents } from './documents.ts'
+import type { StoreRequest } from './store-request.ts'
 import type { Vbucket } from './vbucket.ts'
 
 /** An expiry that says: do not make the counter if it is not there. */

@@ -18,9 +18,6 @@ import type { StoreRequest } from './store-request.ts'
 import type { StoredForm } from './stored-form.ts'
 import type { Vbucket } from './vbucket.ts'
 
-export { StoreRequest } from './store-request.ts'
-export type { StoreMode } from './store-request.ts'
-
 /** What documents have to know of the collections that they are in. */
 export interface DocumentCollections {
   has(key: Uint8Array, keyStart: number): boolean

@@ -4,7 +4,7 @@ import { silentLog, type Log } from '../../src/log.ts'
 import { systemRandom } from '../../src/random.ts'
 import { Buckets, type BucketsOptions } from '../../src/vbucket/buckets.ts'
 import type { Bucket } from '../../src/vbucket/bucket.ts'
-import { StoreRequest } from '../../src/vbucket/documents.ts'
+import { StoreRequest } from '../../src/vbucket/store-request.ts'
 import type { Vbucket } from '../../src/vbucket/vbucket.ts'
 
 /** Small enough that a test fills a change log, a map and a segment in no time. */
