@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander'
 import { compressionNames } from '../backup/index.ts'
 import { addArchiveOptions, addLimitOptions, stagingOption } from './archive-options.ts'
 import { backUpBucket, type BackupCommandOptions } from './backup.ts'
-import { wholeNumber } from './command-options.ts'
+import { gathered, wholeNumber } from './command-options.ts'
 import { addJobOptions } from './job-options.ts'
 import { restoreBucket, type RestoreCommandOptions } from './restore.ts'
 import type { Surroundings } from './surroundings.ts'
@@ -43,10 +43,6 @@ export function addBackupCommands(program: Command, world: Surroundings): void {
     .action((_options, command: Command) =>
       restoreBucket(command.optsWithGlobals<RestoreCommandOptions>(), world),
     )
-}
-
-function gathered(text: string, before: string[] = []): string[] {
-  return [...before, text]
 }
 
 export function threadsOption(threads: number): Option {

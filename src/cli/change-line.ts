@@ -40,7 +40,7 @@ export function changeLine(
   return `${line.slice(0, -1)},${valueFields(change.value)}}\n`
 }
 
-export /** Ids are hexadecimal, as in manifests. */
+/** Ids are hexadecimal, as in manifests. */
 function collectionFields({ collection, collectionId }: Change) {
   return { collection, collectionId: collectionId.toString(16) }
 }
@@ -50,12 +50,15 @@ export function systemEventLine(event: CollectionEvent | ScopeEvent): string {
   const { type, vbid, seqno, scopeId } = event
   const manifestUid = event.manifestUid.toString(16)
   const scope = { scopeId: scopeId.toString(16) }
-  if ('collectionId' in event) {
-    const { collection, collectionId, maxTtlSeconds: maxTTL } = event
-    const about = { collection, collectionId: collectionId.toString(16), ...scope, maxTTL }
-    return `${JSON.stringify({ type, vbid, seqno, manifestUid, ...about })}\n`
-  }
-  const about = { scope: event.scope, ...scope }
+  const about =
+    'collectionId' in event
+      ? {
+          collection: event.collection,
+          collectionId: event.collectionId.toString(16),
+          ...scope,
+          maxTTL: event.maxTtlSeconds,
+        }
+      : { scope: event.scope, ...scope }
   return `${JSON.stringify({ type, vbid, seqno, manifestUid, ...about })}\n`
 }
 

@@ -89,6 +89,11 @@ export function uint64(text: string): bigint {
   return BigInt(text)
 }
 
+/** Of an option that may be given again: all that it was given. */
+export function gathered(text: string, before: readonly string[] = []): string[] {
+  return [...before, text]
+}
+
 const byteUnits = new Map([
   ['', 1],
   ['KiB', 2 ** 10],

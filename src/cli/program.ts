@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from 'commander'
 import { version } from '../version.ts'
 import {
   addTargetOptions,
+  gathered,
   uint64,
   vbucketList,
   wholeNumber,
@@ -112,7 +113,7 @@ function addStreamCommand(program: Command, world: Surroundings): void {
     .option('--keys-only', 'leave out the values')
     .addOption(
       new Option('--collection <name...>', 'SCOPE.COLLECTION, one or several; the default one else')
-        .argParser(addCollection)
+        .argParser(gathered)
         .conflicts(['scope', 'allCollections']),
     )
     .addOption(
@@ -127,10 +128,6 @@ function addStreamCommand(program: Command, world: Surroundings): void {
 
 function collectionOption(): Option {
   return new Option('--collection <name>', 'where it is, as SCOPE.COLLECTION')
-}
-
-function addCollection(name: string, before: readonly string[] = []): readonly string[] {
-  return [...before, name]
 }
 
 function uint32(text: string): number {

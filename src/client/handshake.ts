@@ -19,7 +19,8 @@ export interface HandshakeOptions {
 
 /**
  * What is asked for: all that changes no key or value on the wire. Collections, which prefix every
- * key, are for those who want them; snappy would compress values, unordered execution would give up the order of answers.
+ * key, are for those who want them; snappy would compress values, unordered execution would give up
+ * the order of answers.
  */
 const wanted: readonly number[] = [
   Feature.tcpNoDelay,

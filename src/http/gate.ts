@@ -1,7 +1,7 @@
 /**
  * Who may see a page: the same users as on the other ports, by basic authentication or, by TLS, by a
- * certificate. What a page
- * needs is said where it is added, as `config: { rights }`; one that says nothing is for admins.
+ * certificate. What a page needs is said where it is added, as `config: { rights }`; one that says
+ * nothing is for admins.
  */
 import { TLSSocket } from 'node:tls'
 import type { FastifyReply, FastifyRequest } from 'fastify'

@@ -6,12 +6,10 @@
 import { writeUint32 } from '../../protocol/bytes.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { Frame } from '../../protocol/frame.ts'
+import { HeaderOffset } from '../../protocol/header.ts'
 import { Status } from '../../protocol/status.ts'
 import { StatusError } from '../errors.ts'
 import { expand, expandedLength } from '../storage/snappy.ts'
-
-const datatypeAt = 5
-const bodyLengthAt = 8
 
 /**
  * The same request in memory of its own, with its value expanded. Fails with a StatusError:
@@ -27,8 +25,8 @@ export function withPlainValue(frame: Frame, bytesMax: number): Frame {
   }
   const plain = new Frame()
   plain.bytes = Buffer.concat([bytes.subarray(start, valueStart), value])
-  plain.bytes[datatypeAt]! &= ~Datatype.snappy
-  writeUint32(plain.bytes, bodyLengthAt, frame.bodyLength - valueLength + value.length)
+  plain.bytes[HeaderOffset.datatype]! &= ~Datatype.snappy
+  writeUint32(plain.bytes, HeaderOffset.bodyLength, frame.bodyLength - valueLength + value.length)
   plain.readHeader(0)
   return plain
 }
