@@ -11,23 +11,10 @@ import { RecordView } from '../../src/storage/record.ts'
 import type { SnapshotReference } from '../../src/storage/snapshot.ts'
 import type { Bucket } from '../../src/vbucket/bucket.ts'
 import { changeIn, type Change } from './model.ts'
+import { wholeForm } from '../support/frame-form.ts'
 
 /** Of a system event all but its seqno and subject is told in a form of its own. */
 type Scanned = Change | Pick<Change, 'seqno' | 'key'>
-
-const form = {
-  opaque: 0,
-  noValue: false,
-  includeXattrs: true,
-  deletedUserXattrs: true,
-  keepSnappy: true,
-  forceSnappy: false,
-  deleteTimes: true,
-  expiryOpcode: true,
-  collections: true,
-  filter: undefined,
-  streamId: 0,
-}
 
 const view = new RecordView()
 
@@ -39,7 +26,7 @@ export async function scanned(
   slabBytes: () => number,
 ): Promise<Scanned[]> {
   const { persistedSeqno: toSeqno } = reference
-  const reading = reference.scan({ afterSeqno, toSeqno, form })
+  const reading = reference.scan({ afterSeqno, toSeqno, form: wholeForm })
   const found: Scanned[] = []
   for (;;) {
     const [slab] = await bucket.snapshots.read([reading], slabBytes())

@@ -13,6 +13,7 @@ import { RecordKind, recordLength, RecordView, writeRecordHead } from '../../src
 import { RecordFilter } from '../../src/storage/record-filter.ts'
 import { OutgoingFrame, type FrameForm } from '../../src/storage/record-frame.ts'
 import { newVbucketRecord } from '../../src/vbucket/vbucket.ts'
+import { wholeForm } from '../support/frame-form.ts'
 
 const vbid = 3
 
@@ -226,19 +227,7 @@ t.test('whatever is stored, superseded and purged, the newest versions are there
   await fc.assert(property, { numRuns: 60, seed })
 })
 
-const form: FrameForm = {
-  opaque: 0xdecafbad,
-  noValue: false,
-  includeXattrs: true,
-  deletedUserXattrs: true,
-  keepSnappy: true,
-  forceSnappy: false,
-  deleteTimes: true,
-  expiryOpcode: true,
-  collections: true,
-  filter: undefined,
-  streamId: 0,
-}
+const form = { ...wholeForm, opaque: 0xdecafbad }
 
 /** The frames of a block, one by one. */
 function expectedFrames(scene: Scene, from: number, to: number, form: FrameForm): Buffer {

@@ -19,6 +19,7 @@ import { checkEnvironment } from '../../src/storage/check.ts'
 import { closeStore, openStore, storeFormat } from '../../src/storage/store.ts'
 import { committed, openBuckets, read, set, smallSettings } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
+import { wholeForm } from '../support/frame-form.ts'
 
 const bucketPath = (directory: string) => join(directory, 'buckets', 'default')
 const dataFile = (directory: string) => join(bucketPath(directory), 'environment-0', 'data.mdb')
@@ -94,19 +95,7 @@ t.test('a damaged document is refused with one log line, the others are read on'
     assert.equal(lines.length, 1)
     assert.match(lines[0]!, new RegExp(`"vbid":${i % 16}\\b`))
   }
-  const form = {
-    opaque: 1,
-    noValue: false,
-    includeXattrs: true,
-    deletedUserXattrs: true,
-    keepSnappy: true,
-    forceSnappy: false,
-    deleteTimes: true,
-    expiryOpcode: true,
-    collections: true,
-    filter: undefined,
-    streamId: 0,
-  }
+  const form = { ...wholeForm, opaque: 1 }
   const request = { holder: 'c', reason: 'test', atLeastSeqno: 1 }
   const reference = await bucket.snapshots.pin(117 % 16, request)
   const scan = reference.scan({ afterSeqno: 0, toSeqno: reference.persistedSeqno, form })

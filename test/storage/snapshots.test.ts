@@ -7,20 +7,9 @@ import type { ScanSlab, SnapshotReference } from '../../src/storage/snapshot.ts'
 import type { Bucket } from '../../src/vbucket/bucket.ts'
 import { ManualClock } from '../dcp/support/manual-clock.ts'
 import { committed, openBuckets, read, set } from '../support/bucket.ts'
+import { wholeForm } from '../support/frame-form.ts'
 
-const form = {
-  opaque: 0,
-  noValue: true,
-  includeXattrs: true,
-  deletedUserXattrs: true,
-  keepSnappy: true,
-  forceSnappy: false,
-  deleteTimes: true,
-  expiryOpcode: true,
-  collections: true,
-  filter: undefined,
-  streamId: 0,
-}
+const form = { ...wholeForm, noValue: true }
 
 function pin(bucket: Bucket, vbid: number, holder: string): Promise<SnapshotReference> {
   return bucket.snapshots.pin(vbid, { holder, reason: 'test', atLeastSeqno: 0 })

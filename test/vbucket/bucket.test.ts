@@ -15,6 +15,7 @@ import {
   storing,
 } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
+import { wholeForm } from '../support/frame-form.ts'
 
 t.test('what was written is read back from the log and from disk', async t => {
   const { bucket } = await openBuckets(t, t.testdir())
@@ -133,19 +134,7 @@ t.test('young tombstones stay', async t => {
   t.equal(vbucket.tombstoneCount, 1)
 })
 
-const form = {
-  opaque: 7,
-  noValue: false,
-  includeXattrs: true,
-  deletedUserXattrs: true,
-  keepSnappy: true,
-  forceSnappy: false,
-  deleteTimes: true,
-  expiryOpcode: true,
-  collections: true,
-  filter: undefined,
-  streamId: 0,
-}
+const form = { ...wholeForm, opaque: 7 }
 
 t.test('a pinned snapshot shows its commit, whatever is written and purged since', async t => {
   const { bucket } = await openBuckets(t, t.testdir())
