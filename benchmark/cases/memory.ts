@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Benchmark, Context, Outcome, Row } from '../benchmark.ts'
 import { benchmarkDaemon } from '../daemon.ts'
 import { fill, load } from '../load/load-driver.ts'
@@ -10,6 +11,8 @@ import { inTurns, roundsOf } from '../rounds.ts'
 import { ratio, spreadOf } from '../spread.ts'
 
 const valueBytes = 256
+/** At rest is who has been asked for nothing that long: servers put off what nobody waits for. */
+const restSeconds = 20
 const names = ['holdfast', 'memcached'] as const
 const states = ['empty', 'at rest after filling', 'at rest after reading'] as const
 type State = (typeof states)[number]
@@ -31,7 +34,12 @@ async function run(context: Context): Promise<Outcome> {
       name === 'memcached'
         ? await startMemcached(context)
         : await benchmarkDaemon(context, { data })
-    const one = await measure(server, keys, context.quick ? 1 : 20)
+    const seconds = context.quick ? 1 : 20
+    const one = await measure(server, {
+      keys,
+      seconds,
+      restMs: context.quick ? 0 : 1000 * restSeconds,
+    })
     await server.kill()
     rmSync(data, { recursive: true, force: true })
     const shown = states.map(state => `${MB(one[state].all)} MB ${state}`)
@@ -51,18 +59,28 @@ async function run(context: Context): Promise<Outcome> {
     ),
   )
   const rows = names.flatMap(name => states.map(state => rowOf(name, state, measured[name], keys)))
-  return { settings: { keys, valueBytes, rounds }, rows, plot: 'resident MB', verdicts }
+  return {
+    settings: { keys, valueBytes, restSeconds, rounds },
+    rows,
+    plot: 'resident MB',
+    verdicts,
+  }
 }
 
 /** What is read of the mapped files stays in the page cache, and counts as resident. */
-async function measure(server: MeasuredServer, keys: number, seconds: number): Promise<Round> {
+async function measure(
+  server: MeasuredServer,
+  { keys, seconds, restMs }: { keys: number; seconds: number; restMs: number },
+): Promise<Round> {
   await untilQuiet(server.pid)
   const empty = residentBytes(server.pid)
   await fill(server, { keys, valueBytes })
   await untilQuiet(server.pid)
+  await sleep(restMs)
   const filled = residentBytes(server.pid)
   await load(server, { keys, valueBytes, connections: 32, pipeline: 32, seconds })
   await untilQuiet(server.pid)
+  await sleep(restMs)
   const read = residentBytes(server.pid)
   return { empty, 'at rest after filling': filled, 'at rest after reading': read }
 }

@@ -96,6 +96,13 @@ const storage = {
     default: 64 * GiB,
     meaning: 'Address space reserved for each environment: the most it can hold, not what it takes',
   },
+  mappedBytesMax: {
+    flag: 'mapped-max',
+    kind: is.bytes({ max: 16 * TiB }),
+    default: 256 * MiB,
+    meaning:
+      'Pages of files that may count as memory of the process for longer than some seconds; what is more is given back to the page cache (Linux)',
+  },
   changeLogBytes: {
     flag: 'change-log',
     kind: is.bytes({ min: MiB, max: 64 * GiB }),

@@ -84,6 +84,8 @@ export type FromFlusher =
   | CommittedBatch
   /** The transaction that failed has left nothing; the batch is to be sent again. */
   | { kind: 'failed'; code: string; message: string; hint: string }
+  /** Pages of the maps cannot be given back. */
+  | { kind: 'unbounded'; error: string }
   | { kind: 'closed' }
 
 export interface CommittedBatch {
@@ -109,4 +111,6 @@ export interface FlusherStart {
   directories: string[]
   mapSizeBytes: number
   readerSlotsMax: number
+  /** See mapped-pages.ts. */
+  mappedBytesMax: number
 }

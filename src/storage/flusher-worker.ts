@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { uint64From } from '../../protocol/bytes.ts'
+import { systemClock } from '../clock.ts'
 import { invariant } from '../errors.ts'
 import { Applier } from './apply.ts'
 import { dropSome } from './drop.ts'
@@ -21,10 +22,12 @@ import type {
 } from './flusher-messages.ts'
 import { erase } from './erase.ts'
 import { LogReader, type Stretch, type VbucketStretch } from './log-reader.ts'
+import { MappedPages } from './mapped-pages.ts'
 import { purge } from './purge.ts'
 import type { VbucketRecord } from './vbucket-record.ts'
 
 const dropBatch = 5000
+const boundPagesMs = 5000
 
 type BatchMessage = Extract<ToFlusher, { kind: 'batch' }>
 
@@ -229,13 +232,27 @@ function emptyVbucket(change: VbucketRecord | object): VbucketRecord {
 const port = parentPort
 invariant(port, 'the flusher runs as a worker thread')
 const say = (message: FromFlusher) => port.postMessage(message)
-const flusher = new Flusher(workerData as FlusherStart)
+const start = workerData as FlusherStart
+const flusher = new Flusher(start)
+const mappedPages = new MappedPages({
+  directories: start.directories,
+  limitBytes: start.mappedBytesMax,
+  monotonicMs: () => systemClock.monotonicMs(),
+})
+const boundingPages = systemClock.every(boundPagesMs, () => {
+  mappedPages.bound().catch((error: unknown) => {
+    boundingPages.cancel()
+    say({ kind: 'unbounded', error: String(error) })
+  })
+})
 
 port.on('message', (message: ToFlusher) => {
   if (message.kind === 'segment') flusher.log.addSegment(message.number, message.memory)
   else if (message.kind === 'release') flusher.log.removeSegment(message.number)
   else if (message.kind === 'batch') say(flusher.run(message))
   else {
+    boundingPages.cancel()
+    mappedPages.close()
     void flusher.close().then(() => {
       say({ kind: 'closed' })
       port.close()

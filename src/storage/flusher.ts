@@ -92,8 +92,8 @@ export class Flusher {
   constructor(options: FlusherOptions) {
     this.#options = options
     this.#appliedUpTo = options.logEnd()
-    const { directories, mapSizeBytes, readerSlotsMax } = options
-    const workerData: FlusherStart = { directories, mapSizeBytes, readerSlotsMax }
+    const { directories, mapSizeBytes, readerSlotsMax, mappedBytesMax } = options
+    const workerData: FlusherStart = { directories, mapSizeBytes, readerSlotsMax, mappedBytesMax }
     this.#worker = startThread('./flusher-worker.js', workerData)
     this.ready = started(this.#worker)
     this.#worker.on('message', (message: FromFlusher) => this.#receive(message))
@@ -244,6 +244,10 @@ export class Flusher {
   #receive(message: FromFlusher): void {
     if (message.kind === 'committed') this.#committed(message)
     else if (message.kind === 'failed') this.#failed(message)
+    else if (message.kind === 'unbounded') {
+      const { error } = message
+      this.#options.log.warn({ error }, 'pages of files stay mapped until the kernel needs them')
+    }
   }
 
   #committed(batch: CommittedBatch): void {

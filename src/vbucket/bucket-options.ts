@@ -9,6 +9,7 @@ export type BucketSettings = Pick<
   Settings,
   | 'mapSizeBytes'
   | 'readerSlotsMax'
+  | 'mappedBytesMax'
   | 'changeLogBytes'
   | 'documentCacheBytes'
   | 'commitIntervalSeconds'

@@ -14,6 +14,7 @@ export const smallSettings: BucketsOptions['settings'] = {
   environments: 2,
   mapSizeBytes: 2 ** 30,
   readerSlotsMax: 120,
+  mappedBytesMax: 256 * 2 ** 20,
   changeLogBytes: 2 ** 20,
   // So that reads of what is on disk do read the disk.
   documentCacheBytes: 0,
