@@ -13,7 +13,7 @@ const updatesPerSecond = 2_000
 
 /** The same updates at the same time, at a rate that leaves both of them room. */
 const situations = ['without', 'with a parked snapshot'] as const
-const moments = ['filled', 'before the release', 'in the end'] as const
+const moments = ['filled', 'before the release', 'in the end', 'after a start'] as const
 type Moment = (typeof moments)[number]
 
 interface Sizes {
@@ -50,6 +50,7 @@ async function run(context: Context): Promise<Outcome> {
     filled: [],
     'before the release': [],
     'in the end': [],
+    'after a start': [],
   }
   const look = async (moment: Moment) => {
     measured[moment] = await Promise.all(daemons.map(daemon => sizesOf(daemon)))
@@ -73,6 +74,11 @@ async function run(context: Context): Promise<Outcome> {
   await release(client)
   await update(releasedSeconds)
   await look('in the end')
+  for (const [index, daemon] of daemons.entries()) {
+    await daemon.stop()
+    daemons[index] = await benchmarkDaemon(context, { data: daemon.data })
+  }
+  await look('after a start')
   const settings = {
     documents,
     valueBytes,
@@ -143,6 +149,10 @@ function summarize(measured: Record<Moment, Sizes[]>): Omit<Outcome, 'settings'>
     atMost: 1.1,
   })
   const verdicts = [
+    single(
+      'files after a start: with a parked snapshot / without',
+      file('after a start', 1) / file('after a start', 0),
+    ),
     single(
       'files in the end: with a parked snapshot / without',
       file('in the end', 1) / file('in the end', 0),

@@ -96,6 +96,13 @@ const storage = {
     default: 64 * GiB,
     meaning: 'Address space reserved for each environment: the most it can hold, not what it takes',
   },
+  compactBytesMax: {
+    flag: 'compact-max',
+    kind: is.bytes({ max: 16 * TiB }),
+    default: 1 * GiB,
+    meaning:
+      'A file of which more than half is free is written anew at a start if no more than this is in use; 0 never',
+  },
   mappedBytesMax: {
     flag: 'mapped-max',
     kind: is.bytes({ max: 16 * TiB }),

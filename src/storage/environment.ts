@@ -105,6 +105,8 @@ export interface Environment {
   readonly holds: Table<HoldKey>
   readonly meta: Table<string>
   pages(): EnvironmentPages
+  /** How many entries each table has. */
+  entries(): Record<string, number>
   /** Everything in the callback is one transaction; on return it is on disk (fdatasync). */
   write(work: () => void): void
   /** The next read sees the newest commit; call after another thread has committed. */
@@ -114,8 +116,9 @@ export interface Environment {
   close(): Promise<void>
 }
 
-/** Pages in one table's tree. */
+/** Pages in one table's tree, and what they hold. */
 interface TreeStatistics {
+  entryCount: number
   treeBranchPageCount: number
   treeLeafPageCount: number
   overflowPages: number
@@ -221,6 +224,10 @@ function openTables(
     root,
     ...tables,
     pages: () => pagesOf(root, all),
+    entries: () =>
+      Object.fromEntries(
+        Object.entries(tables).map(([name, { db }]) => [name, db.stat().entryCount]),
+      ),
     write(work) {
       root.transactionSync(() => {
         // LMDB begins no transaction any more once it could not write its header; lmdb goes on

@@ -29,8 +29,9 @@ import {
   type StoredCollection,
 } from './collection-record.ts'
 import type { DurableHold } from './flusher-messages.ts'
+import { compact, forgetCopy, isMostlyFree, type Compaction } from './compaction.ts'
 import { dataFileOf, inspectDataFile, resizeDataFile } from './data-file.ts'
-import { openEnvironment, type Environment } from './environment.ts'
+import { figuresOf, openEnvironment, type Environment } from './environment.ts'
 import type { PurgeHold } from './holds.ts'
 import { writeManifest } from './manifest-file.ts'
 import { replayJournal } from './journal-replay.ts'
@@ -70,6 +71,8 @@ export interface OpenStore {
   wasUnclean: boolean
   /** Changes that were in the journal only. */
   replayed: number
+  /** Files that were found to be mostly free. */
+  compactions: Compaction[]
 }
 
 /** Makes a bucket's directory and files, with the vbuckets that it begins with. */
@@ -105,21 +108,30 @@ export async function createStore(
 
 /** Opens a bucket and marks it as in use: until `markClean`, the next open counts as unclean. */
 export async function openStore(
-  options: StoreOptions & { nowSeconds: number },
+  options: StoreOptions & { nowSeconds: number; compactBytesMax: number },
 ): Promise<OpenStore> {
   const description = readDescription(options.directory)
   const directories = environmentDirectories(options.directory, description.environments)
   const environments: Environment[] = []
+  const compactions: Compaction[] = []
   try {
     for (const directory of directories) {
-      environments.push(await openWhole({ ...options, directory }))
+      forgetCopy(directory)
+      const environment = await openWhole({ ...options, directory })
+      const figures = figuresOf(environment)
+      if (isMostlyFree(figures, options.compactBytesMax)) {
+        await environment.close()
+        const failure = await compact(directory, options)
+        compactions.push({ directory, ...figures, failure })
+        environments.push(await openWhole({ ...options, directory }))
+      } else environments.push(environment)
     }
     for (const [index, environment] of environments.entries()) {
       assertBelongs(environment, belonging(description, index))
     }
     const replayed = replayJournal(options.directory, environments, options.nowSeconds)
     const contents = readAll(environments)
-    return { description, directories, environments, ...contents, replayed }
+    return { description, directories, environments, ...contents, replayed, compactions }
   } catch (error) {
     await closeStore({ environments })
     throw storageError(error, options.directory)

@@ -8,6 +8,7 @@ import type { Random } from '../random.ts'
 export type BucketSettings = Pick<
   Settings,
   | 'mapSizeBytes'
+  | 'compactBytesMax'
   | 'readerSlotsMax'
   | 'mappedBytesMax'
   | 'changeLogBytes'

@@ -14,6 +14,16 @@ import { FailoverLog } from './failover-log.ts'
 
 const dropBatch = 5000
 
+/** Says which files were mostly free when the bucket was opened. */
+export function tellCompactions({ compactions }: OpenStore, log: Log): void {
+  for (const { failure, ...compaction } of compactions) {
+    if (failure === undefined)
+      log.info({ ...compaction }, 'a file that was mostly free is as small as it can be')
+    else
+      log.warn({ ...compaction, failure }, 'a file that is mostly free could not be written anew')
+  }
+}
+
 export function recoverVbuckets(store: OpenStore, random: Random, log: Log): void {
   for (const [vbid, record] of store.vbuckets) {
     if (!record.dropping) continue

@@ -15,6 +15,7 @@ export const smallSettings: BucketsOptions['settings'] = {
   mapSizeBytes: 2 ** 30,
   readerSlotsMax: 120,
   mappedBytesMax: 256 * 2 ** 20,
+  compactBytesMax: 2 ** 30,
   changeLogBytes: 2 ** 20,
   // So that reads of what is on disk do read the disk.
   documentCacheBytes: 0,

@@ -1,0 +1,167 @@
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { silentLog, type Log } from '../../src/log.ts'
+import { dataFileOf } from '../../src/storage/data-file.ts'
+import type { Bucket } from '../../src/vbucket/bucket.ts'
+import {
+  committed,
+  durable,
+  openBuckets,
+  read,
+  set,
+  untilJournalAnswers,
+} from '../support/bucket.ts'
+import { checkStore } from '../support/check-store.ts'
+
+const settings = { environments: 1 }
+const environmentIn = (directory: string) => join(directory, 'buckets', 'default', 'environment-0')
+const fileIn = (directory: string) => dataFileOf(environmentIn(directory))
+const sizeIn = (directory: string) => statSync(fileIn(directory)).size
+
+const documents = 32
+const large = 'x'.repeat(2 ** 20)
+
+/** Writes all documents, each value with its number in front. */
+async function write(bucket: Bucket, value: string): Promise<void> {
+  for (let index = 0; index < documents; index++) {
+    set(bucket, bucket.vbucket(index % 16)!, `document-${index}`, `${index} ${value}`)
+  }
+  await committed(bucket)
+}
+
+function assertRead(t: Test, bucket: Bucket, value: string): void {
+  for (let index = 0; index < documents; index++) {
+    const vbucket = bucket.vbucket(index % 16)!
+    if (read(bucket, vbucket, `document-${index}`) !== `${index} ${value}`) t.fail(`${index}`)
+  }
+}
+
+/** A store of documents that have been large and are small now; closed. */
+async function makeStore(t: Test): Promise<string> {
+  const directory = t.testdir()
+  const { buckets, bucket } = await openBuckets(t, directory, { settings })
+  await write(bucket, large)
+  await write(bucket, 'small')
+  await buckets.close()
+  t.ok(sizeIn(directory) > documents * large.length, 'the file is as large as it has been')
+  return directory
+}
+
+/** A log that keeps what it is told about files. */
+function fileLog(): { log: Log; lines: string[] } {
+  const lines: string[] = []
+  const note = (_: object, message: string) => {
+    if (message.includes('mostly free')) lines.push(message)
+  }
+  const log: Log = { ...silentLog, info: note, warn: note, child: () => log }
+  return { log, lines }
+}
+
+t.test('a file of which most is free is small after a start, with all that was in it', async t => {
+  const directory = await makeStore(t)
+  const { log, lines } = fileLog()
+  const { buckets, bucket } = await openBuckets(t, directory, { settings, log })
+  t.ok(sizeIn(directory) < 2 ** 20, `${sizeIn(directory)} bytes`)
+  t.same(lines, ['a file that was mostly free is as small as it can be'])
+  assertRead(t, bucket, 'small')
+  for (let vbid = 0; vbid < 16; vbid++) {
+    const { highSeqno, failoverLog } = bucket.vbucket(vbid)!
+    t.equal(highSeqno, (2 * documents) / 16)
+    t.equal(failoverLog.entries.length, 1, 'its history is the same')
+  }
+  await write(bucket, 'written to the new file')
+  await buckets.close()
+  t.same(await checkStore(directory), [])
+  const again = await openBuckets(t, directory, { settings, log })
+  assertRead(t, again.bucket, 'written to the new file')
+  t.equal(lines.length, 1, 'there was nothing left to do')
+})
+
+t.test('a file with more in use than the limit stays as it is', async t => {
+  const directory = await makeStore(t)
+  const { bucket } = await openBuckets(t, directory, {
+    settings: { ...settings, compactBytesMax: 0 },
+  })
+  t.ok(sizeIn(directory) > documents * large.length)
+  assertRead(t, bucket, 'small')
+})
+
+t.test('what only the journal has after a crash goes into the new file', async t => {
+  const directory = await makeStore(t)
+  const kept = { ...settings, compactBytesMax: 0, commitIntervalSeconds: 60 }
+  const { bucket } = await openBuckets(t, directory, { settings: kept })
+  const vbucket = bucket.vbucket(0)!
+  await untilJournalAnswers(bucket, vbucket)
+  set(bucket, vbucket, 'durable', 'in the journal')
+  await durable(bucket)
+  t.ok(vbucket.persistedSeqno < vbucket.highSeqno, 'a commit has not come by')
+  const crashed = `${directory}-crashed`
+  t.teardown(() => rmSync(crashed, { recursive: true, force: true }))
+  cpSync(directory, crashed, { recursive: true, filter: path => !path.endsWith('LOCK') })
+  const again = await openBuckets(t, crashed, { settings })
+  t.ok(sizeIn(crashed) < 2 ** 20, `${sizeIn(crashed)} bytes`)
+  t.equal(read(again.bucket, again.bucket.vbucket(0)!, 'durable'), 'in the journal')
+  assertRead(t, again.bucket, 'small')
+})
+
+t.test('what a crash has left of a copy is removed', async t => {
+  const directory = await makeStore(t)
+  const copy = join(environmentIn(directory), 'compacted')
+  mkdirSync(copy)
+  writeFileSync(join(copy, 'data.mdb'), 'half a file')
+  const kept = { ...settings, compactBytesMax: 0 }
+  const first = await openBuckets(t, directory, { settings: kept })
+  t.notOk(existsSync(copy))
+  await first.buckets.close()
+  mkdirSync(copy)
+  writeFileSync(join(copy, 'data.mdb'), 'half a file')
+  const { bucket } = await openBuckets(t, directory, { settings })
+  t.notOk(existsSync(copy))
+  t.ok(sizeIn(directory) < 2 ** 20)
+  assertRead(t, bucket, 'small')
+})
+
+t.test('a file with a page that LMDB cannot read stays as it is, and is opened', async t => {
+  const directory = await makeStore(t)
+  const bytes = readFileSync(fileIn(directory))
+  for (let page = 0; page < bytes.length; page += pageBytes) {
+    const leaf = bytes.subarray(page, page + pageBytes)
+    if (isLeaf(leaf) && leaf.includes('small')) pointNowhere(leaf)
+  }
+  writeFileSync(fileIn(directory), bytes)
+  const { log, lines } = fileLog()
+  const { bucket, buckets } = await openBuckets(t, directory, { settings, log })
+  t.same(lines, ['a file that is mostly free could not be written anew'])
+  t.notOk(existsSync(join(environmentIn(directory), 'compacted')))
+  t.throws(() => read(bucket, bucket.vbucket(0)!, 'document-0'))
+  t.equal(sizeIn(directory), bytes.length)
+  await buckets.close()
+})
+
+const pageBytes = 4096
+
+/** LMDB's page: its number u64, a transaction u64, u16, flags u16, where free space begins and ends u16. */
+function isLeaf(page: Buffer): boolean {
+  return page.readUInt16LE(18) === 2
+}
+
+/** All values of a leaf are said to be on a page that does not exist. */
+function pointNowhere(page: Buffer): void {
+  const headerBytes = 24
+  const nodes = page.readUInt16LE(20) / 2
+  for (let index = 0; index < nodes; index++) {
+    const node = headerBytes + page.readUInt16LE(headerBytes + 2 * index)
+    page.writeUInt16LE(1, node + 4)
+    const keyBytes = page.readUInt16LE(node + 6)
+    page.writeBigUInt64LE(2n ** 40n, node + 8 + keyBytes)
+  }
+}
