@@ -9,6 +9,8 @@ export interface Benchmark {
   readonly about: string
   /** Programs and headers not of ours; a case does not begin without them. */
   readonly needs: readonly Need[]
+  /** About how long it takes on the machine of the stored results, for whoever waits. */
+  readonly minutes: number
   run(context: Context): Promise<Outcome>
 }
 

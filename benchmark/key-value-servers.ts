@@ -14,7 +14,7 @@ import { untilQuiet } from './process-usage.ts'
 import { inTurns } from './rounds.ts'
 import { ratio } from './spread.ts'
 
-const serverNames = ['holdfast', 'memcached', 'redis'] as const
+export const serverNames = ['holdfast', 'memcached', 'redis'] as const
 type ServerName = (typeof serverNames)[number]
 type Servers = Readonly<Record<ServerName, MeasuredServer>>
 

@@ -37,14 +37,15 @@ function verdictRows({ name, measured, verdicts }: Result): Row[] {
 }
 
 function section({ file, result }: { file: string; result: Result }): string {
-  const { at, commit, machine } = result.measured
+  const { at, commit, minutes, machine } = result.measured
   const { processors, memoryGiB, node, loadBefore } = machine
   const load = loadBefore.toFixed(2)
   const where = `${processors}, ${memoryGiB} GiB, Node.js ${node}, load before ${load}`
+  const took = minutes === undefined ? '' : ` in ${minutes} minutes`
   const asked = Object.entries(result.settings).map(([name, value]) => `${name} ${value}`)
   return [
     `### ${result.name}${file === result.name ? '' : `, Node.js ${node}`}`,
-    `${result.about}. Measured ${at.slice(0, 10)} at ${commit} on ${where}; ${asked.join(', ')}.`,
+    `${result.about}. Measured ${at.slice(0, 10)} at ${commit}${took} on ${where}; ${asked.join(', ')}.`,
     markdownTable(result.rows),
     `![${result.plot}](results/${file}.svg)`,
   ].join('\n\n')

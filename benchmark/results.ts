@@ -16,6 +16,8 @@ export interface Result extends Outcome {
   readonly measured: {
     readonly at: string
     readonly commit: string
+    /** How long the case took; older results do not say. */
+    readonly minutes?: number
     readonly machine: {
       readonly processors: string
       readonly memoryGiB: number
@@ -27,18 +29,21 @@ export interface Result extends Outcome {
 
 /** Under the name of the case, and of the Node.js that ran the daemon if it was not our own. */
 export async function keepResult(
-  { name, about }: Benchmark,
+  benchmark: Benchmark,
   outcome: Outcome,
-  { node, loadBefore }: { node: string; loadBefore: number },
+  about: { readonly node: string; readonly loadBefore: number; readonly minutes: number },
 ): Promise<void> {
+  const { name } = benchmark
+  const { node, loadBefore } = about
   const machine = {
     processors: `${cpus().length} × ${cpus()[0]?.model.trim()}`,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     node,
     loadBefore,
   }
-  const measured = { at: new Date().toISOString(), commit: commit(), machine }
-  const result: Result = { name, about, measured, ...outcome }
+  const minutes = Number(about.minutes.toFixed(1))
+  const measured = { at: new Date().toISOString(), commit: commit(), minutes, machine }
+  const result: Result = { name, about: benchmark.about, measured, ...outcome }
   mkdirSync(resultsFolder, { recursive: true })
   const file = node === process.version ? name : `${name}.node-${/\d+/.exec(node)![0]}`
   await writeFormatted(join(resultsFolder, `${file}.json`), JSON.stringify(result))

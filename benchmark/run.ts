@@ -48,19 +48,32 @@ async function runCases(): Promise<void> {
   // Also when a signal ends this.
   process.once('exit', () => node.remove())
   say(`the daemon runs on Node.js ${node.version}\n`)
+  if (!flags.quick) say(plan(chosen))
   let allMet = true
   for (const benchmark of chosen) {
     say(`\n${benchmark.name}: ${benchmark.about}\n`)
     const loadBefore = loadavg()[0]!
+    const began = performance.now()
     const outcome = await runCase(benchmark, node.path)
+    const minutes = (performance.now() - began) / 60_000
     print(outcome)
+    say(`${benchmark.name} took ${minutes.toFixed(1)} minutes\n`)
     allMet &&= outcome.verdicts.every(verdict => isMet(verdict))
     // A profiler slows down what it looks at.
     const isToKeep = !flags.quick && !flags.profile
-    if (isToKeep) await keepResult(benchmark, outcome, { node: node.version, loadBefore })
+    const about = { node: node.version, loadBefore, minutes }
+    if (isToKeep) await keepResult(benchmark, outcome, about)
   }
   if (!flags.quick && !flags.profile) await writeReport()
   if (flags.check && !allMet) process.exitCode = 1
+}
+
+/** What is going to run, and until when. */
+function plan(chosen: readonly Benchmark[]): string {
+  const all = chosen.reduce((sum, { minutes }) => sum + minutes, 0)
+  const end = new Date(Date.now() + all * 60_000).toTimeString().slice(0, 5)
+  const rows = chosen.map(({ name, minutes }) => ({ case: name, 'minutes, about': minutes }))
+  return `\n${table(rows)}\n\nabout ${all} minutes in all, until ${end}\n`
 }
 
 async function cases(): Promise<Benchmark[]> {

@@ -28,6 +28,7 @@ export const benchmark: Benchmark = {
   name: 'backfill-latency',
   about: 'Latency of GETs while a client streams the whole bucket from disk, against without',
   needs: ['cc', 'chrt'],
+  minutes: 5,
   run,
 }
 

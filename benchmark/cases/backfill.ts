@@ -28,6 +28,7 @@ export const benchmark: Benchmark = {
   about:
     'The whole bucket to one client and to four, against a full sync of redis, COPY of PostgreSQL, a naive iteration, and what the machine allows',
   needs: ['cc', 'redis', 'postgresql'],
+  minutes: 5,
   run,
 }
 

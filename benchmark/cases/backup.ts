@@ -29,6 +29,7 @@ export const benchmark: Benchmark = {
   about:
     'A backup to a folder against the DCP client that discards what it gets; its restore against pipelined SET_WITH_META without the tool',
   needs: ['cc'],
+  minutes: 5,
   run,
 }
 

@@ -24,6 +24,7 @@ export const benchmark: Benchmark = {
   about:
     'SETs that are answered once they are on disk (--ack disk), against redis with appendfsync always, and a loop of fdatasync',
   needs: ['cc', 'redis'],
+  minutes: 5,
   run,
 }
 

@@ -17,6 +17,7 @@ export const benchmark: Benchmark = {
   about:
     'Throughput and CPU of an operation with more and more documents, and of the first GETs after a cold start',
   needs: ['cc'],
+  minutes: 9,
   run,
 }
 

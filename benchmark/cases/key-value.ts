@@ -23,6 +23,7 @@ export const benchmark: Benchmark = {
   about:
     'GETs and SETs, 10:1 and 1:10, against memcached with one thread and redis with an append-only file synced every second',
   needs: ['cc', 'memcached', 'redis'],
+  minutes: 9,
   run,
 }
 

@@ -17,6 +17,7 @@ export const benchmark: Benchmark = {
   name: 'load-driver',
   about: 'What our load driver and redis-benchmark say about the same redis',
   needs: ['cc', 'redis', 'redis-benchmark'],
+  minutes: 4,
   run: compare,
 }
 

@@ -27,13 +27,14 @@ export const benchmark: Benchmark = {
   about:
     'Growth of the files under updates while a snapshot is parked and after its release, against the same without one',
   needs: ['cc'],
+  minutes: 13,
   run,
 }
 
 async function run(context: Context): Promise<Outcome> {
   const documents = context.quick ? 50_000 : 1_000_000
   const parkedSeconds = context.quick ? 10 : 600
-  const releasedSeconds = parkedSeconds / 5
+  const releasedSeconds = parkedSeconds / 10
   const graceSeconds = 2 * parkedSeconds
   const flags = ['--backfill-grace', String(graceSeconds)]
   const daemons: Daemon[] = []

@@ -16,6 +16,7 @@ export const benchmark: Benchmark = {
   about:
     'Time from connecting to the first document: coming back in the middle of a snapshot, against a fresh stream request',
   needs: ['cc'],
+  minutes: 3,
   run,
 }
 

@@ -16,6 +16,7 @@ export const benchmark: Benchmark = {
   name: 'start',
   about: 'Time from starting the process to its ready line after kill -9 under SETs, by size',
   needs: ['cc'],
+  minutes: 4,
   run,
 }
 

@@ -24,6 +24,7 @@ export const benchmark: Benchmark = {
   name: 'streams',
   about: 'Opening streams on one connection: time until all are open, and CPU of the main thread',
   needs: ['cc'],
+  minutes: 2,
   run,
 }
 
