@@ -122,19 +122,19 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     }
     this.noop = new NoopTimer(settings.noopIntervalSeconds * 1000)
     this.outbox = new Outbox(output, this.flow)
-    const slabBytes = settings.backfillSlabBytes
     const pump = (this.pump = new Pump({
       outbox: this.outbox,
       flow: this.flow,
-      slabBytes,
+      slabBytes: settings.backfillSlabBytes,
       heldBytesMax: settings.dcpBufferBytes,
+      areOthersServed: () => options.bucket.snapshots.areOthersServed,
       onRoom: () => this.turns.resume(),
       beforeSending: () => this.sendAnswers(),
     }))
     this.turns = new ScanTurns({
       reads: options.reads,
       hasRoomFor: slabs => pump.hasRoomFor(slabs),
-      read: scans => options.bucket.snapshots.read(scans, slabBytes),
+      read: scans => options.bucket.snapshots.read(scans, settings.backfillSlabBytes),
     })
     this.openedAtMs = clock.nowMs()
     output.onDrain = () => this.pump.schedule()

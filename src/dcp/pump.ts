@@ -5,8 +5,8 @@
  * acknowledged. So what a slow client costs is bounded by the output's limit.
  *
  * Handing bytes to the kernel takes time, a millisecond for half a MiB, in which nobody else is
- * served: hence a turn sends little, and no more is queued than the kernel may take in one go when
- * it can again. Turns follow each other, with everybody else's work in between.
+ * served: hence a turn sends little while others are, and no more is queued than the kernel may take
+ * in one go when it can again. Turns follow each other, with everybody else's work in between.
  *
  * It always runs in a turn of its own, and sends what is ready of answers to stream requests first:
  * they and the frames leave in one write, and each answer before the first frame of its stream.
@@ -21,6 +21,10 @@ import type { Stream } from './stream.ts'
 const KiB = 1024
 /** What is sent in one turn of the event loop: a stream's step may exceed it by one frame. */
 export const bytesPerTurn = { high: 256 * KiB, medium: 64 * KiB, low: 16 * KiB } as const
+/** So many times that while nobody else is served: a turn costs about as much as 64 KiB do. */
+const timesWhenAlone = 4
+/** Less than this is not worth a write of its own at the end of a turn. */
+const bytesPerStepMin = 4 * KiB
 export type Priority = keyof typeof bytesPerTurn
 /** Streams that get a word in one turn, be it ever so short. */
 const stepsPerTurn = 64
@@ -33,6 +37,8 @@ export interface PumpOptions {
   slabBytes: number
   /** What may be queued, and on its way from the disk, at most. */
   heldBytesMax: number
+  /** Whether there is somebody who should not wait for long. */
+  areOthersServed: () => boolean
   /** There may be room for more than there is. */
   onRoom: () => void
   /** Sends the answers that have to be in front of frames. */
@@ -123,13 +129,15 @@ export class Pump {
   }
 
   #turn(): void {
-    const { outbox, flow, slabBytes, beforeSending } = this.#options
+    const { outbox, flow, slabBytes, areOthersServed, beforeSending } = this.#options
     beforeSending()
     this.#writeEnds()
-    const end = outbox.writtenBytes + bytesPerTurn[this.priority]
+    const times = areOthersServed() ? 1 : timesWhenAlone
+    const end = outbox.writtenBytes + times * bytesPerTurn[this.priority]
     for (let steps = 0; steps < stepsPerTurn && this.blockedBy === undefined; steps++) {
-      const room = Math.min(slabBytes, flow.roomBytes, end - outbox.writtenBytes)
-      if (room <= 0) break
+      const left = end - outbox.writtenBytes
+      if (left < bytesPerStepMin) break
+      const room = Math.min(slabBytes, flow.roomBytes, left)
       const stream = this.#takeReady()
       if (stream === undefined) break
       const hasMore = stream.step(room)

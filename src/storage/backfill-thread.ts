@@ -11,25 +11,27 @@ import type {
   ScanRange,
   ToBackfill,
 } from './snapshot-messages.ts'
+import { SlabMemory } from './slab-memory.ts'
 import { ended, started, startThread } from './worker-life.ts'
 
-/** Slabs that wait to go back to the thread. */
-const freedMax = 8
+/** Slabs filled less than this are not worth their memory. */
+const copiedShare = 8
+
+/** Counts those who were served and do not stream: of all buckets, as they share the processors. */
+const served = new Int32Array(new SharedArrayBuffer(4))
 
 export class BackfillThread {
   readonly #worker: Worker
   readonly #answers = new Map<number, (answer: FromBackfill) => void>()
-  readonly #served = new Int32Array(new SharedArrayBuffer(4))
   #nextRequest = 1
   #pinned = 0
-  #freed: ArrayBuffer[] = []
+  readonly #slabs = new SlabMemory()
   #closed = false
 
   /** Resolves when the thread has opened the store; fails when it cannot. */
   readonly ready: Promise<void>
 
   constructor({ directories, mapSizeBytes, readerSlotsMax }: Omit<BackfillStart, 'served'>) {
-    const served = this.#served
     const workerData: BackfillStart = { served, directories, mapSizeBytes, readerSlotsMax }
     this.#worker = startThread('./backfill-worker.js', workerData)
     this.ready = started(this.#worker)
@@ -42,12 +44,12 @@ export class BackfillThread {
 
   /** Somebody has been served who does not stream: the thread lets others have its processor. */
   othersServed(): void {
-    this.#served[0] = this.#served[0]! + 1
+    served[0] = served[0]! + 1
   }
 
   /** Counts those, and begins anew after 2^32. */
   get served(): number {
-    return this.#served[0]!
+    return served[0]!
   }
 
   /** Pins the newest commit of an environment; resolves to what it shows. */
@@ -59,23 +61,42 @@ export class BackfillThread {
   }
 
   release(snapshotId: number): void {
-    if (--this.#pinned === 0) this.#freed = []
+    if (--this.#pinned === 0) this.#slabs.forget()
     if (!this.#closed) this.#send({ kind: 'release', snapshotId })
   }
 
   /** Fills one slab with what the first ranges hold: one part for each that there was room for. */
-  async read(ranges: ScanRange[], bytesMax: number): Promise<ScanSlab[]> {
+  async read(ranges: ScanRange[], bytesMax: number): Promise<SlabPart[]> {
+    const memory = this.#slabs.take(bytesMax)
     const answer = await this.#ask(request => {
-      const freed = this.#freed
-      this.#freed = []
-      return { kind: 'read', request, ranges, bytesMax, freed }
+      return { kind: 'read', request, ranges, bytesMax, slab: memory }
     })
     if (answer.kind !== 'slab') throw stopping()
-    const slab = new LentSlab(answer.slab, answer.parts.length, memory => this.#free(memory))
+    return this.#partsOf(memory, answer.parts, answer.larger)
+  }
+
+  #partsOf(
+    memory: SharedArrayBuffer,
+    parts: readonly ScannedPart[],
+    larger: ArrayBuffer | undefined,
+  ): SlabPart[] {
+    const length = parts.reduce((sum, part) => sum + part.length, 0)
+    const giveBack = () => {
+      if (this.#pinned > 0) this.#slabs.give(memory)
+    }
+    let bytes = Buffer.from(larger ?? memory, 0, length)
+    let onFree = giveBack
+    if (larger !== undefined || length < memory.byteLength / copiedShare) {
+      // A few bytes go in memory of their own: they may be waited for for long.
+      if (larger === undefined) bytes = Buffer.from(memory.slice(0, length))
+      onFree = () => {}
+      giveBack()
+    }
+    const slab = new LentSlab(parts.length, onFree)
     let offset = 0
-    return answer.parts.map(part => {
+    return parts.map(part => {
       offset += part.length
-      return new SlabPart(slab, offset - part.length, part)
+      return new SlabPart(slab, bytes.subarray(offset - part.length, offset), part)
     })
   }
 
@@ -113,10 +134,6 @@ export class BackfillThread {
     this.#answers.clear()
   }
 
-  #free(memory: ArrayBuffer): void {
-    if (this.#pinned > 0 && this.#freed.length < freedMax) this.#freed.push(memory)
-  }
-
   async #ask(message: (request: number) => ToBackfill): Promise<FromBackfill> {
     if (this.#closed) throw stopping()
     const request = this.#nextRequest++
@@ -131,7 +148,7 @@ export class BackfillThread {
   }
 
   #send(message: ToBackfill): void {
-    this.#worker.postMessage(message, message.kind === 'read' ? message.freed : [])
+    this.#worker.postMessage(message)
   }
 
   #receive(message: FromBackfill): void {
@@ -142,42 +159,39 @@ export class BackfillThread {
   }
 }
 
-/** Memory with frames of several scans: it goes back when all of them have been sent. */
+/** A slab with frames of several scans: it is free when all of them have been sent. */
 class LentSlab {
-  readonly memory: ArrayBuffer
-  readonly #onFree: (memory: ArrayBuffer) => void
+  readonly #onFree: () => void
   #partsLeft: number
 
-  constructor(memory: ArrayBuffer, parts: number, onFree: (memory: ArrayBuffer) => void) {
-    this.memory = memory
+  constructor(parts: number, onFree: () => void) {
     this.#partsLeft = parts
     this.#onFree = onFree
   }
 
   freePart(): void {
-    if (--this.#partsLeft === 0) this.#onFree(this.memory)
+    if (--this.#partsLeft === 0) this.#onFree()
   }
 }
 
-class SlabPart implements ScanSlab {
+export class SlabPart implements ScanSlab {
   readonly bytes: Buffer
   readonly frames: number
   readonly lastSeqno: number
   readonly frameSeqno: number
+  /** The block that the read has come to; undefined when there was none. */
+  readonly block: number | undefined
   readonly done: boolean
   readonly #slab: LentSlab
 
-  constructor(
-    slab: LentSlab,
-    offset: number,
-    { length, frames, lastSeqno, frameSeqno, done }: ScannedPart,
-  ) {
+  constructor(slab: LentSlab, bytes: Buffer, part: ScannedPart) {
     this.#slab = slab
-    this.bytes = Buffer.from(slab.memory, offset, length)
-    this.frames = frames
-    this.lastSeqno = lastSeqno
-    this.frameSeqno = frameSeqno
-    this.done = done
+    this.bytes = bytes
+    this.frames = part.frames
+    this.lastSeqno = part.lastSeqno
+    this.frameSeqno = part.frameSeqno
+    this.block = part.block
+    this.done = part.done
   }
 
   free(): void {

@@ -49,12 +49,6 @@ const scans = environments.map(environment => new BlockScan(environment))
 const pinned = new Map<number, Pinned>()
 /** Range scans; each ends before its snapshot does. */
 const keyScans = new Map<number, KeyScan>()
-/**
- * Memory for slabs, all of one size. Slabs come back when they have been sent: were each of them
- * new, both threads would stop for the garbage collector several times a second.
- */
-const spare: ArrayBuffer[] = []
-const spareMax = 8
 /** After so many blocks the thread looks whether others want the processor. */
 const blocksBetweenRests = 16
 const restMs = 0.3
@@ -62,8 +56,6 @@ const restMs = 0.3
 const blocksPerReadMax = 1024
 let blocksRead = 0
 const servedLately = new ServedLately()
-/** Slabs filled less than this are not worth their memory. */
-const copiedShare = 8
 
 function pin(snapshotId: number, index: number): [number, PinnedVbucket][] {
   const environment = environments[index]!
@@ -92,7 +84,6 @@ function release(snapshotId: number): void {
   const { transaction } = pinnedOf(snapshotId)
   transaction.done()
   pinned.delete(snapshotId)
-  if (pinned.size === 0) spare.length = 0
 }
 
 function pinnedOf(snapshotId: number): Pinned {
@@ -104,10 +95,10 @@ function pinnedOf(snapshotId: number): Pinned {
 type ReadMessage = Extract<ToBackfill, { kind: 'read' }>
 
 /** Fills one slab: from the first range as much as there is room for, and then from the next. */
-function read({ request, ranges, bytesMax, freed }: ReadMessage): FromBackfill {
-  const slabBytes = Math.max(bytesMax, 4096)
-  for (const memory of freed) keep(memory, slabBytes)
-  const slab: Slab = { bytes: Buffer.from(takeSpare(slabBytes)), length: 0, outgrown }
+function read({ request, ranges, bytesMax, slab: memory }: ReadMessage): FromBackfill {
+  let isOutgrown = false
+  const outgrown = () => (isOutgrown = true)
+  const slab: Slab = { bytes: Buffer.from(memory), length: 0, outgrown }
   const parts: ScannedPart[] = []
   for (const range of ranges) {
     const begin = slab.length
@@ -123,18 +114,27 @@ function read({ request, ranges, bytesMax, freed }: ReadMessage): FromBackfill {
     }
     if (slab.length >= bytesMax) break
   }
-  const memory = handOver(slab.bytes.buffer as ArrayBuffer, slab.length)
-  return { kind: 'slab', request, slab: memory, parts }
+  const larger = isOutgrown ? (slab.bytes.buffer as ArrayBuffer) : undefined
+  return { kind: 'slab', request, parts, larger }
 }
 
 function readRange(slab: Slab, range: ScanRange, bytesMax: number): ScannedPart {
   const { environment, scan, transaction } = pinnedOf(range.snapshotId)
-  const { vbid, afterSeqno, toSeqno, form } = range
+  const { vbid, afterSeqno, toSeqno, form, block: first } = range
   const frames = { toSeqno, form, filter: new RecordFilter(form), bytesMax }
   const begin = slab.length
-  const part = { length: 0, frames: 0, lastSeqno: afterSeqno, frameSeqno: afterSeqno, done: true }
+  const part: ScannedPart = {
+    length: 0,
+    frames: 0,
+    lastSeqno: afterSeqno,
+    frameSeqno: afterSeqno,
+    block: first,
+    done: true,
+  }
+  const bounds = { vbid, from: afterSeqno + 1, to: toSeqno, first, transaction, readsAlone: true }
   let blocks = 0
-  for (const block of scan.blocks({ vbid, from: afterSeqno + 1, to: toSeqno, transaction })) {
+  for (const block of scan.blocks(bounds)) {
+    part.block = block.block
     if (!isBlockIntact(block.bytes, block.length)) {
       const cause = new Error(`corrupt block: vbucket ${vbid}, seqno ${block.block}`)
       throw storageError(cause, environment.directory)
@@ -159,29 +159,6 @@ function rest(): void {
   const { served } = start
   const count = served[0]!
   if (servedLately.look(count, performance.now())) Atomics.wait(served, 0, count, restMs)
-}
-
-/** A few bytes go in memory of their own: they may be waited for for long. */
-function handOver(memory: ArrayBuffer, length: number): ArrayBuffer {
-  if (length >= memory.byteLength / copiedShare) return memory
-  keep(memory, memory.byteLength)
-  return memory.slice(0, length)
-}
-
-function takeSpare(slabBytes: number): ArrayBuffer {
-  const memory = spare.pop()
-  if (memory?.byteLength === slabBytes) return memory
-  spare.length = 0
-  return new ArrayBuffer(slabBytes)
-}
-
-/** A slab was too small for a single frame. */
-function outgrown(memory: Buffer): void {
-  keep(memory.buffer as ArrayBuffer, memory.length)
-}
-
-function keep(memory: ArrayBuffer, slabBytes: number): void {
-  if (spare.length < spareMax && memory.byteLength === slabBytes) spare.push(memory)
 }
 
 function perform(message: Exclude<ToBackfill, { kind: 'close' }>): FromBackfill | undefined {
@@ -231,7 +208,9 @@ port.on('message', (message: ToBackfill) => {
   }
   try {
     const answer = perform(message)
-    if (answer) port.postMessage(answer, answer.kind === 'slab' ? [answer.slab] : [])
+    if (answer === undefined) return
+    const larger = answer.kind === 'slab' ? answer.larger : undefined
+    port.postMessage(answer, larger === undefined ? [] : [larger])
   } catch (error) {
     if (!('request' in message)) throw error
     const known = error instanceof OperatorError ? error : storageError(error, 'backfill')

@@ -15,11 +15,18 @@ export interface BlockBounds {
   from: number
   /** Inclusive. */
   to: number
+  /** Name of the block that has `from` or is in front of it, where that is known. */
+  first?: number | undefined
   /** The newest commit, if not given. */
   transaction?: Transaction
+  /**
+   * Nothing else is read of the environment before the next step: then most blocks are shown where
+   * lmdb has put them, and not copied once more.
+   */
+  readsAlone?: boolean
 }
 
-/** The block that the scan has come to; valid until its next step. */
+/** The block that the scan has come to; valid until its next step. Its bytes may be written to. */
 export class ScannedBlock {
   /** Name of the block. */
   block = 0
@@ -56,11 +63,13 @@ export class BlockScan {
     this.#environment = environment
   }
 
-  *blocks({ vbid, from, to, transaction }: BlockBounds): Generator<ScannedBlock> {
+  *blocks(bounds: BlockBounds): Generator<ScannedBlock> {
+    const { vbid, from, to, transaction, readsAlone = false } = bounds
     const { blocks, superseded } = this.#environment
     const options = transaction === undefined ? {} : { transaction }
     const shown = this.#shown
-    const first = blockWith(this.#environment, vbid, from, options)
+    const first =
+      bounds.first ?? (from <= 1 ? 0 : blockWith(this.#environment, vbid, from, options))
     const end = { vbid, seqno: Math.min(to, endless) + 1 }
     // Of what is shown of superseded records.
     let span = -1
@@ -69,18 +78,25 @@ export class BlockScan {
       end,
       ...options,
     })) {
-      // The look-up below takes the memory that lmdb has put the block into.
-      shown.length = value.length
-      shown.bytes = value.length <= this.#own.length ? this.#own : Buffer.alloc(value.length)
-      shown.bytes.set(value)
+      const isNewSpan = spanOf(key.seqno) !== span
       shown.block = key.seqno
-      if (spanOf(key.seqno) !== span) {
+      shown.length = value.length
+      if (readsAlone && !isNewSpan && value.length <= blockBytesMax) shown.bytes = value
+      else shown.bytes = this.#copy(value)
+      if (isNewSpan) {
+        // It takes the memory that lmdb has put the block into.
         span = spanOf(key.seqno)
         const entry = superseded.getBinaryFast({ vbid, seqno: span }, options)
         shown.superseded = entry && Buffer.from(entry.subarray(0, entry.length))
       }
       yield shown
     }
+  }
+
+  #copy(value: Buffer): Buffer {
+    const copy = value.length <= this.#own.length ? this.#own : Buffer.alloc(value.length)
+    copy.set(value)
+    return copy
   }
 }
 

@@ -116,6 +116,8 @@ export class Scan {
   readonly form: FrameForm
   /** Everything up to here has been looked at. */
   seqno: number
+  /** The block that the last read has come to. */
+  block: number | undefined
   #isClosed = false
 
   constructor(pin: Pin, vbid: number, { afterSeqno, toSeqno, form }: ScanRequest) {
@@ -133,8 +135,8 @@ export class Scan {
   /** What is still to be read. */
   range(): ScanRange {
     invariant(!this.#isClosed, 'a scan that is closed is read no more')
-    const { vbid, toSeqno, form, seqno: afterSeqno } = this
-    return { snapshotId: this.pin.id, vbid, afterSeqno, toSeqno, form }
+    const { vbid, toSeqno, form, block, seqno: afterSeqno } = this
+    return { snapshotId: this.pin.id, vbid, afterSeqno, toSeqno, block, form }
   }
 
   /** A read under way is answered, but what it brings is thrown away. */

@@ -7,10 +7,11 @@ import { headerLength } from '../../protocol/header.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { systemXattrs } from '../../protocol/xattrs.ts'
+import { copyBytes } from './copy-bytes.ts'
 import { PlainValue } from './plain-value.ts'
 import type { CollectionFilter } from './record-filter.ts'
 import { defaultPrefixLength } from './record-key.ts'
-import { opaqueOffset, RecordView } from './record.ts'
+import { mutationExtrasLength, opaqueOffset, RecordView } from './record.ts'
 import { compress, mayPay } from './snappy.ts'
 import { streamIdFramingLength, writeStreamIdHeader } from './stream-id-frame.ts'
 import { systemEventFrameLength, writeSystemEventFrame } from './system-event-frame.ts'
@@ -70,7 +71,7 @@ function hidesUserXattrs(record: RecordView, form: FrameForm): boolean {
 }
 
 function extrasLengthIn(record: RecordView, form: FrameForm): number {
-  if (!record.isDeletion) return 31
+  if (!record.isDeletion) return mutationExtrasLength
   if (record.isExpiration && form.expiryOpcode) return 20
   return form.deleteTimes ? 21 : 18
 }
@@ -121,7 +122,7 @@ export class OutgoingFrame {
     const record = this.#record
     const { bytes, start } = record
     if (this.#isWhole) {
-      bytes.copy(target, offset, start, record.end)
+      copyBytes(bytes, start, record.end, target, offset)
       writeUint32(target, offset + opaqueOffset, this.#opaque)
       return this.length
     }
@@ -141,11 +142,11 @@ export class OutgoingFrame {
     const keyStart = this.#keyStart
     const { bytes: valueBytes, start: valueStart, end: valueEnd } = this.#value
     if (valueBytes === bytes && valueStart === record.valueStart) {
-      bytes.copy(target, position, keyStart, valueEnd)
+      copyBytes(bytes, keyStart, valueEnd, target, position)
     } else {
       bytes.copy(target, position, keyStart, record.valueStart)
       const valueAt = position + record.valueStart - keyStart
-      target.set(valueBytes.subarray(valueStart, valueEnd), valueAt)
+      copyBytes(valueBytes, valueStart, valueEnd, target, valueAt)
     }
     return position - offset + record.valueStart - keyStart + this.#value.length
   }

@@ -48,10 +48,11 @@ const expiryOffset = headerLength + 20
 const deleteTimeOffset = headerLength + 16
 
 const flagsLength = 4
+export const mutationExtrasLength = 31
 
 /** Bytes of extras of a record of this kind. */
 export function extrasLengthOf(kind: RecordKind, flags: number): number {
-  if (kind === RecordKind.mutation) return 31
+  if (kind === RecordKind.mutation) return mutationExtrasLength
   return (kind === RecordKind.deletion ? 21 : 20) + (flags === 0 ? 0 : flagsLength)
 }
 

@@ -24,6 +24,8 @@ export interface ScanRange {
   vbid: number
   afterSeqno: number
   toSeqno: number
+  /** The block that the last read has come to; undefined before the first. */
+  block: number | undefined
   form: FrameForm
 }
 
@@ -35,6 +37,8 @@ export interface ScannedPart {
   lastSeqno: number
   /** Of the last frame; `afterSeqno` when there was none. */
   frameSeqno: number
+  /** The last one looked at. */
+  block: number | undefined
   done: boolean
 }
 
@@ -48,8 +52,8 @@ export type ToBackfill =
       ranges: ScanRange[]
       /** Stop at about so many bytes: the frame that passes the limit is the last. */
       bytesMax: number
-      /** Slabs that have been sent: memory for others. */
-      freed: ArrayBuffer[]
+      /** What to read into: the thread's until it has answered. */
+      slab: SharedArrayBuffer
     }
   /** Begin to read the keys of a vbucket in order. `seqno`: it has to be the newest of its key. */
   | {
@@ -68,8 +72,11 @@ export type FromBackfill =
   | { kind: 'ready' }
   /** What the snapshot shows of each vbucket: asked one by one, a client's streams would be slow. */
   | { kind: 'pinned'; request: number; vbuckets: [vbid: number, shown: PinnedVbucket][] }
-  /** One part for each of the first ranges, as many as the slab had room for. */
-  | { kind: 'slab'; request: number; slab: ArrayBuffer; parts: ScannedPart[] }
+  /**
+   * One part for each of the first ranges, as many as the slab had room for. `larger`: the slab had
+   * no room for a single frame, this is what it lies in.
+   */
+  | { kind: 'slab'; request: number; parts: ScannedPart[]; larger: ArrayBuffer | undefined }
   | { kind: 'keys-opened'; request: number; hasSeqno: boolean }
   | { kind: 'keys'; request: number; bytes: Uint8Array; items: number; state: KeyScanState }
   | { kind: 'failed'; request: number; code: string; message: string; hint: string }

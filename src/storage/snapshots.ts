@@ -9,7 +9,7 @@
  * the stream needs; that it lacks the latest changes only means that they come afterwards.
  */
 import type { Clock } from '../clock.ts'
-import { BackfillThread } from './backfill-thread.ts'
+import { BackfillThread, type SlabPart } from './backfill-thread.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
 import type { KeyScanRequest } from './key-scan.ts'
 import { OpenKeys } from './open-keys.ts'
@@ -256,9 +256,10 @@ export class SnapshotService {
 }
 
 /** An empty slab stands for what was read of a scan that has been closed meanwhile. */
-function takePart(scan: Scan, part: ScanSlab): ScanSlab {
+function takePart(scan: Scan, part: SlabPart): ScanSlab {
   if (!scan.isClosed) {
     scan.seqno = part.lastSeqno
+    scan.block = part.block
     return part
   }
   part.free()
