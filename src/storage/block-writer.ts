@@ -9,7 +9,7 @@ import {
   spanOf,
 } from './block.ts'
 import type { SeqnoKey } from './keys.ts'
-import { sealRecord, type RecordView } from './record.ts'
+import { copySealed, type RecordView } from './record.ts'
 
 export class BlockWriter {
   readonly #environment: Environment
@@ -34,7 +34,7 @@ export class BlockWriter {
    * `newest` names the vbucket's newest block; 0 when it has none.
    */
   append(record: RecordView, newest: number): number {
-    const { vbid, seqno, bytes, start, length } = record
+    const { vbid, seqno, length } = record
     const place = this.#place
     if (this.#length === 0 || place.vbid !== vbid || !this.#hasRoom(length, seqno)) {
       const isFull = this.#length !== 0 && place.vbid === vbid
@@ -42,8 +42,7 @@ export class BlockWriter {
       place.vbid = vbid
       if (isFull || newest === 0 || !this.#reopen(newest, length, seqno)) this.#open(seqno, length)
     }
-    bytes.copy(this.#bytes, this.#length, start, start + length)
-    sealRecord(this.#bytes, this.#length, length)
+    copySealed(record, this.#bytes, this.#length)
     this.#length += length
     return place.seqno
   }

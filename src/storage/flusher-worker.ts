@@ -159,8 +159,9 @@ class Flusher {
     for (const { positions } of own) {
       for (const position of positions) applier.apply(this.log.recordAt(position), nowSeconds)
       records += positions.length
+      // Vbucket by vbucket, so that what it has gathered is still in the processor's cache.
+      applier.flush()
     }
-    applier.flush()
     for (const { vbid, highSeqno, maxCasHigh, maxCasLow } of own) {
       applier.advance(vbid, highSeqno, uint64From(maxCasHigh, maxCasLow))
     }

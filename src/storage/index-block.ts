@@ -30,9 +30,12 @@ export function blockNameOf(hash: number, depth: number): number {
   return depth === 0 ? 0 : (hash & (-1 << (depthMax - depth))) >>> 0
 }
 
+/** By depth: how many hashes a block has. */
+const hashesIn = Array.from({ length: depthMax + 1 }, (_, depth) => 2 ** (depthMax - depth))
+
 /** The first hash behind the block. */
 export function blockEndOf(name: number, depth: number): number {
-  return name + 2 ** (depthMax - depth)
+  return name + hashesIn[depth]!
 }
 
 /** The block that one of this depth, which is not 0, was split from together with it. */
@@ -57,11 +60,10 @@ export function writeIndexBlockHead(
 ): void {
   bytes[blockStart] = depth
   const isParted = depth <= depthMax - partBits
+  const partHashes = isParted ? hashesIn[depth + partBits]! : 0
   let at = blockStart + indexBlockHeadLength
   for (let part = 1; part < parts; part++) {
-    if (isParted) {
-      at = seekInIndexBlock(bytes, at, end, name + part * 2 ** (depthMax - partBits - depth))
-    }
+    if (isParted) at = seekInIndexBlock(bytes, at, end, name + part * partHashes)
     writeUint16(bytes, blockStart + 2 * part - 1, at - blockStart)
   }
 }

@@ -10,6 +10,7 @@ import {
   entryLengthAt,
   entryLengthMax,
   entrySeqnoAt,
+  isEntryOf,
   writeDocumentEntry,
 } from './document-entry.ts'
 import type { Environment, Table } from './environment.ts'
@@ -156,23 +157,44 @@ export class IndexWriter {
     for (const number of order) {
       const change = changes[number % changesMax]!
       const entry = placeOf(change)
-      let next = from
       if (hashOf(number) !== hash) {
         hash = hashOf(number)
         const same = seekInIndexBlock(source, from, length, hash)
-        next = seekInIndexBlock(source, same, length, hash + 1)
-        first = to + same - from
+        to = this.#keep(from, same, to)
+        from = same
+        first = to
+        // Mostly there is one entry of the hash, that of the key: it need not be copied to be found.
+        if (same < length && this.#isSameKey(source, same, entry)) {
+          const isIt = entrySeqnoAt(source, same) === entrySeqnoAt(this.#entries, entry)
+          if (change >= 0 || isIt) {
+            if (change >= 0) this.#onReplaced(vbid, this.#old.at(source, same))
+            from = same + entryLengthAt(source, same)
+          }
+        }
+        const next = seekInIndexBlock(source, from, length, hash + 1)
+        to = this.#keep(from, next, to)
+        from = next
       }
-      const end = to + next - from
-      this.#target = withRoom(this.#target, to, end + entryLengthAt(this.#entries, entry))
-      source.copy(this.#target, to, from, next)
-      from = next
-      to = this.#replace(vbid, first, end, entry, change < 0)
+      to = this.#replace(vbid, first, to, entry, change < 0)
     }
-    const end = to + length - from
-    this.#target = withRoom(this.#target, to, end)
-    source.copy(this.#target, to, from, length)
-    return end
+    return this.#keep(from, length, to)
+  }
+
+  /** Copies a stretch of the source to the end of the target and returns the new end. */
+  #keep(from: number, end: number, to: number): number {
+    this.#target = withRoom(this.#target, to, to + end - from)
+    copyBytes(this.#source, from, end, this.#target, to)
+    return to + end - from
+  }
+
+  #isSameKey(block: Buffer, at: number, entry: number): boolean {
+    const entries = this.#entries
+    const keyStart = entryKeyStart(entries, entry)
+    const keyLength = entry + entryLengthAt(entries, entry) - keyStart
+    return (
+      entryHashAt(block, at) === entryHashAt(entries, entry) &&
+      isEntryOf(block, at, entries, keyStart, keyLength)
+    )
   }
 
   /**
@@ -181,22 +203,25 @@ export class IndexWriter {
    */
   #replace(vbid: number, first: number, end: number, entry: number, isRemoval: boolean): number {
     const entries = this.#entries
-    const target = this.#target
     const entryEnd = entry + entryLengthAt(entries, entry)
-    const keyStart = entryKeyStart(entries, entry)
-    const hash = entryHashAt(entries, entry)
     let to = end
-    const old = findInIndexBlock(target, first, end, hash, entries, keyStart, entryEnd - keyStart)
-    if (old !== 0) {
-      const isIt = entrySeqnoAt(target, old) === entrySeqnoAt(entries, entry)
-      if (isRemoval && !isIt) return end
-      if (!isRemoval) this.#onReplaced(vbid, this.#old.at(target, old))
-      const oldEnd = old + entryLengthAt(target, old)
-      target.copyWithin(old, oldEnd, end)
-      to -= oldEnd - old
+    if (first < end) {
+      const target = this.#target
+      const keyStart = entryKeyStart(entries, entry)
+      const hash = entryHashAt(entries, entry)
+      const old = findInIndexBlock(target, first, end, hash, entries, keyStart, entryEnd - keyStart)
+      if (old !== 0) {
+        const isIt = entrySeqnoAt(target, old) === entrySeqnoAt(entries, entry)
+        if (isRemoval && !isIt) return end
+        if (!isRemoval) this.#onReplaced(vbid, this.#old.at(target, old))
+        const oldEnd = old + entryLengthAt(target, old)
+        target.copyWithin(old, oldEnd, end)
+        to -= oldEnd - old
+      }
     }
     if (isRemoval) return to
-    entries.copy(target, to, entry, entryEnd)
+    this.#target = withRoom(this.#target, to, to + entryEnd - entry)
+    copyBytes(entries, entry, entryEnd, this.#target, to)
     return to + entryEnd - entry
   }
 
@@ -243,6 +268,14 @@ export class IndexWriter {
     this.#store(vbid, lower, depth - 1, indexBlockHeadLength, end)
     this.#join(vbid, lower)
   }
+}
+
+/** Up to here a loop is quicker than a call that is not of the language. */
+const loopedBytesMax = 128
+
+function copyBytes(source: Buffer, from: number, end: number, target: Buffer, to: number): void {
+  if (end - from > loopedBytesMax) source.copy(target, to, from, end)
+  else for (let at = from; at < end; at++) target[to + at - from] = source[at]!
 }
 
 function placeOf(change: number): number {

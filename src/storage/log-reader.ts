@@ -46,6 +46,8 @@ interface Gathered extends VbucketStretch {
 export class LogReader {
   readonly #segments = new Map<number, LogSegment>()
   readonly #view = new RecordView()
+  /** The segment that was read last. */
+  #last: LogSegment | undefined
   /** Everything before this position is on disk. */
   #applied = segmentSpan
 
@@ -55,6 +57,7 @@ export class LogReader {
 
   removeSegment(number: number): void {
     this.#segments.delete(number)
+    if (this.#last?.number === number) this.#last = undefined
   }
 
   /** All that these steps bring is on disk. */
@@ -75,8 +78,11 @@ export class LogReader {
 
   /** The record at a position; the view is valid until the next call. */
   recordAt(position: number): RecordView {
-    const segment = this.#segments.get(segmentOf(position))
+    const number = segmentOf(position)
+    // Those of a vbucket are asked for in order: mostly it is the segment of the one before.
+    const segment = number === this.#last?.number ? this.#last : this.#segments.get(number)
     invariant(segment, 'a segment is released only after it was applied')
+    this.#last = segment
     return this.#view.at(segment.bytes, offsetIn(position) + entryHeaderLength)
   }
 
@@ -132,9 +138,13 @@ function nothingOf(vbid: number): Gathered {
  */
 function leaveOutSuperseded(gathered: Gathered): void {
   const { positions, lengths, successors, highSeqno } = gathered
-  gathered.positions = positions.filter((_, i) => successors[i]! > highSeqno)
-  gathered.bytes = lengths.reduce(
-    (sum, length, i) => (successors[i]! > highSeqno ? sum + length + entryOverheadBytes : sum),
-    0,
-  )
+  let kept = 0
+  let bytes = 0
+  for (const [i, successor] of successors.entries()) {
+    if (successor <= highSeqno) continue
+    positions[kept++] = positions[i]!
+    bytes += lengths[i]! + entryOverheadBytes
+  }
+  positions.length = kept
+  gathered.bytes = bytes
 }

@@ -57,21 +57,34 @@ export function notesIn(entry: Uint8Array, length: number, span: number): BlockN
   return notes
 }
 
-/** One record that does not live any more. */
-interface Mark {
-  readonly seqno: number
-  readonly block: number
-  /** It is the only one of its block, which then need not be read. */
-  readonly isAlone: boolean
-}
+/**
+ * A record that does not live any more, in one number: its place in its span, that of its block, and
+ * whether it is the only one there: such a block need not be read.
+ */
+const markOf = (seqno: number, block: number, isAlone: boolean) =>
+  (seqno % blockSpan) * (2 * blockSpan) + (block % blockSpan) * 2 + (isAlone ? 1 : 0)
+const markedBit = (mark: number) => Math.floor(mark / (2 * blockSpan))
+const markedBlock = (mark: number) => (mark >>> 1) % blockSpan
+const isMarkedAlone = (mark: number) => (mark & 1) !== 0
+
+/** Marks of one vbucket, by where their span begins. */
+type Marks = Map<number, number[]>
 
 export class SupersededRecords {
   readonly #environment: Environment
-  readonly #marks = new Map<number, Mark[]>()
+  readonly #marks = new Map<number, Marks>()
   readonly #place: SeqnoKey = { vbid: 0, seqno: 0 }
   readonly #bitmap = Buffer.alloc(bitmapLength)
   readonly #block = Buffer.allocUnsafeSlow(blockBytesMax)
   #entry = Buffer.alloc(4096)
+  /** The notes of the span at hand: places of blocks, and for each place what is said of it. */
+  readonly #noted: number[] = []
+  readonly #lost = new Uint16Array(blockSpan)
+  /** 0: there is no note. */
+  readonly #lostMax = new Uint16Array(blockSpan)
+  /** How many records a block loses now; all 0 in between. And which blocks do. */
+  readonly #lostNow = new Uint16Array(blockSpan)
+  readonly #losing = new Uint16Array(blockSpan)
 
   constructor(environment: Environment) {
     this.#environment = environment
@@ -80,6 +93,7 @@ export class SupersededRecords {
   /** Forgets what an aborted transaction has left, or all that is noted so far. */
   clear(): void {
     this.#marks.clear()
+    this.#lostNow.fill(0)
   }
 
   /** The vbucket is removed. */
@@ -88,56 +102,56 @@ export class SupersededRecords {
   }
 
   mark(vbid: number, block: number, seqno: number, isAlone = false): void {
-    let marks = this.#marks.get(vbid)
-    if (marks === undefined) this.#marks.set(vbid, (marks = []))
-    marks.push({ seqno, block, isAlone })
+    let spans = this.#marks.get(vbid)
+    if (spans === undefined) this.#marks.set(vbid, (spans = new Map()))
+    const span = spanOf(seqno)
+    const marks = spans.get(span)
+    if (marks === undefined) spans.set(span, [markOf(seqno, block, isAlone)])
+    else marks.push(markOf(seqno, block, isAlone))
   }
 
   /** Writes what was noted. Blocks must be stored. */
   settle(): void {
-    for (const [vbid, marks] of this.#marks) {
-      marks.sort((one, other) => one.seqno - other.seqno)
-      for (let first = 0; first < marks.length;) {
-        const span = spanOf(marks[first]!.seqno)
-        let end = first
-        while (end < marks.length && marks[end]!.seqno < span + blockSpan) end++
-        this.#settle(vbid, span, marks.slice(first, end))
-        first = end
+    for (const [vbid, spans] of this.#marks) {
+      for (const span of [...spans.keys()].sort((one, other) => one - other)) {
+        this.#settle(vbid, span, spans.get(span)!)
       }
     }
     this.#marks.clear()
   }
 
   /** Of one span. */
-  #settle(vbid: number, span: number, marks: readonly Mark[]): void {
-    const notes = this.#read(vbid, span)
-    const before = notes.size
-    for (const { seqno } of marks) {
-      const bit = seqno - span
+  #settle(vbid: number, span: number, marks: readonly number[]): void {
+    this.#read(vbid, span)
+    const isStored = this.#noted.length > 0
+    let count = 0
+    for (const mark of marks) {
+      const bit = markedBit(mark)
+      const block = markedBlock(mark)
       this.#bitmap[bit >>> 3]! |= 1 << (bit & 7)
+      if (isMarkedAlone(mark)) this.#remove(vbid, span + block)
+      else if (this.#lostNow[block]!++ === 0) this.#losing[count++] = block
     }
-    for (let i = 0; i < marks.length;) {
-      const { block, isAlone } = marks[i]!
-      const first = i
-      while (i < marks.length && marks[i]!.block === block) i++
-      if (isAlone) this.#remove(vbid, block)
-      else this.#note(vbid, block, i - first, notes)
+    for (const block of this.#losing.subarray(0, count).sort()) {
+      this.#note(vbid, span, block, this.#lostNow[block]!)
+      this.#lostNow[block] = 0
     }
-    if (notes.size > 0) this.#write(vbid, span, notes)
-    else if (before > 0) this.#environment.superseded.removeSync(this.#at(vbid, span))
+    if (this.#write(vbid, span) === 0 && isStored) {
+      this.#environment.superseded.removeSync(this.#at(vbid, span))
+    }
   }
 
-  #note(vbid: number, block: number, lost: number, notes: Map<number, BlockNote>): void {
-    let note = notes.get(block)
-    if (note === undefined) {
-      const stored = this.#environment.blocks.getBinaryFast(this.#at(vbid, block))
+  /** A block, named by its place in the span, loses so many records. */
+  #note(vbid: number, span: number, block: number, lost: number): void {
+    if (this.#lostMax[block] === 0) {
+      const stored = this.#environment.blocks.getBinaryFast(this.#at(vbid, span + block))
       // It went in this transaction.
       if (stored === undefined) return
-      note = { block, lost: 0, lostMax: lostMaxOf(stored, stored.length) }
-      notes.set(block, note)
+      this.#take(block, 0, lostMaxOf(stored, stored.length))
     }
-    note.lost += lost
-    if (note.lost >= note.lostMax && this.#rewrite(vbid, block)) notes.delete(block)
+    this.#lost[block]! += lost
+    const isToShrink = this.#lost[block]! >= this.#lostMax[block]!
+    if (isToShrink && this.#rewrite(vbid, span + block)) this.#lostMax[block] = 0
   }
 
   /** Writes the block without what does not live; false: it is left as it is. */
@@ -146,12 +160,15 @@ export class SupersededRecords {
     // What is damaged is left to whoever reads it.
     if (stored === undefined || !isBlockIntact(stored, stored.length)) return false
     let length = blockHeadLength
+    // Where those begin that are to be copied, and follow each other.
+    let from = blockHeadLength
     for (let at = blockHeadLength; ;) {
       const recordBytes = recordLengthIn(stored, at, stored.length)
-      if (recordBytes === 0) break
-      if (!isSuperseded(this.#bitmap, readSeqno(stored, at + headerLength))) {
-        stored.copy(this.#block, length, at, at + recordBytes)
-        length += recordBytes
+      const isEnd = recordBytes === 0
+      if (isEnd || isSuperseded(this.#bitmap, readSeqno(stored, at + headerLength))) {
+        if (at > from) length += stored.copy(this.#block, length, from, at)
+        if (isEnd) break
+        from = at + recordBytes
       }
       at += recordBytes
     }
@@ -168,31 +185,49 @@ export class SupersededRecords {
     this.#environment.blocks.removeSync(this.#at(vbid, block))
   }
 
-  /** The notes of a span; its bits go into the bit map. */
-  #read(vbid: number, span: number): Map<number, BlockNote> {
+  /** Takes the notes of a span; its bits go into the bit map. */
+  #read(vbid: number, span: number): void {
+    for (const block of this.#noted) this.#lostMax[block] = 0
+    this.#noted.length = 0
     const stored = this.#environment.superseded.getBinaryFast(this.#at(vbid, span))
     if (stored === undefined) {
       this.#bitmap.fill(0)
-      return new Map()
+      return
     }
+    const { length } = stored
     this.#bitmap.set(stored.subarray(0, bitmapLength))
-    const notes = notesIn(stored, stored.length, span)
-    return new Map(notes.map(note => [note.block, note]))
+    for (let at = bitmapLength; at + noteLength <= length; at += noteLength) {
+      const block = readUint16(stored, at)
+      // What is damaged is left to whoever reads it.
+      if (block < blockSpan)
+        this.#take(block, readUint16(stored, at + 2), readUint16(stored, at + 4))
+    }
   }
 
-  #write(vbid: number, span: number, notes: Map<number, BlockNote>): void {
-    const length = bitmapLength + notes.size * noteLength
-    if (length > this.#entry.length) this.#entry = Buffer.alloc(2 * length)
+  #take(block: number, lost: number, lostMax: number): void {
+    this.#noted.push(block)
+    this.#lost[block] = lost
+    this.#lostMax[block] = Math.max(1, lostMax)
+  }
+
+  /** Stores the notes of a span, if there are any, and returns how many. */
+  #write(vbid: number, span: number): number {
+    const lengthMax = bitmapLength + this.#noted.length * noteLength
+    if (lengthMax > this.#entry.length) this.#entry = Buffer.alloc(2 * lengthMax)
     const entry = this.#entry
-    entry.set(this.#bitmap)
     let at = bitmapLength
-    for (const { block, lost, lostMax } of notes.values()) {
-      writeUint16(entry, at, block - span)
-      writeUint16(entry, at + 2, lost)
+    for (const block of this.#noted) {
+      const lostMax = this.#lostMax[block]!
+      if (lostMax === 0) continue
+      writeUint16(entry, at, block)
+      writeUint16(entry, at + 2, this.#lost[block]!)
       writeUint16(entry, at + 4, lostMax)
       at += noteLength
     }
-    this.#environment.superseded.putSync(this.#at(vbid, span), entry.subarray(0, length))
+    if (at === bitmapLength) return 0
+    entry.set(this.#bitmap)
+    this.#environment.superseded.putSync(this.#at(vbid, span), entry.subarray(0, at))
+    return (at - bitmapLength) / noteLength
   }
 
   #at(vbid: number, seqno: number): SeqnoKey {
