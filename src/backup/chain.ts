@@ -17,6 +17,21 @@ export function chainAmong(
   return chain
 }
 
+/** Where the chain of `backup` is broken: the backup whose `previous` is not there; undefined if it is whole. */
+export function gapIn(
+  backups: readonly BackupDocument[],
+  backup: BackupDocument,
+): BackupDocument | undefined {
+  const seen = new Set<BackupDocument>()
+  for (let at = backup; at.type === 'incremental';) {
+    seen.add(at)
+    const previous = backups.find(({ id }) => id === at.previous)
+    if (!previous || seen.has(previous)) return at
+    at = previous
+  }
+  return undefined
+}
+
 /** Those, not themselves among `ids`, that could not be restored without the backups of these ids. */
 export function dependentsOf(
   backups: readonly BackupDocument[],

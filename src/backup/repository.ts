@@ -27,7 +27,9 @@ import {
   sameMac,
   type Secret,
 } from './archive/repository-key.ts'
+import { backupNamed } from './chain.ts'
 import { BackupError, damaged } from './errors.ts'
+import { forEachOf } from './lanes.ts'
 import type { ObjectStore } from './store/object-store.ts'
 
 export interface NewRepository {
@@ -54,6 +56,9 @@ export type BackupState =
   | 'removed'
   /** Its `backup.json` cannot be read. */
   | 'damaged'
+
+/** To look is to wait for the store, mostly. */
+const looksAtATime = 8
 
 /** The backups of one bucket in an archive. */
 export class Repository {
@@ -130,10 +135,11 @@ export class Repository {
   /** All backups, oldest first. */
   async backups(): Promise<ListedBackup[]> {
     const listed: ListedBackup[] = []
-    for (const id of await this.store.listFolders(`${this.name}/`)) {
+    const ids = await this.store.listFolders(`${this.name}/`)
+    await forEachOf(ids, looksAtATime, async id => {
       const number = backupNumberOf(id)
       if (number !== undefined) listed.push({ id, number, ...(await this.#look(id)) })
-    }
+    })
     return listed.sort((one, other) => one.number - other.number || (one.id < other.id ? -1 : 1))
   }
 
@@ -161,12 +167,15 @@ export class Repository {
     return document
   }
 
-  /** The complete backup of that id; or all complete ones, oldest first. */
-  async chosen(id: string | undefined): Promise<BackupDocument[]> {
-    if (id === undefined) return (await this.backups()).flatMap(({ document }) => document ?? [])
-    const found = backupNumberOf(id) === undefined ? undefined : await this.backup(id)
+  /** The complete backup of that id or number; or all complete ones, oldest first. */
+  async chosen(name: string | undefined): Promise<BackupDocument[]> {
+    if (name === undefined) return (await this.backups()).flatMap(({ document }) => document ?? [])
+    const found =
+      backupNumberOf(name) === undefined
+        ? backupNamed(await this.backups(), name).document
+        : await this.backup(name)
     if (found) return [found]
-    throw new BackupError('missing', `there is no complete backup ${id} in ${this.name}`)
+    throw new BackupError('missing', `there is no complete backup ${name} in ${this.name}`)
   }
 
   /** Checked against what `backup.json` says of it; with the key, that nobody else made it. */

@@ -3,11 +3,13 @@ import {
   addArchiveOptions,
   addPlaceOptions,
   addLimitOptions,
-  type ArchiveOptions,
+  addRepositoryOptions,
+  type RepositoryPlace,
 } from './archive-options.ts'
 import { lockTimeoutOption, threadsOption } from './backup-commands.ts'
 import { wholeNumber } from './command-options.ts'
 import { examineKey, type ExamineCommandOptions } from './examine.ts'
+import { addJobOptions } from './job-options.ts'
 import { printInfo, type InfoOptions } from './info.ts'
 import { mergeBackups, type MergeCommandOptions } from './merge.ts'
 import { removeBackups, type RemoveCommandOptions } from './remove.ts'
@@ -24,10 +26,10 @@ export function addArchiveCommands(program: Command, world: Surroundings): void 
   addRemove(program, world)
   addMerge(program, world)
   addStorage(program, world)
-  addArchiveOptions(program.command('unlock'))
+  addRepositoryOptions(program.command('unlock'))
     .description('remove the lock of a repository, when nobody is at work there')
     .action((_options, command: Command) =>
-      unlockRepository(command.optsWithGlobals<ArchiveOptions>(), world),
+      unlockRepository(command.optsWithGlobals<RepositoryPlace>(), world),
     )
 }
 
@@ -35,6 +37,9 @@ function addInfo(program: Command, world: Surroundings): void {
   addPlaceOptions(program.command('info'))
     .description('list what is in an archive')
     .option('--repo <name>', 'only this repository')
+    .option('--backup <id>', 'all about this one, by id or number')
+    .option('--details', 'all about each backup')
+    .option('--vbuckets', 'and about each of its vbuckets')
     .option('--json', 'as one JSON object')
     .action((_options, command: Command) =>
       printInfo(command.optsWithGlobals<InfoOptions>(), world),
@@ -42,13 +47,13 @@ function addInfo(program: Command, world: Surroundings): void {
 }
 
 function addExamine(program: Command, world: Surroundings): void {
-  addArchiveOptions(program.command('examine <key>'))
+  addLimitOptions(addArchiveOptions(program.command('examine <key>')))
     .description('print the versions of a document that backups have')
-    .option('--backup <id>', 'only of this one')
+    .option('--backup <id>', 'only of this one, by id or number')
     .addOption(
-      new Option('--collection <id>', 'the id of its collection')
-        .default(0)
-        .argParser(text => wholeNumber(text, 0, 0xffffffff)),
+      new Option('--collection <name>', 'its collection, as SCOPE.COLLECTION or by its id')
+        .default('_default._default')
+        .argParser(text => (/^\d+$/.test(text) ? wholeNumber(text, 0, 0xffffffff) : text)),
     )
     .option('--values', 'with their values, as lines of JSON')
     .option('--json', 'as lines of JSON')
@@ -58,36 +63,33 @@ function addExamine(program: Command, world: Surroundings): void {
 }
 
 function addVerify(program: Command, world: Surroundings): void {
-  addArchiveOptions(program.command('verify'))
+  addJobOptions(addLimitOptions(addArchiveOptions(program.command('verify'))))
     .description('look whether backups are what they were when they were made')
-    .option('--backup <id>', 'only this one')
+    .option('--backup <id>', 'only this one, by id or number')
     .option('--quick', 'look at manifests and sizes alone')
     .option('--sample <percent>', 'read so many of the objects', text => wholeNumber(text, 0, 100))
     .addOption(threadsOption(2))
-    .option('--json', 'what is found, as lines of JSON')
     .action((_options, command: Command) =>
       verifyBackups(command.optsWithGlobals<VerifyCommandOptions>(), world),
     )
 }
 
 function addRemove(program: Command, world: Surroundings): void {
-  addPlaceOptions(program.command('remove'))
+  addJobOptions(addLimitOptions(addRepositoryOptions(program.command('remove'))))
     .description('remove backups')
-    .requiredOption('--repo <name>', 'the repository: the backups of one bucket')
     .option('--backup <id>', 'this one, by id or number')
     .option('--from <id>', 'all from this one on; by default from the oldest')
     .option('--to <id>', 'up to this one; by default to the newest')
     .option('--break-chain', 'also if others continue what is removed: they are lost, too')
     .option('--dry-run', 'say what would be removed, and leave it there')
     .addOption(lockTimeoutOption())
-    .option('--json', 'what happens, as lines of JSON')
     .action((_options, command: Command) =>
       removeBackups(command.optsWithGlobals<RemoveCommandOptions>(), world),
     )
 }
 
 function addMerge(program: Command, world: Surroundings): void {
-  addLimitOptions(addArchiveOptions(program.command('merge')))
+  addJobOptions(addLimitOptions(addArchiveOptions(program.command('merge'))))
     .description('make one backup of several that continue each other')
     .option(
       '--from <id>',
@@ -96,7 +98,6 @@ function addMerge(program: Command, world: Surroundings): void {
     .option('--to <id>', 'the newest, which takes up the others; by default the last one')
     .addOption(threadsOption(2))
     .addOption(lockTimeoutOption())
-    .option('--json', 'what happens, as lines of JSON')
     .action((_options, command: Command) =>
       mergeBackups(command.optsWithGlobals<MergeCommandOptions>(), world),
     )

@@ -24,18 +24,25 @@ export interface ArchivePlace extends StoreOptions {
 }
 
 /** And a repository in it. */
-export interface ArchiveOptions extends ArchivePlace {
+export interface RepositoryPlace extends ArchivePlace {
   repo: string
+}
+
+/** Whose data are looked at, too. */
+export interface ArchiveOptions extends RepositoryPlace {
   keyFile?: string
 }
 
 export function addArchiveOptions(command: Command): Command {
-  return addPlaceOptions(command)
-    .requiredOption('--repo <name>', 'the repository: the backups of one bucket')
-    .option(
-      '--key-file <path>',
-      'of an encrypted repository; a passphrase comes from HOLDFAST_PASSPHRASE',
-    )
+  return addRepositoryOptions(command).option(
+    '--key-file <path>',
+    'of an encrypted repository; a passphrase comes from HOLDFAST_PASSPHRASE',
+  )
+}
+
+export function addRepositoryOptions(command: Command): Command {
+  const meaning = 'the repository: the backups of one bucket'
+  return addPlaceOptions(command).requiredOption('--repo <name>', meaning)
 }
 
 export function addPlaceOptions(command: Command): Command {

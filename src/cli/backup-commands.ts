@@ -10,6 +10,7 @@ import type { Surroundings } from './surroundings.ts'
 export function addBackupCommands(program: Command, world: Surroundings): void {
   addJobOptions(addLimitOptions(addArchiveOptions(program.command('backup'))))
     .description('back up a bucket: all of it at first, then what has changed since')
+    .configureHelp(withBucketOptions)
     .option('--resume', 'go on with a backup that was interrupted')
     .option('--purge', 'drop a backup that was interrupted, and begin a new one')
     .option('--full', 'all of the bucket, not only what has changed')
@@ -26,6 +27,7 @@ export function addBackupCommands(program: Command, world: Surroundings): void {
     )
   addJobOptions(addLimitOptions(addArchiveOptions(program.command('restore'))))
     .description('bring the documents of a backup into a bucket')
+    .configureHelp(withBucketOptions)
     .option('--to <backup>', 'as of this backup; the last complete one by default')
     .option('--from <backup>', 'only what came with this backup and behind it')
     .option('--key-prefix <text>', 'only keys that begin so; may be given again', gathered)
@@ -44,6 +46,9 @@ export function addBackupCommands(program: Command, world: Surroundings): void {
       restoreBucket(command.optsWithGlobals<RestoreCommandOptions>(), world),
     )
 }
+
+/** Which bucket, and where it is, are options of the whole program. */
+const withBucketOptions = { showGlobalOptions: true }
 
 export function threadsOption(threads: number): Option {
   return new Option('--threads <number>', 'vbuckets at a time')

@@ -6,7 +6,7 @@ export const backupEvents: JobEvents<BackupEvent> = {
     if (event.type !== 'progress') return undefined
     const { records, documentBytes, seqnosLeft, seqnosTotal } = event
     const done = seqnosTotal - seqnosLeft
-    return { done, total: seqnosTotal, changes: records, documentBytes }
+    return { done, total: seqnosTotal, text: `${records} changes`, bytes: documentBytes }
   },
   textOf(event) {
     if (event.type === 'backup') return `${event.kind} backup ${event.id}`
@@ -22,7 +22,7 @@ export const restoreEvents: JobEvents<RestoreEvent> = {
     if (event.type !== 'progress') return undefined
     const { applied, skipped, filtered, total, documentBytes } = event
     const done = applied + skipped + filtered
-    return { done, total, changes: done, documentBytes }
+    return { done, total, text: `${done} changes`, bytes: documentBytes }
   },
   textOf: event => (event.type === 'note' ? event.message : undefined),
 }

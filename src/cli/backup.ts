@@ -26,7 +26,7 @@ export async function backUpBucket(
   if (resume && purge)
     throw new CommandError(ExitCode.usage, 'either --resume or --purge, not both')
   const startedMs = performance.now()
-  const job = { job: 'backup', events: backupEvents, gauges: backupGauges } as const
+  const job = { job: 'backup', bucket, events: backupEvents, gauges: backupGauges } as const
   await reportOf(options, world, job).during(
     report =>
       withStore(

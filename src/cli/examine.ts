@@ -8,7 +8,7 @@ import type { Surroundings } from './surroundings.ts'
 
 export interface ExamineCommandOptions extends ArchiveOptions {
   backup?: string
-  collection: number
+  collection: string | number
   json?: boolean
   values?: boolean
 }
@@ -27,7 +27,7 @@ export async function examineKey(
       store,
       repository: repo,
       key: Buffer.from(key),
-      collectionId: collection,
+      collection,
       backup,
       secret: secretOf(options, world.env),
       signal,

@@ -1,53 +1,82 @@
-import { Repository, type ListedBackup } from '../backup/index.ts'
+import {
+  backupNamed,
+  detailsOf,
+  Repository,
+  unfinishedDetailsOf,
+  type ListedBackup,
+} from '../backup/index.ts'
 import { withStore, type ArchivePlace } from './archive-options.ts'
-import { sizeText, tableText } from './sizes.ts'
+import { CommandError, ExitCode } from './exit-code.ts'
+import { detailsText, headText, listText, type ShownBackup } from './info-text.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export interface InfoOptions extends ArchivePlace {
   repo?: string
+  backup?: string
+  details?: boolean
+  vbuckets?: boolean
   json?: boolean
 }
 
 /** What is in an archive. User data is not looked at, so no key is needed. */
 export async function printInfo(options: InfoOptions, world: Surroundings): Promise<void> {
-  const { repo, json } = options
-  await withStore(options, world, async store => {
+  const { repo, backup, json } = options
+  if (backup !== undefined && repo === undefined)
+    throw new CommandError(ExitCode.usage, '--backup needs --repo')
+  const vbuckets = options.vbuckets ?? false
+  const details = vbuckets || backup !== undefined || (options.details ?? false)
+  await withStore(options, world, async (store, signal) => {
     const names = repo === undefined ? await Repository.names(store) : [repo]
-    const repositories = []
+    const described: object[] = []
     for (const name of names) {
+      signal.throwIfAborted()
       const repository = await Repository.open(store, name)
-      repositories.push({ repository, backups: await repository.backups() })
+      const listed = await repository.backups()
+      const chosen = backup === undefined ? listed : [backupNamed(listed, backup)]
+      const shown = await Promise.all(chosen.map(one => shownOf(repository, one, details)))
+      if (json) described.push(jsonOf(repository, shown, vbuckets))
+      else {
+        world.stdout.write(headText(repository))
+        if (details) for (const one of shown) world.stdout.write(detailsText(one, vbuckets))
+        else world.stdout.write(listText(shown))
+      }
     }
-    if (json) {
-      const described = repositories.map(({ repository, backups }) => ({
-        name: repository.name,
-        ...repository.document,
-        encryption: repository.document.encryption?.keyId,
-        backups: backups.map(({ id, state, document }) => ({
-          id,
-          state,
-          complete: state === 'complete',
-          ...document,
-        })),
-      }))
+    if (json)
       world.stdout.write(`${JSON.stringify({ archive: store.url, repositories: described })}\n`)
-      return
-    }
-    for (const { repository, backups } of repositories) {
-      const { bucket, encryption } = repository.document
-      const key = encryption ? `, encrypted with key ${encryption.keyId}` : ''
-      world.stdout.write(`${repository.name}: bucket ${bucket.name}${key}\n`)
-      world.stdout.write(tableText([infoHead, ...backups.map(infoRow)]))
-    }
+    else if (names.length === 0) world.stdout.write('there is no repository in it\n')
   })
 }
 
-const infoHead = ['backup', 'type', 'mutations', 'deletions', 'expirations', 'documents', 'stored']
+async function shownOf(
+  repository: Repository,
+  listed: ListedBackup,
+  details: boolean,
+): Promise<ShownBackup> {
+  const isUnfinished = listed.state === 'unfinished'
+  return {
+    ...listed,
+    unfinished: isUnfinished ? await unfinishedDetailsOf(repository, listed) : undefined,
+    details: details ? await detailsOf(repository, listed) : undefined,
+  }
+}
 
-function infoRow({ id, state, document }: ListedBackup): string[] {
-  if (!document) return [id, state, '', '', '', '', '']
-  const { type, counts, storedBytes } = document
-  const { mutation, deletion, expiration, documentBytes } = counts
-  const numbers = [mutation, deletion, expiration].map(String)
-  return [id, type, ...numbers, sizeText(documentBytes), sizeText(storedBytes)]
+function jsonOf(
+  { name, document }: Repository,
+  backups: readonly ShownBackup[],
+  withVbuckets: boolean,
+): object {
+  return {
+    name,
+    ...document,
+    encryption: document.encryption?.keyId,
+    backups: backups.map(({ id, state, document, unfinished, details }) => ({
+      id,
+      state,
+      complete: state === 'complete',
+      ...document,
+      unfinished,
+      // Vbuckets are many, and their number is what `vbuckets` is.
+      details: details && { ...details, vbuckets: withVbuckets ? details.vbuckets : undefined },
+    })),
+  }
 }

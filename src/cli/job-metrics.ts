@@ -7,6 +7,9 @@ import { CommandError, ExitCode } from './exit-code.ts'
 
 const writeIntervalMs = 5_000
 
+/** Part of every metric's name. */
+export type JobName = 'backup' | 'restore' | 'verify' | 'merge' | 'remove'
+
 /** What is counted of a job besides when it began and how it ended. */
 export interface JobGauges<Event> {
   observe(event: Event): void
@@ -27,10 +30,10 @@ export class JobMetrics<Event> {
   #timer: Timer | undefined
   #writing: Promise<void> = Promise.resolve()
 
-  /** `job` is part of every metric's name, `labels` are those of all of them. */
   constructor(options: {
     path: string
-    job: 'backup' | 'restore'
+    job: JobName
+    /** Of all metrics. */
     labels: Record<string, string>
     clock: Clock
     gauges: (registry: Registry) => JobGauges<Event>

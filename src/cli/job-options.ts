@@ -1,14 +1,13 @@
 import type { Command } from 'commander'
 import type { Registry } from 'prom-client'
 import { clientClock } from '../client/client-clock.ts'
-import { JobMetrics, type JobGauges } from './job-metrics.ts'
+import { JobMetrics, type JobGauges, type JobName } from './job-metrics.ts'
 import { JobReport, type JobEvents } from './job-report.ts'
 import type { Surroundings } from './surroundings.ts'
 
 /** How a long job is watched. */
 export interface JobOptions {
   repo: string
-  bucket: string
   json?: boolean
   metricsFile?: string
 }
@@ -20,20 +19,23 @@ export function addJobOptions(command: Command): Command {
 }
 
 export function reportOf<Event extends object>(
-  { repo, bucket, json = false, metricsFile }: JobOptions,
+  { repo, json = false, metricsFile }: JobOptions,
   world: Surroundings,
   job: {
-    job: 'backup' | 'restore'
+    job: JobName
+    /** If the job has to do with one that is there, not only with its backups. */
+    bucket?: string
     events: JobEvents<Event>
     gauges: (registry: Registry) => JobGauges<Event>
+    tellsMemory?: boolean
   },
 ): JobReport<Event> {
-  const { events, gauges } = job
-  const labels = { repository: repo, bucket }
+  const { job: name, bucket, events, gauges, tellsMemory = true } = job
+  const labels = { repository: repo, ...(bucket === undefined ? {} : { bucket }) }
   const clock = clientClock
   const metrics =
     metricsFile === undefined
       ? undefined
-      : new JobMetrics({ path: metricsFile, job: job.job, labels, clock, gauges })
-  return new JobReport(world, { json, events, metrics, clock })
+      : new JobMetrics({ path: metricsFile, job: name, labels, clock, gauges })
+  return new JobReport(world, { json, events, metrics, clock, tellsMemory })
 }

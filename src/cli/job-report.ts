@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import { describeFailure, ExitCode } from './exit-code.ts'
+import { describeFailure, ExitCode, type CommandError } from './exit-code.ts'
 import type { JobMetrics } from './job-metrics.ts'
 import { RateMeter } from './rate-meter.ts'
 import { durationText, sizeText } from './sizes.ts'
@@ -10,9 +10,12 @@ import type { Surroundings } from './surroundings.ts'
 export interface Progress {
   /** In units of which one takes about as long as another. */
   readonly done: number
-  readonly total: number
-  readonly changes: number
-  readonly documentBytes: number
+  /** Undefined if nobody knows. */
+  readonly total: number | undefined
+  /** What was done, in words. */
+  readonly text: string
+  /** Whose rate is shown. */
+  readonly bytes: number
 }
 
 export interface JobEvents<Event> {
@@ -20,6 +23,17 @@ export interface JobEvents<Event> {
   progressOf(event: Event): Progress | undefined
   /** A line worth reading; undefined for events that are not. */
   textOf(event: Event): string | undefined
+  /** A line of what the job was started for, which goes to standard output. */
+  resultOf?(event: Event): string | undefined
+}
+
+/** What is told of a job that has come to its end. */
+export interface JobEnd {
+  readonly json: object
+  /** Ends with the end of a line. */
+  readonly text: string
+  /** It did what it was to do, and what it found is an error. */
+  readonly failure?: CommandError | undefined
 }
 
 /**
@@ -31,6 +45,7 @@ export class JobReport<Event extends object> {
   readonly #json: boolean
   readonly #events: JobEvents<Event>
   readonly #metrics: JobMetrics<Event> | undefined
+  readonly #tellsMemory: boolean
   readonly #line: StatusLine
   readonly #doneMeter: RateMeter
   readonly #byteMeter: RateMeter
@@ -42,12 +57,15 @@ export class JobReport<Event extends object> {
       events: JobEvents<Event>
       metrics: JobMetrics<Event> | undefined
       clock: Clock
+      /** At the end, how much of it the process had at most. */
+      tellsMemory?: boolean
     },
   ) {
     this.#world = world
     this.#json = options.json
     this.#events = options.events
     this.#metrics = options.metrics
+    this.#tellsMemory = options.tellsMemory ?? true
     this.#line = new StatusLine(world.stderr)
     this.#doneMeter = new RateMeter(options.clock)
     this.#byteMeter = new RateMeter(options.clock)
@@ -56,52 +74,59 @@ export class JobReport<Event extends object> {
   /** Runs the job, and tells how it ended: with `finish` if it did well. */
   async during<T>(
     job: (report: (event: Event) => void) => Promise<T>,
-    finish: (result: T) => { json: object; text: string },
+    finish: (result: T) => JobEnd,
   ): Promise<void> {
     await this.#metrics?.begin()
+    let end: JobEnd
     try {
-      const result = await job(event => this.#report(event))
-      this.#line.end()
-      const { json, text } = finish(result)
-      const memoryBytes = process.resourceUsage().maxRSS * 1024
-      const told = { ...json, memoryBytes }
-      const line = `${text.trimEnd()}, at most ${sizeText(memoryBytes)} of memory\n`
-      this.#world.stdout.write(this.#json ? `${JSON.stringify(told)}\n` : line)
-      await this.#metrics?.end(ExitCode.success)
+      end = finish(await job(event => this.#report(event)))
     } catch (error) {
       this.#line.end()
       const { exitCode, line } = describeFailure(error)
-      if (this.#json) {
-        const failed = { type: 'failed', exitCode, message: line.trim() }
-        this.#world.stdout.write(`${JSON.stringify(failed)}\n`)
-      }
+      if (this.#json) this.#tell({ type: 'failed', exitCode, message: line.trim() })
       await this.#metrics?.end(exitCode)
       throw error
     }
+    this.#line.end()
+    this.#tellEnd(end)
+    await this.#metrics?.end(end.failure?.exitCode ?? ExitCode.success)
+    if (end.failure) throw end.failure
+  }
+
+  #tellEnd({ json, text }: JobEnd): void {
+    const memoryBytes = process.resourceUsage().maxRSS * 1024
+    const memory = this.#tellsMemory ? `, at most ${sizeText(memoryBytes)} of memory` : ''
+    if (this.#json) this.#tell(this.#tellsMemory ? { ...json, memoryBytes } : json)
+    else this.#world.stdout.write(`${text.trimEnd()}${memory}\n`)
+  }
+
+  #tell(line: object): void {
+    this.#world.stdout.write(`${JSON.stringify(line)}\n`)
   }
 
   #report(event: Event): void {
     this.#metrics?.observe(event)
-    if (this.#json) {
-      this.#world.stdout.write(`${JSON.stringify(event)}\n`)
-      return
-    }
+    if (this.#json) return this.#tell(event)
     const progress = this.#events.progressOf(event)
     if (progress) this.#line.show(this.#progressText(progress))
     const text = this.#events.textOf(event)
-    if (text === undefined) return
+    const result = this.#events.resultOf?.(event)
+    if (text === undefined && result === undefined) return
     this.#line.end()
-    this.#world.stderr.write(`holdfast: ${text}\n`)
+    if (text !== undefined) this.#world.stderr.write(`holdfast: ${text}\n`)
+    if (result !== undefined) this.#world.stdout.write(`${result}\n`)
   }
 
-  #progressText({ done, total, changes, documentBytes }: Progress): string {
+  #progressText({ done, total, text, bytes }: Progress): string {
     this.#doneMeter.add(done)
-    this.#byteMeter.add(documentBytes)
-    const percent = (total === 0 ? 100 : (100 * done) / total).toFixed(1)
+    this.#byteMeter.add(bytes)
     const rate = this.#byteMeter.perSecond
-    const seconds = this.#doneMeter.secondsFor(total - done)
     const speed = rate === undefined ? '' : `, ${sizeText(Math.round(rate))}/s`
+    const line = `${text}, ${sizeText(bytes)}${speed}`
+    if (total === undefined) return line
+    const percent = (total === 0 ? 100 : (100 * done) / total).toFixed(1)
+    const seconds = this.#doneMeter.secondsFor(total - done)
     const left = seconds === undefined ? '' : `, ${durationText(seconds)} left`
-    return `${percent} %: ${changes} changes, ${sizeText(documentBytes)}${speed}${left}`
+    return `${percent} %: ${line}${left}`
   }
 }

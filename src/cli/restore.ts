@@ -28,7 +28,7 @@ export async function restoreBucket(
 ): Promise<void> {
   const { repo, bucket, from, to, keyPrefix, keyPattern, threads, changeLimit } = options
   const startedMs = performance.now()
-  const job = { job: 'restore', events: restoreEvents, gauges: restoreGauges } as const
+  const job = { job: 'restore', bucket, events: restoreEvents, gauges: restoreGauges } as const
   await reportOf(options, world, job).during(
     report =>
       withStore(

@@ -1,9 +1,9 @@
 import { breakLock, Repository } from '../backup/index.ts'
-import { withStore, type ArchiveOptions } from './archive-options.ts'
+import { withStore, type RepositoryPlace } from './archive-options.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export async function unlockRepository(
-  options: ArchiveOptions,
+  options: RepositoryPlace,
   world: Surroundings,
 ): Promise<void> {
   await withStore(options, world, async store => {

@@ -1,43 +1,59 @@
-import { Repository, verify, type VerifyEvent } from '../backup/index.ts'
+import { verify, type VerifyResult } from '../backup/index.ts'
+import { verifyGauges } from './archive-metrics.ts'
 import { secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
+import { verifyEvents } from './archive-progress.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
-import { sizeText } from './sizes.ts'
+import { reportOf, type JobOptions } from './job-options.ts'
+import { durationText, sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
-export interface VerifyCommandOptions extends ArchiveOptions {
+export interface VerifyCommandOptions extends ArchiveOptions, JobOptions {
   backup?: string
   quick?: boolean
   sample?: number
   threads: number
-  json?: boolean
 }
 
 export async function verifyBackups(
   options: VerifyCommandOptions,
   world: Surroundings,
 ): Promise<void> {
-  const { repo, backup, quick, sample, threads, json = false } = options
+  const { repo, backup, quick, sample, threads } = options
   if (quick && sample !== undefined)
     throw new CommandError(ExitCode.usage, 'either --quick or --sample, not both')
-  const report = (event: VerifyEvent) =>
-    world.stdout.write(json ? `${JSON.stringify(event)}\n` : `DAMAGED ${event.message}\n`)
-  const result = await withStore(options, world, async (store, signal) => {
-    await Repository.open(store, repo)
-    return await verify({
-      store,
-      repository: repo,
-      backup,
-      secret: secretOf(options, world.env),
-      samplePercent: quick ? 0 : (sample ?? 100),
-      threads,
-      signal,
-      report,
-    })
-  })
+  const startedMs = performance.now()
+  const job = { job: 'verify', events: verifyEvents, gauges: verifyGauges } as const
+  await reportOf(options, world, job).during(
+    report =>
+      withStore(options, world, (store, signal) =>
+        verify({
+          store,
+          repository: repo,
+          backup,
+          secret: secretOf(options, world.env),
+          samplePercent: quick ? 0 : (sample ?? 100),
+          threads,
+          signal,
+          report,
+        }),
+      ),
+    result => ({
+      json: { type: 'complete', ...result },
+      text: textOf(result, (performance.now() - startedMs) / 1000),
+      failure: failureOf(result),
+    }),
+  )
+}
+
+function textOf(result: VerifyResult, seconds: number): string {
   const { backups, objects, objectsRead, records, bytesRead, damages } = result
-  const text =
+  return (
     `${backups} backups, ${objects} objects, of which ${objectsRead} were read: ` +
-    `${records} changes, ${sizeText(bytesRead)}; ${damages} damages\n`
-  world.stdout.write(json ? `${JSON.stringify({ type: 'complete', ...result })}\n` : text)
-  if (damages > 0) throw new CommandError(ExitCode.damaged, `${damages} damages were found`)
+    `${records} changes, ${sizeText(bytesRead)}; ${damages} damages, ${durationText(seconds)}\n`
+  )
+}
+
+function failureOf({ damages }: VerifyResult): CommandError | undefined {
+  if (damages === 0) return undefined
+  return new CommandError(ExitCode.damaged, `${damages} damages were found`)
 }

@@ -48,10 +48,14 @@ export async function buildArchive(
   })
   const key = await repository.openKey(secret)
   const seqnos = Array.from({ length: vbuckets }, () => 0)
+  // Each backup meets another history, which has begun where the one before it ended.
+  const logs: VbucketPosition['failoverLog'][] = seqnos.map(() => [])
   const ids: string[] = []
   for (const [index, history] of histories.entries()) {
     const id = backupIdOf(index + 1, startedMs + index * minuteMs)
     const objects: DataObject[] = []
+    for (const [vbid, log] of logs.entries())
+      logs[vbid] = [{ vbuuid: String(1000 + index), seqno: seqnos[vbid]! }, ...log]
     for (const [vbid, records] of history) {
       if (records.length === 0) continue
       objects.push(await putObject(repository, id, { vbid, records, key, options }))
@@ -62,7 +66,7 @@ export async function buildArchive(
       version: 1,
       backup: id,
       objects,
-      vbuckets: seqnos.map((seqno, vbid) => positionOf(vbid, seqno, index)),
+      vbuckets: seqnos.map((seqno, vbid) => positionOf(vbid, seqno, logs[vbid]!)),
     }
     const bytes = encodeDocument(manifest)
     await store.put(`${repository.prefix(id)}manifest.json`, bytes)
@@ -90,10 +94,13 @@ export async function buildArchive(
   return ids
 }
 
-function positionOf(vbid: number, seqno: number, index: number): VbucketPosition {
-  const failoverLog = [{ vbuuid: String(1000 + index), seqno }]
+function positionOf(
+  vbid: number,
+  seqno: number,
+  failoverLog: VbucketPosition['failoverLog'],
+): VbucketPosition {
   const bounds = { seqno, snapshotStart: seqno, snapshotEnd: seqno }
-  return { vbid, vbuuid: String(1000 + index), failoverLog, ...bounds }
+  return { vbid, vbuuid: failoverLog[0]!.vbuuid, failoverLog, ...bounds }
 }
 
 async function putObject(

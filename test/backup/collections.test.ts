@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import t from 'tap'
 import { CollectionManager, KvClient } from '../../src/client/index.ts'
 import { encodeDocument, sha256Of, type Manifest } from '../../src/backup/archive/documents.ts'
+import { examine } from '../../src/backup/examine/examine.ts'
 import { backUp } from '../../src/backup/run/backup.ts'
 import { Repository } from '../../src/backup/repository.ts'
 import { FileStore } from '../../src/backup/store/file-store.ts'
@@ -63,6 +64,26 @@ t.test('documents are backed up with their collection, and the manifest of those
       },
     ],
   })
+})
+
+t.test('the versions of a document of a collection, by its name or its id', async t => {
+  const look = async (collection: string | number) => {
+    const found: string[] = []
+    await examine({
+      store,
+      repository: 'r',
+      key: Buffer.from('k7'),
+      collection,
+      signal: new AbortController().signal,
+      found: ({ record }) => Promise.resolve(void found.push(record.value.toString())),
+    })
+    return found
+  }
+  t.same(await look('shop.orders'), ['k7 in shop.orders'])
+  t.same(await look(9), ['k7 in shop.baskets'])
+  t.same(await look('_default._default'), ['k7 in _default._default'])
+  await t.rejects(look('shop.none'), { code: 'missing', message: /no collection shop\.none/ })
+  await t.rejects(look('a.b.c'), RangeError)
 })
 
 t.test('what has changed since, in collections that have come and gone, too', async t => {

@@ -88,7 +88,11 @@ t.test('a backup from the command line, and what info says of it', async t => {
   })
   const info = await s.run('info')
   t.match(info, { code: 0, stderr: '' })
-  t.match(info.stdout, /^r: bucket default\nbackup +type +mutations.*\n000001-\S+ +full +1320 /)
+  t.match(
+    info.stdout,
+    /^r: bucket default, not encrypted, compression snappy, made 20\S+Z\nbackup /,
+  )
+  t.match(info.stdout, /\n000001-\S+ +complete +full +20\S+Z +\d+s +32 +1320 +0 +0 /)
   const json = JSON.parse((await s.run('info', '--json')).stdout) as object
   t.match(json, { repositories: [{ name: 'r', backups: [{ type: 'full', complete: true }, {}] }] })
   t.same(byKey(await readIndependently(s.archive, 'r')), await documentsOf(daemon.port))
@@ -103,7 +107,9 @@ t.test('Ctrl-C ends it soon, and it is resumed', async t => {
   t.ok(afterMs < 5000, `it took ${Math.round(afterMs)} ms`)
   t.notOk(existsSync(join(s.archive, 'r/lock.json')))
   t.match(await s.run('backup'), { code: 6, stderr: /--resume .* --purge/ })
-  t.match((await s.run('info')).stdout, /000001-\S+ +unfinished/)
+  t.match((await s.run('info')).stdout, /000001-\S+ +unfinished +full +20\S+Z +\d/)
+  const details = (await s.run('info', '--details')).stdout
+  t.match(details, /000001-\S+: unfinished\n.*\n {2}runs +1, next step: stream$/s)
   const resumed = await s.run('backup', '--resume')
   t.match(resumed, { code: 0, stderr: /vbucket \d+: (keep|go-on): / })
   t.equal(backupsIn(s.archive).length, 1)

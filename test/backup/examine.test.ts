@@ -116,7 +116,7 @@ t.test('the versions of a document, oldest first, out of a part of the data', as
   )
   // Of a vbucket's 270 KB a block or two, and the ends of three segments.
   t.ok(result.bytesRead < 150_000, `${result.bytesRead} bytes`)
-  t.match(await examine({ ...options, key: Buffer.from('k500'), collectionId: 8 }), { versions: 0 })
+  t.match(await examine({ ...options, key: Buffer.from('k500'), collection: 8 }), { versions: 0 })
   t.match(await examine({ ...options, key: Buffer.from('nowhere') }), { versions: 0 })
 })
 

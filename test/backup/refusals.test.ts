@@ -135,7 +135,9 @@ t.test('a bucket made again, other settings: an unfinished backup is not gone on
     [['--resume', '--compression', 'none', ...key], 11, /made with compression snappy/],
     [['--resume', ...key], 11, /is of bucket again \(.+\), not of again \(.+\): use another/],
     [['--purge', ...key], 11, /is of bucket again/],
-    [['--full', ...key], 11, /is of bucket again/],
+    [['--purge', '--full', ...key], 11, /is of bucket again/],
+    // Nor has what was refused dropped it.
+    [['--full', ...key], 6, /is unfinished: --resume goes on/],
   ]
   for (const [more, code, stderr] of settings)
     t.match(await run(['backup', 'again', ...bucket, ...more]), { code, stderr })

@@ -28,6 +28,8 @@ export interface Radosgw {
   readonly bucket: string
   /** For the SDK, in this process or another one. */
   readonly environment: Record<string, string>
+  /** Makes a user who may do what the bucket's policy allows, and answers with the environment of one. */
+  addUser(name: string): Promise<Record<string, string>>
 }
 
 const credentials = { accessKeyId: 'test-key', secretAccessKey: 'test-secret' }
@@ -77,21 +79,32 @@ export async function startRadosgw(
   start('radosgw', '-n', 'client.rgw')
   const endpoint = `http://127.0.0.1:${gatewayPort}`
   await untilAnswers(endpoint)
-  const names = ['--uid', 'test', '--display-name', 'test']
-  const secrets = ['--access-key', credentials.accessKeyId, '--secret', credentials.secretAccessKey]
-  const words = ['-n', 'client.rgw', 'user', 'create', ...names, ...secrets, ...conf]
-  await run('radosgw-admin', words, { timeout: deadlineMs })
+  const makeUser = async (name: string, { accessKeyId, secretAccessKey } = credentials) => {
+    const names = ['--uid', name, '--display-name', name]
+    const secrets = ['--access-key', accessKeyId, '--secret', secretAccessKey]
+    const words = ['-n', 'client.rgw', 'user', 'create', ...names, ...secrets, ...conf]
+    await run('radosgw-admin', words, { timeout: deadlineMs })
+  }
+  await makeUser('test')
   const bucket = 'backups'
   const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials })
   await client.send(new CreateBucketCommand({ Bucket: bucket }))
   client.destroy()
-  return { endpoint, bucket, environment: environmentOf(endpoint) }
+  const addUser = async (name: string) => {
+    const own = { accessKeyId: `${name}-key`, secretAccessKey: `${name}-secret` }
+    await makeUser(name, own)
+    return environmentOf(endpoint, own)
+  }
+  return { endpoint, bucket, environment: environmentOf(endpoint), addUser }
 }
 
-function environmentOf(endpoint: string): Record<string, string> {
+function environmentOf(
+  endpoint: string,
+  { accessKeyId, secretAccessKey } = credentials,
+): Record<string, string> {
   return {
-    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
     AWS_ENDPOINT_URL_S3: endpoint,
     AWS_REGION: 'us-east-1',
   }

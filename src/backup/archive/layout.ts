@@ -1,5 +1,3 @@
-import { BackupError } from '../errors.ts'
-
 /**
  * Where things are in an archive:
  *
@@ -70,10 +68,10 @@ export function backupNumberOf(backupId: string): number | undefined {
 
 const repositoryPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/
 
+/** Fails with a RangeError. */
 export function checkRepositoryName(name: string): string {
   if (!repositoryPattern.test(name) || name === archiveKey)
-    throw new BackupError(
-      'mismatch',
+    throw new RangeError(
       'a repository is named by up to 100 letters, digits, dots, hyphens and underscores',
     )
   return name

@@ -102,10 +102,16 @@ async function within<T>(
 const roundsMax = 3
 
 /** Answers with what does not go away. */
-async function sweep({ store, prefix }: { store: ObjectStore; prefix: string }): Promise<string[]> {
+async function sweep({ store, prefix, begun }: ProbeScene): Promise<string[]> {
   let left: string[] = []
   for (let round = 0; round < roundsMax; round++) {
-    const uploads = await abortUploadsBelow(store, prefix, 1)
+    const uploads: { key: string }[] = await abortUploadsBelow(store, prefix, 1).catch(
+      async (error: Error) => {
+        // Of those that cannot be listed one is known.
+        if (begun) await store.abortUpload(begun.upload)
+        return [{ key: `perhaps uploads below ${prefix}: ${error.message}` }]
+      },
+    )
     const keys: string[] = []
     for await (const { key } of store.list(prefix)) keys.push(key)
     for (const key of keys) await store.remove(key)

@@ -15,7 +15,7 @@ import { finishMerges } from '../merge/merge-rests.ts'
 import { dropBackup } from '../remove/drop-backup.ts'
 import { Repository, type ListedBackup } from '../repository.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { abortUploadsBelow } from '../store/uploads-below.ts'
+import { abortUploadsBelow, expectUploadsListed } from '../store/uploads-below.ts'
 import { BackupRun, loadState, type RunState } from './backup-run.ts'
 import type { BackupEvent } from './context.ts'
 import type { Plan } from './journal.ts'
@@ -112,6 +112,9 @@ class Backup {
   ): Promise<BackupDocument> {
     const { store, report, threads = defaultThreads, segmentBytes } = this.#options
     const { blockBytes = defaultBlockBytes } = this.#options
+    // What a crash leaves is found by that list. Whoever may not have it hears of it now, not when all is
+    // streamed.
+    await expectUploadsListed(store, `${repository.name}/`)
     const backups = await repository.backups()
     const tidied = await this.#tidy(repository, backups)
     if (tidied && this.#options.unfinished === 'resume') {
@@ -170,12 +173,13 @@ class Backup {
       )
     if (unfinished.length > 0 && what === 'resume')
       return { state: undefined, backupId: unfinished.at(-1)!.id }
+    const complete = backups.filter(({ document }) => document !== undefined)
+    // Made first: whoever is refused, or cannot reach the bucket, still has what is unfinished.
+    const plan = await this.#newPlan(repository, complete, key)
     for (const { id } of unfinished) {
       report({ type: 'note', message: `dropping unfinished backup ${id}` })
       await this.#drop(repository, id)
     }
-    const complete = backups.filter(({ document }) => document !== undefined)
-    const plan = await this.#newPlan(repository, complete, key)
     return { state: { plan, journals: new Map() }, backupId: plan.backup }
   }
 

@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { link, mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { link, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BackupError } from '../errors.ts'
 import { FileUploads, uploadsFolder } from './file-uploads.ts'
@@ -184,8 +184,8 @@ export class FileStore implements ObjectStore {
   ): Promise<T> {
     const path = this.#path(key)
     const folder = dirname(path)
-    await mkdir(join(this.#root, uploadsFolder), { recursive: true })
-    const made = await mkdir(folder, { recursive: true })
+    await this.#syncs.make(join(this.#root, uploadsFolder))
+    await this.#syncs.make(folder)
     const aside = this.#uploads.aside(key)
     try {
       const file = await open(aside, 'wx')
@@ -197,10 +197,6 @@ export class FileStore implements ObjectStore {
       }
       const result = await place(aside, path)
       await this.#syncs.sync(folder)
-      // Folders made on the way are names, too.
-      if (made !== undefined)
-        for (let at = folder; at.length >= made.length; at = dirname(at))
-          await this.#syncs.sync(dirname(at))
       return result
     } catch (error) {
       await rm(aside, { force: true })

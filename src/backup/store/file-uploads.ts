@@ -1,15 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import {
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  stat,
-  unlink,
-  type FileHandle,
-} from 'node:fs/promises'
+import { open, readdir, readFile, rename, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BackupError } from '../errors.ts'
 import type { FolderSyncs } from './folder-syncs.ts'
@@ -62,7 +53,11 @@ export class FileUploads {
     const id = `${encodeURIComponent(key)}.${randomUUID()}`
     const path = this.#path(id, 'data')
     const make = () => open(path, 'wx')
-    const data = await make().catch(unlessFolderMissing(this.#folder, make))
+    const data = await make().catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error
+      await this.#syncs.make(this.#folder)
+      return await make()
+    })
     await data.close()
     return { key, id, token }
   }
@@ -104,16 +99,12 @@ export class FileUploads {
     // Without anything behind its parts it is as they left it, and that is safe.
     if (found.dataLength !== size) await truncateAndSync(source, size)
     const folder = dirname(path)
-    let made: string | undefined
     await rename(source, path).catch(async (error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error
-      made = await mkdir(folder, { recursive: true })
+      await this.#syncs.make(folder)
       await rename(source, path)
     })
     await this.#syncs.sync(folder)
-    if (made !== undefined)
-      for (let at = folder; at.length >= made.length; at = dirname(at))
-        await this.#syncs.sync(dirname(at))
     await removeFile(this.#path(upload.id, 'log'))
   }
 
@@ -128,7 +119,9 @@ export class FileUploads {
     await removeFile(this.#path(id, 'log'))
   }
 
+  /** Durable in that those it does not have would not be there after a crash. */
   async list(): Promise<UploadReference[]> {
+    await this.#syncs.sync(this.#folder).catch(noFolder)
     const uploads = new Map<string, UploadReference>()
     for (const name of await readdir(this.#folder).catch(noFolder)) {
       const [, own, key, kind] = namePattern.exec(name) ?? []
@@ -247,15 +240,6 @@ async function removeFile(path: string): Promise<void> {
   await unlink(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error
   })
-}
-
-/** Makes the folder, and tries again. */
-function unlessFolderMissing<T>(folder: string, again: () => Promise<T>) {
-  return async (error: NodeJS.ErrnoException): Promise<T> => {
-    if (error.code !== 'ENOENT') throw error
-    await mkdir(folder, { recursive: true })
-    return await again()
-  }
 }
 
 function noUpload({ key }: UploadReference) {

@@ -1,4 +1,5 @@
-import { open } from 'node:fs/promises'
+import { mkdir, open } from 'node:fs/promises'
+import { dirname } from 'node:path'
 
 /**
  * Makes names in folders durable. Many files are put into a folder at a time: while one sync runs,
@@ -22,6 +23,13 @@ export class FolderSyncs {
       this.#waiting.set(folder, next)
     }
     return next
+  }
+
+  /** Makes a folder, with those on the way to it, so that all of them would be there after a crash. */
+  async make(folder: string): Promise<void> {
+    const first = await mkdir(folder, { recursive: true })
+    if (first === undefined) return
+    for (let at = folder; at.length >= first.length; at = dirname(at)) await this.sync(dirname(at))
   }
 
   #start(folder: string): Promise<void> {

@@ -2,7 +2,6 @@ import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Clock } from '../../clock.ts'
 import { clientClock } from '../../client/client-clock.ts'
-import { BackupError } from '../errors.ts'
 import { Throttle } from '../throttle.ts'
 import { FileStore } from './file-store.ts'
 import type { ObjectStore } from './object-store.ts'
@@ -25,7 +24,7 @@ export interface StoreOptions {
 export async function openStore(url: string, options: StoreOptions = {}): Promise<ObjectStore> {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url)?.[1]?.toLowerCase() ?? 'path'
   const open = openers[scheme]
-  if (!open) throw new BackupError('format', `no store is known for ${scheme}://`)
+  if (!open) throw new RangeError(`no store is known for ${scheme}://`)
   const store = await open(url, options)
   const { bytesPerSecond, clock = clientClock } = options
   if (bytesPerSecond === undefined) return store
@@ -40,12 +39,12 @@ const openers: Readonly<Record<string, Opener | undefined>> = {
     try {
       return new FileStore(fileURLToPath(url))
     } catch (cause) {
-      throw new BackupError('format', `${url} is no path on this machine`, { cause })
+      throw new RangeError(`${url} is no path on this machine`, { cause })
     }
   },
   async s3(url, { s3Endpoint, s3Region, s3PathStyle, requestsPerSecond, clock = clientClock }) {
     const [, bucket, prefix = ''] = /^s3:\/\/([^/]+)(?:\/(.*))?$/i.exec(url) ?? []
-    if (bucket === undefined) throw new BackupError('format', `${url} names no bucket`)
+    if (bucket === undefined) throw new RangeError(`${url} names no bucket`)
     // Which Node.js is needed is for Holdfast to say, not for the SDK to whoever makes a backup.
     process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
     // A quarter of a second to load: for those who need it.

@@ -6,7 +6,7 @@ import { systemRandom } from '../../random.ts'
 import { BackupError } from '../errors.ts'
 import { pause } from '../pause.ts'
 import type { Throttle } from '../throttle.ts'
-import { isExpired, mayPass } from './s3-errors.ts'
+import { isExpired, mayPass, noteOperation } from './s3-errors.ts'
 
 export interface S3Options {
   /** Of a store that is not Amazon's; else as the SDK finds it in the environment. */
@@ -50,7 +50,12 @@ export class S3Connection {
     const { signal } = this.#closing
     return await this.#repeated(isExpired, async attempt => {
       if (attempt > 0) this.#renew()
-      return await this.#client.send(command, { abortSignal: signal })
+      try {
+        return await this.#client.send(command, { abortSignal: signal })
+      } catch (error) {
+        noteOperation(error, command)
+        throw error
+      }
     })
   }) as Send
 

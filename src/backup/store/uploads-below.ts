@@ -18,3 +18,8 @@ export async function abortUploadsBelow(
   await forEachOf(uploads, atATime, upload => store.abortUpload(upload))
   return uploads
 }
+
+/** Fails if uploads cannot be listed, which a store may allow or not. */
+export async function expectUploadsListed(store: ObjectStore, prefix: string): Promise<void> {
+  await store.listUploads(prefix)[Symbol.asyncIterator]().next()
+}
