@@ -4,6 +4,8 @@
  * ones coming, instead of falling asleep before each. With one commit for many connections that
  * is most of what an answer costs.
  */
+import { soonInTurn } from '../turn-end.ts'
+
 export interface Answering {
   /** Takes out of the queue what waits for nothing any more. */
   gather(): void
@@ -19,10 +21,10 @@ export class AnswerRound {
   /** Each once before its turn comes. */
   add(one: Answering): void {
     // After all promises that settle with this one, so that their answers leave together.
-    if (this.#answering.push(one) === 1) process.nextTick(() => this.#run())
+    if (this.#answering.push(one) === 1) soonInTurn(this.#run)
   }
 
-  #run(): void {
+  readonly #run = (): void => {
     const answering = this.#answering
     this.#answering = []
     for (const one of answering) one.gather()

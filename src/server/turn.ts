@@ -5,6 +5,7 @@
  * runs requests take turns in the processor's caches once for each turn instead of once for each
  * request.
  */
+import { runTurn } from '../turn-end.ts'
 import type { ChangeLog } from '../vbucket/change-log.ts'
 import { lookAhead } from './look-ahead.ts'
 import type { OutputSlab } from './output-slab.ts'
@@ -28,9 +29,11 @@ export interface TurnReader {
 export class Turn {
   readonly #slab: OutputSlab
   readonly #buffer = Buffer.allocUnsafeSlow(bufferBytes)
-  readonly #readers: TurnReader[] = []
+  /** The first `#count` are of this turn; emptying an array would make it grow anew each time. */
+  readonly #readers: (TurnReader | undefined)[] = []
   /** Where in the buffer the chunk of each reader ends. */
   readonly #ends: number[] = []
+  #count = 0
   #used = 0
   #isRunning = false
 
@@ -46,34 +49,38 @@ export class Turn {
     if (length > loopedBytesMax) chunk.copy(buffer, at, 0, length)
     else for (let i = 0; i < length; i++) buffer[at + i] = chunk[i]!
     this.#used = at + length
-    this.#ends.push(this.#used)
-    if (this.#readers.push(reader) === 1) setImmediate(this.#end)
+    this.#ends[this.#count] = this.#used
+    this.#readers[this.#count] = reader
+    if (++this.#count === 1) setImmediate(this.#end)
     return true
   }
 
   /** Runs what was kept. Whoever wants to go past it, or ends a connection, does this first. */
   run(): void {
     const readers = this.#readers
-    if (readers.length === 0 || this.#isRunning) return
+    const count = this.#count
+    if (count === 0 || this.#isRunning) return
     this.#isRunning = true
     // Taken to be alike, as nearly always they are: for others it is a guess that misses.
     const { changes, hasCollections } = readers[0]!
-    if (readers.length > 1 && changes !== undefined) {
+    if (count > 1 && changes !== undefined) {
       lookAhead(this.#buffer, this.#used, changes, hasCollections)
     }
     let begin = 0
-    for (let i = 0; i < readers.length; i++) {
+    for (let i = 0; i < count; i++) {
       const end = this.#ends[i]!
       readers[i]!.runKept(this.#buffer.subarray(begin, end))
+      readers[i] = undefined
       begin = end
     }
-    readers.length = 0
-    this.#ends.length = 0
+    this.#count = 0
     this.#used = 0
     this.#isRunning = false
   }
 
-  readonly #end = (): void => {
+  readonly #end = (): void => runTurn(this.#runAndAnswer)
+
+  readonly #runAndAnswer = (): void => {
     this.run()
     this.#slab.flush()
   }

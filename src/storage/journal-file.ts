@@ -7,6 +7,7 @@ import { open, type FileHandle } from 'node:fs/promises'
 import { journalFileBytes, journalFileBytesFirst } from './journal-format.ts'
 
 const zeroBytes = 2 ** 20
+const nothingUntold: ReadonlyMap<number, bigint> = new Map()
 
 /**
  * With it a write that has returned is on disk: one call instead of two.
@@ -64,12 +65,16 @@ export class JournalFile {
 
   /** The histories that its next block has to tell, as none before it does. */
   tell(vbids: readonly number[], vbuuids: readonly bigint[]): ReadonlyMap<number, bigint> {
-    const untold = new Map<number, bigint>()
-    for (const [index, vbid] of vbids.entries()) {
-      if (this.#told.get(vbid) !== vbuuids[index]) untold.set(vbid, vbuuids[index]!)
+    let untold: Map<number, bigint> | undefined
+    for (let i = 0; i < vbids.length; i++) {
+      const vbid = vbids[i]!
+      const vbuuid = vbuuids[i]!
+      if (this.#told.get(vbid) === vbuuid) continue
+      this.#told.set(vbid, vbuuid)
+      untold ??= new Map()
+      untold.set(vbid, vbuuid)
     }
-    for (const [vbid, vbuuid] of untold) this.#told.set(vbid, vbuuid)
-    return untold
+    return untold ?? nothingUntold
   }
 
   /** Writes a block by the thread pool; one at a time. `done` is called once it is on disk. */

@@ -12,6 +12,7 @@
  * has left behind the newest block is told by them.
  */
 import { crc32 } from 'node:zlib'
+import { writeSeqno, writeUint16, writeUint32, writeUint64 } from '../../protocol/bytes.ts'
 import { entryHeaderLength, entryLength } from './log-segment.ts'
 import { RecordView } from './record.ts'
 
@@ -30,6 +31,8 @@ const magic = 0x48464a31
 const headLength = 32
 const vbucketLength = 12
 const checksummedFrom = 8
+/** Up to here the memory of a block is used again. */
+const keptBytesMax = 1024 * 1024
 
 export interface BlockHead {
   readonly epoch: bigint
@@ -47,32 +50,64 @@ export function blockLength(vbuckets: number, entries: readonly Uint8Array[]): n
   return headLength + vbuckets * vbucketLength + entries.reduce(addLength, 0)
 }
 
-/** The entries are copied: in the change log some of their words go on changing. */
+/**
+ * Encodes the blocks of one writer, each in the same memory: it is good until the next one. Blocks
+ * are small and follow each other by the thousand in a second.
+ */
+export class BlockEncoder {
+  #memory = Buffer.alloc(0)
+  readonly #epoch: bigint
+
+  constructor(epoch: bigint) {
+    this.#epoch = epoch
+  }
+
+  /** The entries are copied: in the change log some of their words go on changing. */
+  encode(
+    sequence: number,
+    vbuuids: ReadonlyMap<number, bigint>,
+    entries: readonly Uint8Array[],
+  ): Buffer {
+    const entryBytes = entries.reduce(addLength, 0)
+    const length = headLength + vbuuids.size * vbucketLength + entryBytes
+    const block = this.#room(length)
+    writeSeqno(block, 16, sequence)
+    writeUint32(block, 24, vbuuids.size)
+    writeUint32(block, 28, entryBytes)
+    let at = headLength
+    for (const [vbid, vbuuid] of vbuuids) {
+      writeUint16(block, at, vbid)
+      writeUint16(block, at + 2, 0)
+      writeUint64(block, at + 4, vbuuid)
+      at += vbucketLength
+    }
+    for (const bytes of entries) {
+      block.set(bytes, at)
+      at += bytes.length
+    }
+    writeUint32(block, 4, crc32(block.subarray(checksummedFrom)))
+    return block
+  }
+
+  /** Has what all blocks begin with. */
+  #room(length: number): Buffer {
+    if (length <= this.#memory.length) return this.#memory.subarray(0, length)
+    // What is large comes seldom, and is not held on to.
+    const isKept = length <= keptBytesMax
+    const memory = Buffer.allocUnsafeSlow(isKept ? Math.min(2 * length, keptBytesMax) : length)
+    if (isKept) this.#memory = memory
+    writeUint32(memory, 0, magic)
+    writeUint64(memory, 8, this.#epoch)
+    return memory.subarray(0, length)
+  }
+}
+
+/** One block in memory of its own. */
 export function encodeBlock(
   { epoch, sequence, vbuuids }: BlockHead,
   entries: readonly Uint8Array[],
 ): Buffer {
-  const entryBytes = entries.reduce(addLength, 0)
-  const entriesAt = headLength + vbuuids.size * vbucketLength
-  const block = Buffer.allocUnsafe(entriesAt + entryBytes)
-  block.writeUInt32BE(magic, 0)
-  block.writeBigUInt64BE(epoch, 8)
-  block.writeBigUInt64BE(BigInt(sequence), 16)
-  block.writeUInt32BE(vbuuids.size, 24)
-  block.writeUInt32BE(entryBytes, 28)
-  let at = headLength
-  for (const [vbid, vbuuid] of vbuuids) {
-    block.writeUInt16BE(vbid, at)
-    block.writeUInt16BE(0, at + 2)
-    block.writeBigUInt64BE(vbuuid, at + 4)
-    at += vbucketLength
-  }
-  for (const bytes of entries) {
-    block.set(bytes, at)
-    at += bytes.length
-  }
-  block.writeUInt32BE(crc32(block.subarray(checksummedFrom)), 4)
-  return block
+  return new BlockEncoder(epoch).encode(sequence, vbuuids, entries)
 }
 
 /** The blocks of one use of a file, oldest first, as far as they are whole. */

@@ -16,7 +16,8 @@ import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
 import type { Random } from '../random.ts'
-import { blockLength, encodeBlock, journalFileBytes, journalFileNames } from './journal-format.ts'
+import { atTurnEnd } from '../turn-end.ts'
+import { BlockEncoder, blockLength, journalFileBytes, journalFileNames } from './journal-format.ts'
 import { JournalFile } from './journal-file.ts'
 import { syncDirectory } from './sync-directory.ts'
 import { SyncPace } from './sync-pace.ts'
@@ -60,7 +61,7 @@ type State = 'unused' | 'preparing' | 'ready' | 'failed' | 'closed'
 
 export class Journal {
   readonly #options: JournalOptions
-  readonly #epoch: bigint
+  readonly #blocks: BlockEncoder
   readonly #pace = new SyncPace()
   #state: State = 'unused'
   /** The one that is being filled first. */
@@ -69,7 +70,7 @@ export class Journal {
   /** Everything before is in blocks that have been written, or was committed before. */
   #written = 0
   #isWanted = false
-  #scheduled: NodeJS.Immediate | undefined
+  #isScheduled = false
   #preparing: Promise<void> | undefined
   #onIdle: (() => void) | undefined
   #isWriting = false
@@ -77,7 +78,7 @@ export class Journal {
 
   constructor(options: JournalOptions) {
     this.#options = options
-    this.#epoch = options.random.uint64()
+    this.#blocks = new BlockEncoder(options.random.uint64())
   }
 
   /** Whether it takes what it is asked for, as far as is known. */
@@ -95,7 +96,6 @@ export class Journal {
   /** `isCommitted`: LMDB has everything, the files are not needed any more. */
   async close(isCommitted: boolean): Promise<void> {
     this.#state = 'closed'
-    clearImmediate(this.#scheduled)
     await this.#preparing
     if (this.#isWriting) await new Promise<void>(done => (this.#onIdle = done))
     await this.#closeFiles(isCommitted)
@@ -103,10 +103,14 @@ export class Journal {
 
   /** What others append in this turn of the event loop comes along. */
   #schedule(): void {
-    this.#scheduled ??= setImmediate(() => {
-      this.#scheduled = undefined
-      this.#next()
-    })
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    atTurnEnd(this.#begin)
+  }
+
+  readonly #begin = (): void => {
+    this.#isScheduled = false
+    if (!this.#isWriting) this.#next()
   }
 
   #requestUnready(): void {
@@ -157,8 +161,7 @@ export class Journal {
     const file = this.#fileFor(blockLength(vbids.length, entries))
     if (file === undefined) return onRefused()
     const untold = file.tell(vbids, vbuuids)
-    const head = { epoch: this.#epoch, sequence: ++this.#sequence, vbuuids: untold }
-    this.#write(file, encodeBlock(head, entries), upTo)
+    this.#write(file, this.#blocks.encode(++this.#sequence, untold, entries), upTo)
   }
 
   #write(file: JournalFile, block: Buffer, upTo: number): void {

@@ -31,6 +31,7 @@ import type { CompactRequest } from './purger.ts'
 import { randomDocument } from './random-document.ts'
 import { RangeScans } from './range-scans.ts'
 import { noteCleanStop, recoverVbuckets, tellCompactions } from './recovery.ts'
+import type { Room } from './room.ts'
 import { Upkeep } from './upkeep.ts'
 import type { Vbucket } from './vbucket.ts'
 import { notMine, VbucketTable } from './vbucket-table.ts'
@@ -91,7 +92,7 @@ export class Bucket {
       changes,
       flusher: () => this.#flusher,
       vbucket: vbid => this.vbucket(vbid),
-      room: () => ({ ...this.#commits.figures(), heldBytes: this.snapshots.heldBytes() }),
+      room: () => this.#room(),
     }))
     this.#disk = new DiskReader(store.environments, (vbid, seqno, cause) => {
       log.error({ vbid, seqno, error: String(cause) }, 'a page of the store is damaged')
@@ -323,6 +324,11 @@ export class Bucket {
 
   #files() {
     return { ...this.#options.settings, directories: this.#store.directories }
+  }
+
+  #room(): Room {
+    const { environments } = this.#commits.figures()
+    return { environments, heldBytes: this.snapshots.heldBytes() }
   }
 
   #admit(vbucket: Vbucket): Status {

@@ -158,9 +158,12 @@ export class ChangeLog {
     const entries: Buffer[] = []
     const vbids: number[] = []
     const stretch = ++this.#stretches
-    for (const segment of this.#segments.values()) {
-      if (segment.number < segmentOf(position)) continue
-      const first = segment.number === segmentOf(position) ? offsetIn(position) : 0
+    const begin = segmentOf(position)
+    const last = segmentOf(this.end)
+    for (let number = begin; number <= last; number++) {
+      const segment = this.#segments.get(number)
+      if (segment === undefined) continue
+      const first = number === begin ? offsetIn(position) : 0
       if (first === segment.used) continue
       entries.push(segment.bytes.subarray(first, segment.used))
       for (let offset = first; offset < segment.used;) {

@@ -37,7 +37,7 @@ export interface DurabilityOptions {
   readonly vbucket: (vbid: number) => Vbucket | undefined
   readonly settings: { readonly mapSizeBytes: number }
   /** What LMDB takes now. */
-  readonly room: () => Pick<Room, 'environments' | 'heldBytes'>
+  readonly room: () => Room
 }
 
 export class Durability {
@@ -131,8 +131,6 @@ export class Durability {
 
   #hasRoom(): boolean {
     const { changes, settings, room } = this.#options
-    const { mapSizeBytes: limitBytes } = settings
-    const { unflushedBytes } = changes
-    return hasRoomForUnflushed({ ...room(), limitBytes, unflushedBytes })
+    return hasRoomForUnflushed(changes.unflushedBytes, settings.mapSizeBytes, room())
   }
 }

@@ -3,43 +3,45 @@
 /** `error`: it is not known whether what was waited for will ever be. */
 export type Reached = (error?: Error) => void
 
-interface Waiter {
-  readonly position: number
-  readonly done: Reached
-}
-
 /** Those that have been called are cut off when there are so many. */
 const calledMax = 4096
 
 export class PositionWaiters {
-  #waiters: Waiter[] = []
+  #positions: number[] = []
+  /** One for each position. */
+  #callbacks: Reached[] = []
   #first = 0
 
   get isEmpty(): boolean {
-    return this.#first === this.#waiters.length
+    return this.#first === this.#positions.length
   }
 
   /** Positions never go back. */
   add(position: number, done: Reached): void {
-    this.#waiters.push({ position, done })
+    this.#positions.push(position)
+    this.#callbacks.push(done)
   }
 
   /** Nothing more will pass, or nobody can wait until it does. */
   fail(error: Error): void {
-    const waiters = this.#waiters.slice(this.#first)
-    this.#waiters = []
-    this.#first = 0
-    for (const { done } of waiters) done(error)
+    const waiting = this.#callbacks.slice(this.#first)
+    this.#forget(this.#positions.length)
+    for (const done of waiting) done(error)
   }
 
   passed(position: number): void {
-    const waiters = this.#waiters
+    // Whoever is called may wait anew, for what is farther on.
+    const positions = this.#positions
+    const callbacks = this.#callbacks
     let next = this.#first
-    while (next < waiters.length && waiters[next]!.position <= position) waiters[next++]!.done()
+    while (next < positions.length && positions[next]! <= position) callbacks[next++]!()
     this.#first = next
-    if (next === waiters.length || next > calledMax) {
-      this.#waiters = waiters.slice(next)
-      this.#first = 0
-    }
+    if (next === positions.length || next > calledMax) this.#forget(next)
+  }
+
+  #forget(count: number): void {
+    this.#positions = this.#positions.slice(count)
+    this.#callbacks = this.#callbacks.slice(count)
+    this.#first = 0
   }
 }

@@ -9,17 +9,21 @@ import type { EnvironmentFigures } from '../storage/flusher-messages.ts'
 const diskBytesPerLogByte = 4
 
 export interface Room {
-  readonly limitBytes: number
-  readonly unflushedBytes: number
   readonly environments: readonly EnvironmentFigures[]
   /** Bytes that pinned snapshots keep from reuse, by environment. */
   readonly heldBytes: readonly number[]
 }
 
-/** On the safe side: of what is in doubt it says no. */
-export function hasRoomForUnflushed(room: Room): boolean {
-  const neededBytes = diskBytesPerLogByte * room.unflushedBytes
-  return room.environments.every(({ liveBytes }, index) =>
-    hasRoom(room.limitBytes, { liveBytes, heldBytes: room.heldBytes[index]!, neededBytes }),
-  )
+/** On the safe side: of what is in doubt it says no. Asked for each block of the journal. */
+export function hasRoomForUnflushed(
+  unflushedBytes: number,
+  limitBytes: number,
+  { environments, heldBytes }: Room,
+): boolean {
+  const neededBytes = diskBytesPerLogByte * unflushedBytes
+  for (let i = 0; i < environments.length; i++) {
+    const { liveBytes } = environments[i]!
+    if (!hasRoom(limitBytes, { liveBytes, heldBytes: heldBytes[i]!, neededBytes })) return false
+  }
+  return true
 }
