@@ -11,20 +11,20 @@ import { hiddenKeyBytes } from './shown-key.ts'
 import type { Session } from './session.ts'
 
 const flagsLength = 4
-/** Below this a loop is faster than making the view that a bulk copy needs. */
+/** Below this a loop is faster than a call. */
 const loopedBytesMax = 40
 
 export function copyBytes(
-  source: Uint8Array,
+  source: Buffer,
   start: number,
   length: number,
-  target: Uint8Array,
+  target: Buffer,
   at: number,
 ): void {
   if (length <= loopedBytesMax) {
     for (let index = 0; index < length; index++) target[at + index] = source[start + index]!
   } else {
-    target.set(source.subarray(start, start + length), at)
+    source.copy(target, at, start, start + length)
   }
 }
 

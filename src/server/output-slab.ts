@@ -27,9 +27,13 @@ export class OutputSlab implements Output {
   #target: OutputTarget | undefined
   /** Where in the slab the batch begins that is open. */
   #begin = 0
-  /** Batches that wait for the end of the turn, and where in the slab each of them ends. */
-  readonly #waiting: OutputTarget[] = []
+  /**
+   * Batches that wait for the end of the turn, and where in the slab each of them ends: the first
+   * `#count`, as emptying an array would make it grow anew each time.
+   */
+  readonly #waiting: (OutputTarget | undefined)[] = []
   readonly #ends: number[] = []
+  #count = 0
   #isEndAwaited = false
 
   /** Whom the bytes encoded now will reach; undefined between batches. */
@@ -77,13 +81,14 @@ export class OutputSlab implements Output {
     this.#begin = 0
     let isFree = true
     let begin = 0
-    for (let i = 0; i < this.#waiting.length; i++) {
+    const count = this.#count
+    for (let i = 0; i < count; i++) {
       const end = this.#ends[i]!
       if (!this.#waiting[i]!.deliver(buffer.subarray(begin, end), false)) isFree = false
+      this.#waiting[i] = undefined
       begin = end
     }
-    this.#waiting.length = 0
-    this.#ends.length = 0
+    this.#count = 0
     if (isFree) return
     this.#slab = Buffer.allocUnsafeSlow(slabBytes)
     this.buffer = this.#slab
@@ -100,8 +105,9 @@ export class OutputSlab implements Output {
   }
 
   #wait(target: OutputTarget): void {
-    this.#waiting.push(target)
-    this.#ends.push(this.#used)
+    this.#waiting[this.#count] = target
+    this.#ends[this.#count] = this.#used
+    this.#count++
     this.#begin = this.#used
   }
 

@@ -42,14 +42,15 @@ export class ResponseWriter implements OutputTarget, Answering {
   /** Answers that are waited for and hold nothing back. */
   #detached = 0
   /** Of these, the ones that have become ready. */
-  #overtaking: Buffer[] = []
+  readonly #overtaking: Buffer[] = []
   /** What the budget was last told. */
   #chargedBytes = 0
   /** Of a slab that had to be left to the socket: what it holds beyond the answer. */
   #slackBytes = 0
   #awaitsWritten = false
   #isInRound = false
-  #gathered: Buffer[] = []
+  /** What leaves with the round under way. */
+  readonly #gathered: Buffer[] = []
 
   constructor(options: ResponseWriterOptions) {
     this.id = options.id
@@ -110,27 +111,28 @@ export class ResponseWriter implements OutputTarget, Answering {
 
   gather(): void {
     this.#isInRound = false
-    const ready = this.#overtaking
-    this.#overtaking = []
-    let length = 0
-    for (const bytes of ready) length += bytes.length
-    this.#queue.drain(bytes => {
-      ready.push(bytes)
-      length += bytes.length
-    })
-    const isOneWrite = ready.length > 1 && length <= slabBytes
-    this.#gathered = isOneWrite ? [Buffer.concat(ready, length)] : ready
+    const gathered = this.#gathered
+    if (this.#overtaking.length > 0) gathered.push(...this.#overtaking.splice(0))
+    this.#queue.drain(this.#gatherOne)
+  }
+
+  readonly #gatherOne = (bytes: Buffer): void => {
+    this.#gathered.push(bytes)
   }
 
   write(): void {
     const gathered = this.#gathered
-    this.#gathered = []
-    if (gathered.length === 1) this.#send(gathered[0]!, true)
-    else if (gathered.length > 1) {
-      this.#socket.cork()
-      for (const bytes of gathered) this.#send(bytes, true)
-      this.#socket.uncork()
-    }
+    if (gathered.length === 1) this.#send(gathered.pop()!, true)
+    else if (gathered.length > 1) this.#sendAll(gathered.splice(0))
+  }
+
+  #sendAll(answers: readonly Buffer[]): void {
+    let length = 0
+    for (const bytes of answers) length += bytes.length
+    if (length <= slabBytes) return void this.#send(Buffer.concat(answers, length), true)
+    this.#socket.cork()
+    for (const bytes of answers) this.#send(bytes, true)
+    this.#socket.uncork()
   }
 
   progress(): void {

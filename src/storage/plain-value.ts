@@ -34,7 +34,7 @@ export function plainLength(record: RecordView): number {
  * the record is that it was last moved to.
  */
 export class PlainValue {
-  bytes: Uint8Array = Buffer.alloc(0)
+  bytes: Buffer = Buffer.alloc(0)
   start = 0
   end = 0
   /** Without the bit for Snappy. */
@@ -49,7 +49,7 @@ export class PlainValue {
     return this.at(expanded, 0, expanded.length, datatype & ~Datatype.snappy)
   }
 
-  at(bytes: Uint8Array, start: number, end: number, datatype: number): this {
+  at(bytes: Buffer, start: number, end: number, datatype: number): this {
     this.bytes = bytes
     this.start = start
     this.end = end
