@@ -30,7 +30,7 @@ import { PressureGauge, type Pressure } from './pressure.ts'
 import type { CompactRequest } from './purger.ts'
 import { randomDocument } from './random-document.ts'
 import { RangeScans } from './range-scans.ts'
-import { noteCleanStop, recoverVbuckets, tellCompactions } from './recovery.ts'
+import { noteCleanStop, recoverVbuckets } from './recovery.ts'
 import type { Room } from './room.ts'
 import { Upkeep } from './upkeep.ts'
 import type { Vbucket } from './vbucket.ts'
@@ -144,7 +144,6 @@ export class Bucket {
     const nowSeconds = Math.floor(options.clock.nowMs() / 1000)
     const store = await openStore({ ...settings, directory, nowSeconds })
     let bucket: Bucket | undefined
-    tellCompactions(store, log)
     try {
       recoverVbuckets(store, random, log)
       bucket = new Bucket(options, store)

@@ -15,7 +15,7 @@ import { FailoverLog } from './failover-log.ts'
 const dropBatch = 5000
 
 /** Says which files were mostly free when the bucket was opened. */
-export function tellCompactions({ compactions }: OpenStore, log: Log): void {
+function tellCompactions({ compactions }: OpenStore, log: Log): void {
   for (const { failure, ...compaction } of compactions) {
     if (failure === undefined)
       log.info({ ...compaction }, 'a file that was mostly free is as small as it can be')
@@ -25,6 +25,7 @@ export function tellCompactions({ compactions }: OpenStore, log: Log): void {
 }
 
 export function recoverVbuckets(store: OpenStore, random: Random, log: Log): void {
+  tellCompactions(store, log)
   for (const [vbid, record] of store.vbuckets) {
     if (!record.dropping) continue
     finishDrop(store, vbid)
