@@ -3,6 +3,7 @@ import { ObjectReader } from './archive/object-reader.ts'
 import type { ArchiveRecord } from './archive/record.ts'
 import { BackupError, damaged } from './errors.ts'
 import type { Repository } from './repository.ts'
+import type { ByteRange } from './store/object-store.ts'
 
 /** The archive, one of its backups, and the key if it is encrypted. */
 export interface ReadableBackup {
@@ -13,6 +14,25 @@ export interface ReadableBackup {
 
 export function keyOfObject({ repository, backupId }: ReadableBackup, object: DataObject): string {
   return `${repository.prefix(backupId)}${object.key}`
+}
+
+/** Bytes of a data object, or all of them; one in a pack is a piece of what is stored. */
+export function bytesOfObject(
+  backup: ReadableBackup,
+  object: DataObject,
+  range?: ByteRange,
+): AsyncIterable<Buffer> {
+  const { store } = backup.repository
+  const key = keyOfObject(backup, object)
+  const { offset, size } = object
+  if (offset === undefined) return store.read(key, range)
+  const { start, end } = range ?? { start: 0, end: size }
+  return store.read(key, { start: offset + start, end: offset + end })
+}
+
+/** Whether what is stored can have all of a data object. */
+export function hasSizeFor({ offset, size }: DataObject, storedSize: number): boolean {
+  return offset === undefined ? storedSize === size : storedSize >= offset + size
 }
 
 /** The error that came of reading an object, with its name; one that is not there is damage, too. */
@@ -30,7 +50,7 @@ export async function* readBlocks(
   object: DataObject,
 ): AsyncGenerator<ArchiveRecord[], void> {
   const key = keyOfObject(backup, object)
-  const reader = new ObjectReader(backup.repository.store.read(key), backup.key)
+  const reader = new ObjectReader(bytesOfObject(backup, object), backup.key)
   const seen = { mutation: 0, deletion: 0, expiration: 0, documentBytes: 0 }
   const names = ['', 'mutation', 'deletion', 'expiration'] as const
   try {

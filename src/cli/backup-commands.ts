@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander'
 import { compressionNames } from '../backup/index.ts'
 import { addArchiveOptions, addLimitOptions, stagingOption } from './archive-options.ts'
 import { backUpBucket, type BackupCommandOptions } from './backup.ts'
-import { gathered, wholeNumber } from './command-options.ts'
+import { byteSize, gathered, wholeNumber } from './command-options.ts'
 import { addJobOptions } from './job-options.ts'
 import { restoreBucket, type RestoreCommandOptions } from './restore.ts'
 import type { Surroundings } from './surroundings.ts'
@@ -21,6 +21,11 @@ export function addBackupCommands(program: Command, world: Surroundings): void {
     )
     .addOption(stagingOption(world.env))
     .addOption(threadsOption(4))
+    .option(
+      '--pack-below <size>',
+      'vbuckets with less share an object; 0: none does; 5MiB by default',
+      byteSize,
+    )
     .addOption(lockTimeoutOption())
     .action((_options, command: Command) =>
       backUpBucket(command.optsWithGlobals<BackupCommandOptions>(), world),

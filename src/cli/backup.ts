@@ -15,6 +15,7 @@ export interface BackupCommandOptions extends Target, ArchiveOptions, JobOptions
   full?: boolean
   compression?: CompressionName
   threads: number
+  packBelow?: number
   lockTimeout: number
 }
 
@@ -43,6 +44,7 @@ export async function backUpBucket(
             compression: options.compression,
             secret: secretOf(options, world.env),
             threads: options.threads,
+            packBelow: options.packBelow,
             lockTimeoutMs: options.lockTimeout * 1000,
             signal,
             report,

@@ -60,7 +60,8 @@ async function interrupted(
   const proxy = await FaultyProxy.start({ targetPort: daemon.port, plan: () => [stall] })
   t.teardown(() => proxy.close())
   const words = ['--archive', s.archive, '--repo', 'r', '--staging', s.staging, '--json']
-  const command = new CommandLine(proxy.port, ['backup', ...words])
+  // A journal for each vbucket tells how far it is.
+  const command = new CommandLine(proxy.port, ['backup', ...words, '--pack-below', '0'])
   t.teardown(() => command.process.kill('SIGKILL'))
   while (!existsSync(s.staging) || journalsIn(s.staging).length < 8)
     await new Promise(resolve => setTimeout(resolve, 2))

@@ -6,7 +6,7 @@ import { seededRandom } from '../support/faulty-proxy.ts'
 import { startRadosgw } from '../support/radosgw.ts'
 import { startDaemon } from '../support/start-daemon.ts'
 import { pointsOfRun, runCrashCase, type CrashCase, type CrashScene } from './crash-case.ts'
-import { smallPartBytes, SmallBucket, SmallPartsStore } from './s3-scene.ts'
+import { smallPartBytes, SmallBucket, SmallPartsStore, vbucketCount } from './s3-scene.ts'
 
 /*
  * A backup crashes at every point there is, in the step and behind it, is resumed with documents
@@ -24,7 +24,10 @@ const folder = mkdtempSync(join(memory, 'matrix-'))
 t.teardown(() => rmSync(folder, { recursive: true }))
 const gateway = await startRadosgw(t, { partBytesMin: smallPartBytes })
 Object.assign(process.env, gateway.environment)
-const daemon = await startDaemon(t, { data: join(folder, 'data'), flags: ['--vbuckets', '2'] })
+const daemon = await startDaemon(t, {
+  data: join(folder, 'data'),
+  flags: ['--vbuckets', String(vbucketCount)],
+})
 const store = new SmallPartsStore(gateway.bucket, 'matrix')
 t.teardown(() => store.close())
 const scenes: CrashScene[] = []
@@ -38,7 +41,7 @@ for (let lane = 0; lane < lanes; lane++) {
 await pointsOfRun(scenes[0]!, { name: 'first' })
 const points = await pointsOfRun(scenes[0]!, { name: 'undisturbed' })
 /** All is streamed, and nobody has said so: the resume begins with making new uploads of the old ones. */
-const streamed = points.findLast(point => point.startsWith('vb.json: renamed'))!
+const streamed = points.findLast(point => /^(vb|pack)\.json: renamed/.test(point))!
 const resumePoints = await pointsOfRun(scenes[0]!, { name: 'resumed', crash: streamed })
 const random = seededRandom(seed)
 const anyOf = (list: readonly string[]) => list[Math.floor(random() * list.length)]!
@@ -97,6 +100,8 @@ const demanded: readonly string[] = [
   'plan.json: renamed',
   'vb.json: written',
   'vb.json: renamed',
+  'pack.json: written',
+  'pack.json: renamed',
 ]
 
 const struck = new Set<string>()

@@ -98,7 +98,7 @@ function pointsOf(path: unknown): CrashPoints | undefined {
   return undefined
 }
 
-const kindOf = (path: unknown): string => basename(String(path)).replace(/^vb-\d+/, 'vb')
+const kindOf = (path: unknown): string => basename(String(path)).replace(/^(vb|pack)-\d+/, '$1')
 
 files.open = async (path, flags, mode) => {
   if (flags === 'wx') pointsOf(path)?.pass('file: before')

@@ -180,7 +180,7 @@ t.test('documents are checked field by field', async t => {
         { code },
         `${key} ${code}`,
       )
-    refused({ ...content, version: 2 }, 'format')
+    refused({ ...content, version: 3 }, 'format')
     refused({ ...content, format: 'other' }, 'format')
     refused(Buffer.from('[]'), 'format')
     refused(bytes.subarray(0, bytes.length / 2), 'damaged')

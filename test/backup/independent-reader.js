@@ -16,9 +16,9 @@ const place = path.join(folder, repository)
 const assert = (holds, what) => {
   if (!holds) throw new Error(what)
 }
-const json = (file, format) => {
+const json = (file, format, versionMax = 1) => {
   const content = JSON.parse(fs.readFileSync(file, 'utf8'))
-  assert(content.format === format && content.version === 1, `${file}: format`)
+  assert(content.format === format && content.version <= versionMax, `${file}: format`)
   return content
 }
 const sha256 = bytes => crypto.createHash('sha256').update(bytes).digest()
@@ -229,9 +229,12 @@ function readBackup(name, key, documents) {
     const mac = crypto.createHmac('sha256', macKey).update(bytes).digest('hex')
     assert(mac === backup.manifest.mac, 'mac of the manifest')
   }
-  const manifest = json(path.join(place, name, manifestName), 'holdfast-backup-manifest')
+  const manifest = json(path.join(place, name, manifestName), 'holdfast-backup-manifest', 2)
   for (const object of manifest.objects) {
-    const content = fs.readFileSync(path.join(place, name, object.key))
+    const stored = fs.readFileSync(path.join(place, name, object.key))
+    // In a pack there are others around it.
+    const { offset, size } = object
+    const content = offset === undefined ? stored : stored.subarray(offset, offset + size)
     readObject(content, object, key, record => {
       const id = `${object.vbid} ${record.collection} ${record.key}`
       if (record.kind === 1) documents.set(id, { vbid: object.vbid, ...record })

@@ -12,12 +12,18 @@ import {
   type S3FaultPlan,
   type S3Operation,
 } from '../support/s3-fault-proxy.ts'
-import { smallPartBytes, SmallBucket, SmallPartsStore, stagingOf } from './s3-scene.ts'
+import {
+  smallPartBytes,
+  SmallBucket,
+  SmallPartsStore,
+  stagingOf,
+  vbucketCount,
+} from './s3-scene.ts'
 
 const gateway = await startRadosgw(t, { partBytesMin: smallPartBytes })
 Object.assign(process.env, gateway.environment)
 delete process.env['AWS_ENDPOINT_URL_S3']
-const daemon = await startDaemon(t, { flags: ['--vbuckets', '2'] })
+const daemon = await startDaemon(t, { flags: ['--vbuckets', String(vbucketCount)] })
 
 const direct = new SmallPartsStore(gateway.bucket, 'faults', { endpoint: gateway.endpoint })
 t.teardown(() => direct.close())

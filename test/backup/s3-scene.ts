@@ -75,8 +75,11 @@ export function smallBackup(
   })
 }
 
-export const vbucketCount = 2
+export const vbucketCount = 4
+/** Of these, the first: those of which there is more than a part. The others are small, and share a pack. */
+const largeVbuckets = 2
 const documentsOfVbucket = 22
+const documentsOfSmall = 3
 const valueBytes = 2000
 
 /** A bucket that is backed up, and one that the backup is restored into, in one daemon. */
@@ -84,8 +87,10 @@ export class SmallBucket {
   readonly port: number
   readonly name: string
   readonly client: KvClient
-  /** As many in each vbucket, in turns. */
+  /** As many in each large vbucket, in turns. */
   readonly keys: readonly string[]
+  /** The same of the small ones. */
+  readonly #smallKeys: readonly string[]
   readonly #target: KvClient
   /** Its documents, by the seqnos that the vbuckets had. */
   readonly #history = new Map<string, unknown>()
@@ -101,6 +106,7 @@ export class SmallBucket {
     const target = await KvClient.connect({ port, bucket: `${name}-restored` })
     const made = new SmallBucket(port, client, target, name)
     await made.write(0, made.keys.length)
+    for (const key of made.#smallKeys) await client.set(key, key.padEnd(valueBytes, 'small '))
     await made.#remember()
     return made
   }
@@ -110,8 +116,12 @@ export class SmallBucket {
     this.client = client
     this.#target = target
     this.name = name
-    this.keys = Array.from({ length: vbucketCount * documentsOfVbucket }, (_, index) =>
-      this.#keyIn(index % vbucketCount, Math.floor(index / vbucketCount)),
+    this.keys = Array.from({ length: largeVbuckets * documentsOfVbucket }, (_, index) =>
+      this.#keyIn(index % largeVbuckets, Math.floor(index / largeVbuckets)),
+    )
+    const small = vbucketCount - largeVbuckets
+    this.#smallKeys = Array.from({ length: small * documentsOfSmall }, (_, index) =>
+      this.#keyIn(largeVbuckets + (index % small), Math.floor(index / small)),
     )
   }
 
@@ -124,11 +134,13 @@ export class SmallBucket {
     )
   }
 
-  /** Some documents of each vbucket are changed, one is deleted, one is new or changed. */
+  /** Some documents of each large vbucket are changed, one of a small one, one is deleted, one new or changed. */
   async change(): Promise<void> {
-    await this.write(0, 2 * vbucketCount)
+    await this.write(0, 2 * largeVbuckets)
+    const small = this.#smallKeys[this.#version % this.#smallKeys.length]!
+    await this.client.set(small, `${this.#version} `.padEnd(valueBytes, 'changed '))
     // The one that was deleted last time is there again: a bucket always has as many parts.
-    const at = 3 * vbucketCount + (this.#version % 30)
+    const at = 3 * largeVbuckets + (this.#version % 30)
     if (this.#removed !== undefined) await this.write(this.#removed, this.#removed + 1)
     await this.client.remove(this.keys[at]!)
     this.#removed = at
@@ -148,12 +160,12 @@ export class SmallBucket {
     return smallBackup(store, { port: this.port, bucket: this.name, ...options })
   }
 
-  /** Leaves a backup of which all vbuckets but the last are uploaded, and of that one the first part. */
+  /** Leaves a backup of which the large vbuckets but the last are uploaded, and of that one the first part. */
   async interrupt(store: ObjectStore, place: { repository: string; staging: string }) {
     const stop = new AbortController()
     const stopping = altered(store, {
       putPart(upload, number, content) {
-        const isSecond = upload.key.endsWith(dataKey(vbucketCount - 1)) && number === 2
+        const isSecond = upload.key.endsWith(dataKey(largeVbuckets - 1)) && number === 2
         if (isSecond) stop.abort(new Error('stopped'))
         return isSecond
           ? Promise.reject(new Error('stopped'))
@@ -179,8 +191,8 @@ export class SmallBucket {
     const document = backups[0]?.document
     t.same([backups.length, document?.type], [1, 'full'], `${about}: one full backup`)
     const manifest = await repository.manifest(document!, undefined)
-    const own = [...manifest.objects.map(({ key }) => key), 'backup.json', 'manifest.json']
-    const expected = [...own.map(key => `${document!.id}/${key}`), 'repository.json']
+    const own = new Set([...manifest.objects.map(({ key }) => key), 'backup.json', 'manifest.json'])
+    const expected = [...[...own].map(key => `${document!.id}/${key}`), 'repository.json']
     const found = await collect(store.list(`${name}/`))
     t.same(
       found.map(({ key }) => key.slice(name.length + 1)).sort(),

@@ -24,7 +24,8 @@ const store = new SmallPartsStore(gateway.bucket, 'many', { partBytesMin: 5 * 2 
 t.teardown(() => store.close())
 
 t.test('interrupted behind the streams, resumed without one: nothing is left over', async t => {
-  const place = { port: daemon.port, bucket: 'default', repository: 'r', threads: 16 }
+  const many = { threads: 16, packBelow: 0 }
+  const place = { port: daemon.port, bucket: 'default', repository: 'r', ...many }
   const staging = stagingOf(t, 'many')
   const stop = new AbortController()
   const report = (event: BackupEvent) => {

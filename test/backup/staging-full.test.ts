@@ -20,6 +20,8 @@ const folder = t.testdir()
 const archive = join(folder, 'archive')
 const staging = join(folder, 'staging')
 const place = ['--archive', archive, '--repo', 'r', '--staging', staging]
+/** A journal for each vbucket. */
+const unpacked = ['--pack-below', '0']
 
 /**
  * In a mount namespace of its own, where the staging folder is a disk of 64 KiB; what is written to it
@@ -27,7 +29,7 @@ const place = ['--archive', archive, '--repo', 'r', '--staging', staging]
  */
 async function backUpOnFullDisk(...words: string[]): Promise<{ code: number; stderr: string }> {
   const mount = 'mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@"'
-  const command = [process.execPath, program, 'backup', ...place, ...words]
+  const command = [process.execPath, program, 'backup', ...place, ...unpacked, ...words]
   const inside = ['--user', '--map-root-user', '--mount', 'sh', '-c', mount, staging, ...command]
   const env = { PATH: process.env['PATH'], HOLDFAST_PORT: String(daemon.port) }
   return await promisify(execFile)('unshare', inside, { env }).then(

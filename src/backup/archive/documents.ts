@@ -46,6 +46,8 @@ const counts = z.strictObject({
 export const dataObjectSchema = z.strictObject({
   /** Below the backup's own prefix. */
   key: z.string(),
+  /** Where in the stored object it begins: that is a pack, which has others, too. Without it, it is all of it. */
+  offset: count.optional(),
   vbid,
   size: count,
   segments: count,
@@ -87,7 +89,10 @@ export const collectionsSchema = z.strictObject({
 export type BackupCollections = z.infer<typeof collectionsSchema>
 
 /** `REPOSITORY/BACKUP/manifest.json`: what belongs to a backup, and nothing else does. */
-export const manifestSchema = headed('holdfast-backup-manifest', {
+export const manifestSchema = z.strictObject({
+  format: z.literal('holdfast-backup-manifest'),
+  /** 2 if there are packs: who knows only 1 would take a pack for one data object. */
+  version: z.literal([1, 2]),
   backup: z.string(),
   objects: z.array(dataObjectSchema),
   vbuckets: z.array(positionSchema),

@@ -7,6 +7,7 @@
  * REPOSITORY/lock.json                    while somebody writes
  * REPOSITORY/000001-20260102T030405Z/     a backup: its number, and when it began
  *   data/0000                             of vbucket 0; there is none if nothing changed
+ *   data/pack-0000                        of small vbuckets, one behind the other
  *   checkpoint.json                       until it is complete
  *   manifest.json
  *   backup.json                           from when on it is complete
@@ -37,6 +38,11 @@ export function backupPrefix(repository: string, backupId: string): string {
 /** Below the backup's prefix. */
 export function dataKey(vbid: number): string {
   return `data/${String(vbid).padStart(4, '0')}`
+}
+
+/** Below the backup's prefix: where data objects of small vbuckets lie together. */
+export function packKey(number: number): string {
+  return `data/pack-${String(number).padStart(4, '0')}`
 }
 
 /** Of one that has taken up others for the first time, the generation is 2. */

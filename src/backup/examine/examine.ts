@@ -10,7 +10,7 @@ import { IndexedObject } from '../archive/indexed-object.ts'
 import { keyHashOf, mayHaveKey } from '../archive/key-filter.ts'
 import type { ArchiveRecord } from '../archive/record.ts'
 import type { Secret } from '../archive/repository-key.ts'
-import { keyOfObject, objectError, type ReadableBackup } from '../data-object.ts'
+import { bytesOfObject, keyOfObject, objectError, type ReadableBackup } from '../data-object.ts'
 import { BackupError } from '../errors.ts'
 import { Repository } from '../repository.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -107,7 +107,7 @@ async function versionsIn(
   const name = keyOfObject(backup, object)
   try {
     const indexed = await IndexedObject.open({
-      read: range => backup.repository.store.read(name, range),
+      read: range => bytesOfObject(backup, object, range),
       size: object.size,
       vbid: object.vbid,
       repositoryKey: backup.key,

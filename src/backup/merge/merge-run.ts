@@ -132,7 +132,7 @@ export class MergeRun {
     const key = mergedDataKey(this.#generation, vbid)
     const target: ObjectTarget = { store, prefix: this.#prefix, key, clock, signal }
     const [{ backup, object }] = sources as [Source]
-    if (sources.length === 1) {
+    if (this.#isTakenOver(sources)) {
       if (backup === this.#last) return object
       return await copyObject(target, this.#keyOf({ backup, object }), object)
     }
@@ -149,6 +149,12 @@ export class MergeRun {
         if (wait) await wait
       }
     return await merged.finish(object.firstSeqno)
+  }
+
+  /** As it is. Out of another's pack it is not: a store may refuse to copy a range of what is small. */
+  #isTakenOver([first, ...others]: readonly Source[]): boolean {
+    const { backup, object } = first!
+    return others.length === 0 && (backup === this.#last || object.offset === undefined)
   }
 
   async *#read(sources: readonly Source[]) {
@@ -200,7 +206,7 @@ export class MergeRun {
 
   #count(lists: readonly (readonly Source[])[]): void {
     const bytesOf = (list: readonly Source[]) =>
-      list.length === 1
+      this.#isTakenOver(list)
         ? 0
         : list.reduce((sum, { object }) => sum + object.size, 0) *
           (passesFor(recordsOf(list), this.#keysMax) + 1)

@@ -33,7 +33,8 @@ export async function adopt(context: BackupContext, journal: Journal): Promise<A
   if (!found) {
     if (!(await isCompletedWithMore(store, upload, size))) return restart(goneReason)
     if (size < partBytesMin) return restart(tooFew(size))
-    return rebased(await rebase(context, journal), 'the object was completed by the last run')
+    const next = await rebase(context, journal, context.keepJournal)
+    return rebased(next, 'the object was completed by the last run')
   }
   const isWhole = parts.every((part, index) => samePart(part, found[index]))
   if (!isWhole) {
@@ -46,24 +47,31 @@ export async function adopt(context: BackupContext, journal: Journal): Promise<A
     await store.abortUpload(upload)
     return restart(tooFew(size))
   }
-  const next = await rebaseUpload(context, journal)
+  const next = await rebaseUpload(context, journal, context.keepJournal)
   if (!next) return restart(goneReason)
   return rebased(next, 'its last part is too small to be followed by another')
+}
+
+/** Of a vbucket, or of a pack. */
+interface UploadJournal {
+  readonly upload: Upload
+  readonly parts: Part[]
 }
 
 /**
  * Makes an object of the journal's upload and the object the beginning of a new one, which has what
  * the journal tells of and nothing else; undefined if the upload is gone.
  */
-export async function rebaseUpload(
+export async function rebaseUpload<Kept extends UploadJournal>(
   context: BackupContext,
-  journal: Journal,
-): Promise<Journal | undefined> {
+  journal: Kept,
+  keep: (next: Kept) => Promise<void>,
+): Promise<Kept | undefined> {
   const completion = await complete(context, journal.upload, journal.parts)
   if (completion === 'gone') return undefined
   if (completion === 'strays' && !(await completeWithStrays(context, journal.upload)))
     return undefined
-  return await rebase(context, journal)
+  return await rebase(context, journal, keep)
 }
 
 function rebased(journal: Journal, reason: string): Adoption {
@@ -77,8 +85,11 @@ function restart(reason: string): Adoption {
 const tooFew = (size: number) => `${size} bytes are too few to be gone on with`
 
 /** Begins a new upload of the same object, with what the journal tells of it as its first part. */
-async function rebase(context: BackupContext, journal: Journal): Promise<Journal> {
-  const { store } = context
+async function rebase<Kept extends UploadJournal>(
+  { store }: BackupContext,
+  journal: Kept,
+  keep: (next: Kept) => Promise<void>,
+): Promise<Kept> {
   const { key } = journal.upload
   const size = sizeOf(journal.parts)
   const isAll = (await store.size(key)) === size
@@ -90,7 +101,7 @@ async function rebase(context: BackupContext, journal: Journal): Promise<Journal
     for (const range of evenRanges(size, store.limits.partBytesMax, isAll))
       parts.push(await store.copyPart(upload, parts.length + 1, key, range))
   const next = { ...journal, upload, parts }
-  await context.keepJournal(next)
+  await keep(next)
   return next
 }
 

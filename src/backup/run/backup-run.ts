@@ -1,25 +1,21 @@
 import { manifestJson, type SavedPosition } from '../../client/index.ts'
 import type { Timer } from '../../clock.ts'
-import {
-  collectionsSchema,
-  decodeDocument,
-  encodeDocument,
-  type BackupDocument,
-} from '../archive/documents.ts'
+import { collectionsSchema, encodeDocument, type BackupDocument } from '../archive/documents.ts'
 import { BackupFile } from '../archive/layout.ts'
 import { BackupError } from '../errors.ts'
 import { pause } from '../pause.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import type { BackupContext } from './context.ts'
 import { commit, completeUploads, putManifest, sweep } from './finishing-steps.ts'
 import {
-  checkpointSchema,
   stepNames,
   type Checkpoint,
   type Journal,
+  type Journals,
+  type PackJournal,
   type Plan,
   type StepName,
 } from './journal.ts'
+import type { RunState } from './run-state.ts'
 import type { Staging } from './staging.ts'
 import { streamChanges, type StreamStep } from './stream-step.ts'
 import { untilStopped } from '../until-stopped.ts'
@@ -30,12 +26,6 @@ const stopGraceMs = 500
 const lastCheckpointMs = 200
 /** How often in one run what the store has lost is streamed again. */
 const lossesMax = 3
-
-/** What an earlier run has left, from wherever it could be had. */
-export interface RunState {
-  readonly plan: Plan
-  readonly journals: Map<number, Journal>
-}
 
 export type StreamSettings = Pick<StreamStep, 'source' | 'node' | 'name' | 'log'>
 
@@ -53,7 +43,7 @@ export type StreamSettings = Pick<StreamStep, 'source' | 'node' | 'name' | 'log'
 export class BackupRun {
   readonly #context: BackupContext
   readonly #staging: Staging
-  readonly #journals: Map<number, Journal>
+  readonly #journals: Journals
   readonly #openStream: (plan: Plan) => Promise<StreamSettings>
   #plan: Plan
   #document: BackupDocument | undefined
@@ -64,14 +54,18 @@ export class BackupRun {
   #losses = 0
 
   constructor(
-    context: Omit<BackupContext, 'keepJournal'>,
+    context: Omit<BackupContext, 'keepJournal' | 'keepPack'>,
     staging: Staging,
     state: RunState,
     openStream: (plan: Plan) => Promise<StreamSettings>,
   ) {
-    this.#context = { ...context, keepJournal: journal => this.#keepJournal(journal) }
+    this.#context = {
+      ...context,
+      keepJournal: journal => this.#keepJournal(journal),
+      keepPack: journal => this.#keepPack(journal),
+    }
     this.#staging = staging
-    this.#plan = { ...state.plan, runs: state.plan.runs + 1 }
+    this.#plan = { ...state.plan, version: 2, runs: state.plan.runs + 1 }
     this.#journals = state.journals
     this.#openStream = openStream
   }
@@ -139,13 +133,15 @@ export class BackupRun {
       journals: this.#journals,
       base,
       dropJournal: vbid => this.#dropJournal(vbid),
+      dropPack: number => this.#dropPack(number),
     })
     // Asked for now, so that what is not in it has been dropped, and is not to be brought back.
     const manifest = await settings.node.ask(client => client.collectionsManifest())
     this.#plan = {
       ...this.#plan,
       ends: [...positions.values()],
-      uploads: [...this.#journals.keys()],
+      uploads: [...this.#journals.vbuckets.keys()],
+      packs: [...this.#journals.packs.keys()],
       collections: collectionsSchema.parse(manifestJson(manifest)),
     }
     await this.#done('stream')
@@ -157,10 +153,13 @@ export class BackupRun {
     if (lost.length === 0) return await this.#done('complete')
     if (++this.#losses > lossesMax)
       throw new BackupError('store', `the store loses uploads again and again: ${lost.length} now`)
-    for (const vbid of lost) {
+    for (const journal of lost) {
+      const vbuckets = 'vbid' in journal ? [journal] : journal.objects
       const reason = 'the upload is gone from the store'
-      this.#context.report({ type: 'vbucket', vbid, action: 'restart', reason })
-      await this.#dropJournal(vbid)
+      for (const { vbid } of vbuckets)
+        this.#context.report({ type: 'vbucket', vbid, action: 'restart', reason })
+      if ('vbid' in journal) await this.#dropJournal(journal.vbid)
+      else await this.#dropPack(journal.number)
     }
     await this.#keepPlan({ ...this.#plan, steps: [] })
   }
@@ -171,8 +170,13 @@ export class BackupRun {
   }
 
   async #dropJournal(vbid: number): Promise<void> {
-    this.#journals.delete(vbid)
+    this.#journals.vbuckets.delete(vbid)
     await this.#staging.removeJournal(vbid)
+  }
+
+  async #dropPack(number: number): Promise<void> {
+    this.#journals.packs.delete(number)
+    await this.#staging.removePack(number)
   }
 
   async #done(step: StepName): Promise<void> {
@@ -187,7 +191,12 @@ export class BackupRun {
 
   async #keepJournal(journal: Journal): Promise<void> {
     await this.#staging.writeJournal(journal)
-    this.#journals.set(journal.vbid, journal)
+    this.#journals.vbuckets.set(journal.vbid, journal)
+  }
+
+  async #keepPack(journal: PackJournal): Promise<void> {
+    await this.#staging.writePack(journal)
+    this.#journals.packs.set(journal.number, journal)
   }
 
   #checkpointSoon(): void {
@@ -205,64 +214,11 @@ export class BackupRun {
     const { store, prefix } = this.#context
     const checkpoint: Checkpoint = {
       format: 'holdfast-backup-checkpoint',
-      version: 1,
+      version: 2,
       plan: this.#plan,
-      journals: [...this.#journals.values()],
+      journals: [...this.#journals.vbuckets.values()],
+      packs: [...this.#journals.packs.values()],
     }
     await store.put(`${prefix}${BackupFile.checkpoint}`, encodeDocument(checkpoint))
-  }
-}
-
-/**
- * What is known of an unfinished backup: from the staging folder; of what is missing or torn there,
- * and of all when it is lost, from the checkpoint in the archive.
- */
-export async function loadState(
-  context: Pick<BackupContext, 'store' | 'prefix' | 'backupId' | 'report'>,
-  staging: Staging,
-): Promise<RunState> {
-  const { store, prefix, backupId, report } = context
-  const staged = await staging.read()
-  const usable = staged?.plan.backup === backupId ? staged : undefined
-  const checkpoint = await readCheckpoint(store, `${prefix}${BackupFile.checkpoint}`, !usable)
-  const isNewer = checkpoint && checkpoint.plan.runs > (usable?.plan.runs ?? 0)
-  if (!usable || isNewer) {
-    if (!checkpoint)
-      throw new BackupError('unfinished', `nothing is left to resume ${backupId} from; use --purge`)
-    const why = usable ? 'another run has gone on elsewhere' : 'the staging folder is lost'
-    report({ type: 'note', message: `${why}: going on from the checkpoint` })
-    await staging.replace(checkpoint.journals)
-    const journals = checkpoint.journals.map(journal => [journal.vbid, journal] as const)
-    return { plan: checkpoint.plan, journals: new Map(journals) }
-  }
-  const journals = new Map(usable.journals)
-  const missing = (usable.plan.uploads ?? []).filter(vbid => !journals.has(vbid))
-  let plan = usable.plan
-  for (const vbid of new Set([...usable.unreadable, ...missing])) {
-    const journal = checkpoint?.journals.find(known => known.vbid === vbid)
-    const source = journal ? 'is taken from the checkpoint' : 'is lost: from the beginning'
-    report({ type: 'note', message: `the journal of vbucket ${vbid} is torn, and ${source}` })
-    // What is asked for again is asked for by the first step.
-    if (!journal) plan = { ...plan, steps: [] }
-    else {
-      await staging.writeJournal(journal)
-      journals.set(vbid, journal)
-    }
-  }
-  return { plan, journals }
-}
-
-/** One that cannot be read matters only to who has nothing else. */
-async function readCheckpoint(
-  store: ObjectStore,
-  key: string,
-  isNeeded: boolean,
-): Promise<Checkpoint | undefined> {
-  const bytes = await store.get(key)
-  try {
-    return bytes && decodeDocument(checkpointSchema, bytes, key)
-  } catch (error) {
-    if (isNeeded) throw error
-    return undefined
   }
 }

@@ -16,9 +16,10 @@ import { dropBackup } from '../remove/drop-backup.ts'
 import { Repository, type ListedBackup } from '../repository.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { abortUploadsBelow, expectUploadsListed } from '../store/uploads-below.ts'
-import { BackupRun, loadState, type RunState } from './backup-run.ts'
+import { BackupRun } from './backup-run.ts'
 import type { BackupEvent } from './context.ts'
 import type { Plan } from './journal.ts'
+import { loadState, nothingJournalled, type RunState } from './run-state.ts'
 import { SourceNode } from './source-node.ts'
 import { Staging } from './staging.ts'
 
@@ -38,6 +39,8 @@ export interface BackupOptions {
   threads?: number
   blockBytes?: number
   segmentBytes?: number
+  /** Vbuckets with less than this lie together in packs; 0: each has an object of its own. */
+  packBelow?: number | undefined
   signal: AbortSignal
   report: (event: BackupEvent) => void
   clock?: Clock
@@ -45,6 +48,8 @@ export interface BackupOptions {
 }
 
 const defaultThreads = 4
+/** What S3 takes no part below but as the last one: with so little, a vbucket could not be gone on with. */
+const defaultPackBelow = 5 * 1024 * 1024
 /** One is filled while another is compressed; and as many of vbuckets that are being closed. */
 const sparesPerThread = 4
 
@@ -110,8 +115,10 @@ class Backup {
     repositoryKey: Uint8Array | undefined,
     verify: () => Promise<void>,
   ): Promise<BackupDocument> {
-    const { store, report, threads = defaultThreads, segmentBytes } = this.#options
-    const { blockBytes = defaultBlockBytes } = this.#options
+    const { store, report, threads = defaultThreads } = this.#options
+    const { blockBytes = defaultBlockBytes, packBelow = defaultPackBelow } = this.#options
+    const { partBytesMin } = store.limits
+    const segmentBytes = Math.max(this.#options.segmentBytes ?? defaultSegmentBytes, partBytesMin)
     // What a crash leaves is found by that list. Whoever may not have it hears of it now, not when all is
     // streamed.
     await expectUploadsListed(store, `${repository.name}/`)
@@ -131,7 +138,8 @@ class Backup {
       repositoryKey,
       blockBytes,
       spareBlocks: new SpareBlocks(blockBytes, sparesPerThread * threads),
-      segmentBytes: Math.max(segmentBytes ?? defaultSegmentBytes, store.limits.partBytesMin),
+      segmentBytes,
+      packBelow: Math.min(packBelow, segmentBytes),
       threads,
       clock: this.#clock,
       signal: this.#signal,
@@ -180,7 +188,7 @@ class Backup {
       report({ type: 'note', message: `dropping unfinished backup ${id}` })
       await this.#drop(repository, id)
     }
-    return { state: { plan, journals: new Map() }, backupId: plan.backup }
+    return { state: { plan, journals: nothingJournalled() }, backupId: plan.backup }
   }
 
   async #newPlan(

@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.ts'
 import type { CompressionName } from '../archive/compression.ts'
 import type { SpareBlocks } from '../archive/spare-blocks.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import type { Journal } from './journal.ts'
+import type { Journal, PackJournal } from './journal.ts'
 
 /** What the steps of a backup have in common. */
 export interface BackupContext {
@@ -15,6 +15,8 @@ export interface BackupContext {
   readonly blockBytes: number
   readonly spareBlocks: SpareBlocks
   readonly segmentBytes: number
+  /** Vbuckets with less than this lie in packs; at most a segment. */
+  readonly packBelow: number
   /** Vbuckets that are worked on at a time. */
   readonly threads: number
   readonly clock: Clock
@@ -22,7 +24,8 @@ export interface BackupContext {
   readonly signal: AbortSignal
   readonly report: (event: BackupEvent) => void
   /** Durable when it resolves. */
-  keepJournal(journal: Journal): Promise<void>
+  readonly keepJournal: (journal: Journal) => Promise<void>
+  readonly keepPack: (journal: PackJournal) => Promise<void>
 }
 
 /** What is done with what an interrupted run has left of a vbucket. */

@@ -16,46 +16,58 @@ import { forEachOf } from '../lanes.ts'
 import { rebaseUpload } from './adoption.ts'
 import { complete } from './completion.ts'
 import type { BackupContext } from './context.ts'
-import type { Journal, Plan } from './journal.ts'
+import type { Journal, Journals, PackJournal, Plan } from './journal.ts'
 
 /** To complete is to wait, mostly, and holds nothing in memory. */
 const completionsPerThread = 4
 
 /**
- * Makes objects of the uploads; answers with the vbuckets whose upload the store has lost, by a rule
- * of its own perhaps: what they had has to be asked for again.
+ * Makes objects of the uploads; answers with those whose upload the store has lost, by a rule of its
+ * own perhaps: what they had has to be asked for again.
  */
 export async function completeUploads(
   context: BackupContext,
-  journals: ReadonlyMap<number, Journal>,
-): Promise<number[]> {
-  const lost: number[] = []
+  { vbuckets, packs }: Journals,
+): Promise<(Journal | PackJournal)[]> {
+  const lost: (Journal | PackJournal)[] = []
   const atATime = context.threads * completionsPerThread
-  await forEachOf([...journals.values()], atATime, async journal => {
-    const { vbid, upload, parts } = journal
-    let completion = await complete(context, upload, parts)
-    if (completion === 'strays') {
-      const next = await rebaseUpload(context, journal)
-      completion = next ? await complete(context, next.upload, next.parts) : 'gone'
-    }
-    if (completion !== 'done') lost.push(vbid)
+  const journals = [...vbuckets.values(), ...packs.values()]
+  await forEachOf(journals, atATime, async journal => {
+    const isDone =
+      'vbid' in journal
+        ? await completeJournal(context, journal, context.keepJournal)
+        : await completeJournal(context, journal, context.keepPack)
+    if (!isDone) lost.push(journal)
   })
   return lost
+}
+
+async function completeJournal<Kept extends Journal | PackJournal>(
+  context: BackupContext,
+  journal: Kept,
+  keep: (next: Kept) => Promise<void>,
+): Promise<boolean> {
+  const completion = await complete(context, journal.upload, journal.parts)
+  if (completion !== 'strays') return completion === 'done'
+  const next = await rebaseUpload(context, journal, keep)
+  return next !== undefined && (await complete(context, next.upload, next.parts)) === 'done'
 }
 
 /** Puts the list of all that belongs to the backup. */
 export async function putManifest(
   context: BackupContext,
-  journals: ReadonlyMap<number, Journal>,
+  { vbuckets, packs }: Journals,
   { ends = [], collections }: Pick<Plan, 'ends' | 'collections'>,
 ): Promise<void> {
   const { store, prefix, backupId } = context
   const byVbucket = (one: { vbid: number }, other: { vbid: number }) => one.vbid - other.vbid
+  const own = [...vbuckets.values()].map(journal => objectOf(journal, prefix))
+  const packed = [...packs.values()].flatMap(journal => objectsIn(journal, prefix))
   const manifest: Manifest = {
     format: 'holdfast-backup-manifest',
-    version: 1,
+    version: packed.length > 0 ? 2 : 1,
     backup: backupId,
-    objects: [...journals.values()].sort(byVbucket).map(journal => objectOf(journal, prefix)),
+    objects: [...own, ...packed].sort(byVbucket),
     vbuckets: [...ends].sort(byVbucket),
     ...(collections ? { collections } : {}),
   }
@@ -74,6 +86,21 @@ function objectOf(journal: Journal, prefix: string): DataObject {
     lastSeqno,
     counts,
   }
+}
+
+function objectsIn({ upload, objects }: PackJournal, prefix: string): DataObject[] {
+  const key = upload.key.slice(prefix.length)
+  return objects.map(({ offset, vbid, size, sha256, firstSeqno, lastSeqno, counts }) => ({
+    key,
+    offset,
+    vbid,
+    size,
+    segments: 1,
+    sha256: objectDigest([sha256]),
+    firstSeqno,
+    lastSeqno,
+    counts,
+  }))
 }
 
 const sweepRoundsMax = 10

@@ -5,23 +5,31 @@ import { decodeDocument, encodeDocument } from '../archive/documents.ts'
 import { replaceFile } from '../durable-file.ts'
 import { BackupError } from '../errors.ts'
 import { forEachOf } from '../lanes.ts'
-import { journalSchema, planSchema, type Journal, type Plan } from './journal.ts'
+import {
+  journalSchema,
+  packJournalSchema,
+  planSchema,
+  type Journal,
+  type Journals,
+  type PackJournal,
+  type Plan,
+} from './journal.ts'
 
 const writesAtATime = 16
 const planFile = 'plan.json'
-const journalPattern = /^vb-(\d+)\.json$/
+const journalPattern = /^(vb|pack)-(\d+)\.json$/
 
 /** What a staging folder knows of an unfinished backup. */
 export interface Staged {
   readonly plan: Plan
-  readonly journals: ReadonlyMap<number, Journal>
-  /** Vbuckets whose journal cannot be read. */
-  readonly unreadable: readonly number[]
+  readonly journals: Journals
+  /** Vbuckets and packs whose journal cannot be read. */
+  readonly unreadable: { readonly vbuckets: readonly number[]; readonly packs: readonly number[] }
 }
 
 /**
  * The folder in which a backup keeps its state while it is under way: a plan, and a journal for
- * each vbucket. Each is replaced in one step, durably: after a crash there is the old or the new one.
+ * each vbucket that has an upload of its own, and for each pack. Each is replaced in one step, durably: after a crash there is the old or the new one.
  */
 export class Staging {
   readonly folder: string
@@ -35,17 +43,26 @@ export class Staging {
   }
 
   writeJournal(journal: Journal): Promise<void> {
-    return this.#write(journalFile(journal.vbid), journal)
+    return this.#write(journalFile('vb', journal.vbid), journal)
+  }
+
+  writePack(journal: PackJournal): Promise<void> {
+    return this.#write(journalFile('pack', journal.number), journal)
   }
 
   /** Drops what is there for these journals; a plan has to follow, without which they mean nothing. */
-  async replace(journals: readonly Journal[]): Promise<void> {
+  async replace({ vbuckets, packs }: Journals): Promise<void> {
     await this.remove()
-    await forEachOf(journals, writesAtATime, journal => this.writeJournal(journal))
+    await forEachOf(vbuckets.values(), writesAtATime, journal => this.writeJournal(journal))
+    await forEachOf(packs.values(), writesAtATime, journal => this.writePack(journal))
   }
 
-  async removeJournal(vbid: number): Promise<void> {
-    await this.#told(() => rm(join(this.folder, journalFile(vbid)), { force: true }))
+  removeJournal(vbid: number): Promise<void> {
+    return this.#remove(journalFile('vb', vbid))
+  }
+
+  removePack(number: number): Promise<void> {
+    return this.#remove(journalFile('pack', number))
   }
 
   /** Undefined if there is no plan that can be read: then the rest means nothing. */
@@ -54,15 +71,23 @@ export class Staging {
     if (!names.includes(planFile)) return undefined
     const plan = await this.#readFile(planFile, planSchema)
     if (!plan) return undefined
-    const journals = new Map<number, Journal>()
-    const unreadable: number[] = []
+    const journals: Journals = { vbuckets: new Map(), packs: new Map() }
+    const unreadable: { vbuckets: number[]; packs: number[] } = { vbuckets: [], packs: [] }
     for (const name of names) {
-      const match = journalPattern.exec(name)
-      if (!match) continue
-      const vbid = Number(match[1])
-      const journal = await this.#readFile(name, journalSchema)
-      if (journal?.vbid === vbid && journal.backup === plan.backup) journals.set(vbid, journal)
-      else unreadable.push(vbid)
+      const [, kind, digits] = journalPattern.exec(name) ?? []
+      if (kind === undefined) continue
+      const number = Number(digits)
+      if (kind === 'vb') {
+        const journal = await this.#readFile(name, journalSchema)
+        const isIt = journal?.vbid === number && journal.backup === plan.backup
+        if (isIt) journals.vbuckets.set(number, journal)
+        else unreadable.vbuckets.push(number)
+      } else {
+        const journal = await this.#readFile(name, packJournalSchema)
+        const isIt = journal?.number === number && journal.backup === plan.backup
+        if (isIt) journals.packs.set(number, journal)
+        else unreadable.packs.push(number)
+      }
     }
     return { plan, journals, unreadable }
   }
@@ -91,6 +116,10 @@ export class Staging {
     }
   }
 
+  async #remove(name: string): Promise<void> {
+    await this.#told(() => rm(join(this.folder, name), { force: true }))
+  }
+
   #write(name: string, document: object): Promise<void> {
     return this.#told(() => replaceFile(join(this.folder, name), encodeDocument(document)))
   }
@@ -108,8 +137,8 @@ export class Staging {
   }
 }
 
-function journalFile(vbid: number): string {
-  return `vb-${String(vbid).padStart(4, '0')}.json`
+function journalFile(kind: 'vb' | 'pack', number: number): string {
+  return `${kind}-${String(number).padStart(4, '0')}.json`
 }
 
 function nothingThere(error: NodeJS.ErrnoException): string[] {

@@ -13,7 +13,8 @@ import type { BucketAddress } from '../bucket-address.ts'
 import { adopt } from './adoption.ts'
 import { forEachOf } from '../lanes.ts'
 import type { BackupContext } from './context.ts'
-import type { Journal } from './journal.ts'
+import { journalledPositions, type Journals } from './journal.ts'
+import { PackWriter } from './pack-writer.ts'
 import type { SourceNode } from './source-node.ts'
 import { VbucketUpload } from './vbucket-upload.ts'
 
@@ -23,11 +24,12 @@ export interface StreamStep {
   readonly node: SourceNode
   /** Of the DCP connection, by which the server knows who comes back. */
   readonly name: string
-  readonly journals: Map<number, Journal>
+  readonly journals: Journals
   /** Where the last backup left each vbucket. */
   readonly base: ReadonlyMap<number, SavedPosition>
   readonly log: Log
   readonly dropJournal: (vbid: number) => Promise<void>
+  readonly dropPack: (number: number) => Promise<void>
 }
 
 const progressIntervalMs = 500
@@ -49,10 +51,11 @@ export async function streamChanges(step: StreamStep): Promise<Map<number, Saved
     if (!seqnos.has(vbid))
       throw new BackupError('mismatch', `vbucket ${vbid} of the last backup is not here`)
   const positions = new Map<number, SavedPosition>()
+  const journalled = journalledPositions(journals)
   const wanted = new Map<number, number>()
   await Promise.all(
     [...seqnos].map(async ([vbid, seqno]) => {
-      const known = journals.get(vbid)?.position ?? base.get(vbid)
+      const known = journalled.get(vbid) ?? base.get(vbid)
       const log = await node.ask(client => client.failoverLog(vbid))
       const position = known ?? startOf(vbid, log)
       positions.set(vbid, position)
@@ -61,8 +64,9 @@ export async function streamChanges(step: StreamStep): Promise<Map<number, Saved
     }),
   )
   await adoptJournals(step, wanted)
+  await adoptPacks(step, wanted)
   for (const vbid of wanted.keys()) {
-    const position = journals.get(vbid)?.position ?? base.get(vbid)
+    const position = journals.vbuckets.get(vbid)?.position ?? base.get(vbid)
     if (position) positions.set(vbid, position)
     else positions.delete(vbid)
   }
@@ -85,7 +89,7 @@ async function adoptJournals(
   { context, journals, dropJournal }: StreamStep,
   wanted: ReadonlyMap<number, number>,
 ): Promise<void> {
-  await forEachOf([...journals.values()], context.threads, async journal => {
+  await forEachOf([...journals.vbuckets.values()], context.threads, async journal => {
     const { vbid } = journal
     if (!wanted.has(vbid)) {
       context.report({ type: 'vbucket', vbid, action: 'keep', reason: 'nothing has changed since' })
@@ -93,8 +97,28 @@ async function adoptJournals(
     }
     const adoption = await adopt(context, journal)
     context.report({ type: 'vbucket', vbid, action: adoption.action, reason: adoption.reason })
-    if (adoption.journal) journals.set(vbid, adoption.journal)
+    if (adoption.journal) journals.vbuckets.set(vbid, adoption.journal)
     else await dropJournal(vbid)
+  })
+}
+
+/** What a pack has of a vbucket cannot be added to, and is little. */
+async function adoptPacks(
+  { context, journals, dropPack }: StreamStep,
+  wanted: ReadonlyMap<number, number>,
+): Promise<void> {
+  await forEachOf([...journals.packs.values()], context.threads, async pack => {
+    for (const { vbid, size } of pack.objects) {
+      const [action, reason] = wanted.has(vbid)
+        ? (['restart', `${size} bytes in a pack are too few to be gone on with`] as const)
+        : (['keep', 'nothing has changed since'] as const)
+      context.report({ type: 'vbucket', vbid, action, reason })
+    }
+    const objects = pack.objects.filter(({ vbid }) => !wanted.has(vbid))
+    if (objects.length === pack.objects.length) return
+    if (objects.length > 0) return await context.keepPack({ ...pack, objects })
+    await context.store.abortUpload(pack.upload)
+    await dropPack(pack.number)
   })
 }
 
@@ -103,6 +127,7 @@ class Streaming {
   readonly #wanted: ReadonlyMap<number, number>
   readonly #positions: Map<number, SavedPosition>
   readonly #uploads = new Map<number, VbucketUpload>()
+  readonly #packs: PackWriter
   /** A marker has come: the next change is in another snapshot, perhaps of another history. */
   readonly #moved = new Set<number>()
   readonly #closing = new Set<Promise<void>>()
@@ -120,6 +145,9 @@ class Streaming {
     this.#step = step
     this.#wanted = wanted
     this.#positions = positions
+    // Those of runs before are not added to.
+    const first = Math.max(-1, ...step.journals.packs.keys()) + 1
+    this.#packs = new PackWriter(step.context, first)
   }
 
   async run(): Promise<void> {
@@ -141,11 +169,13 @@ class Streaming {
       }
       await Promise.all(this.#closing)
       if (this.#failure) throw this.#failure.error
+      await this.#packs.finish()
       this.#report(client)
     } catch (error) {
       stopping.abort()
       // Whatever was on its way to the store is let come to its end: the journal then knows it.
       await Promise.allSettled(this.#closing)
+      await this.#packs.settled()
       throw context.signal.aborted ? context.signal.reason : translated(error)
     } finally {
       ticking.cancel()
@@ -198,7 +228,7 @@ class Streaming {
     let upload = this.#uploads.get(vbid)
     if (!upload) {
       const { context, journals } = this.#step
-      upload = new VbucketUpload(context, vbid, journals.get(vbid))
+      upload = new VbucketUpload(context, vbid, journals.vbuckets.get(vbid))
       this.#uploads.set(vbid, upload)
     }
     return upload
@@ -212,6 +242,7 @@ class Streaming {
     this.#closingBytes += heldBytes
     const closing: Promise<void> = upload
       .close(position)
+      .then(whole => whole && this.#packs.add(whole))
       .then(() => {
         this.#uploads.delete(vbid)
         this.#positions.set(vbid, position)

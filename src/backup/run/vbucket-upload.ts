@@ -6,6 +6,7 @@ import { RecordKind, type ArchiveRecord } from '../archive/record.ts'
 import { sizeOf, type Upload } from '../store/object-store.ts'
 import type { BackupContext } from './context.ts'
 import type { Journal } from './journal.ts'
+import type { WholeObject } from './pack-writer.ts'
 
 /** A history and snapshot, and the first seqno that was taken in it. */
 interface Stretch {
@@ -24,6 +25,8 @@ export class VbucketUpload {
   #journal: Journal | undefined
   #upload: Upload | undefined
   #firstSeqno: number
+  /** All there is of a small vbucket. */
+  #whole: Segment | undefined
   /** Those that reach into what the journal does not have yet. */
   #stretches: Stretch[] = []
 
@@ -62,16 +65,25 @@ export class VbucketUpload {
     return this.#writer.append(recordOf(change))
   }
 
-  /** All up to `position` was appended: brings it to safety. */
-  async close(position: SavedPosition): Promise<void> {
+  /** All up to `position` was appended: brings it to safety; or answers with it, to be put into a pack. */
+  async close(position: SavedPosition): Promise<WholeObject | undefined> {
     await this.#writer.finishSegment()
-    if (!this.#journal || this.#journal.position.seqno === position.seqno) return
+    const vbid = this.#vbid
+    const firstSeqno = this.#firstSeqno
+    if (this.#whole) return { vbid, segment: this.#whole, firstSeqno, position }
+    if (!this.#journal || this.#journal.position.seqno === position.seqno) return undefined
     // The vbucket has gone on without a change that the stream carries.
     await this.#keep({ ...this.#journal, position })
+    return undefined
   }
 
   async #put(segment: Segment): Promise<void> {
-    const { store, prefix, backupId } = this.#context
+    const { store, prefix, backupId, packBelow } = this.#context
+    // What is less than a segment was ended by `close`: there is nothing behind it.
+    if (!this.#upload && segment.size < packBelow) {
+      this.#whole = segment
+      return
+    }
     this.#upload ??= await store.createUpload(`${prefix}${dataKey(this.#vbid)}`, randomUUID())
     const parts = this.#journal?.parts ?? []
     const part = await store.putPart(this.#upload, parts.length + 1, segment)

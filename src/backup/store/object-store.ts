@@ -82,7 +82,7 @@ export interface PartContent {
   /** To be stored one behind the other. */
   readonly chunks: readonly Buffer[]
   readonly size: number
-  /** In hexadecimal digits. */
+  /** Of the bytes, or of the SHA-256s of what they are made of; in hexadecimal digits. */
   readonly sha256: string
 }
 
