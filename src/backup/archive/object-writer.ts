@@ -1,43 +1,15 @@
-import { createHash, randomBytes, type Hash } from 'node:crypto'
-import { BlockKind, compressBlock, sealBlock, type BlockSummary } from './block.ts'
-import { Compression, type CompressionName } from './compression.ts'
-import { Cipher, ObjectCipher } from './object-cipher.ts'
-import { buildKeyFilter, keyHashIn } from './key-filter.ts'
-import { encodeObjectHeader, saltLength } from './object-header.ts'
-import {
-  collectionIdOffset,
-  encodeRecord,
-  recordHeaderLength,
-  recordKindName,
-  recordLength,
-  type ArchiveRecord,
-  type RecordKind,
-} from './record.ts'
+import { createHash, randomBytes } from 'node:crypto'
+import type { CompressionName } from './compression.ts'
+import { saltLength } from './object-header.ts'
+import { noRecords, type RecordCounts } from './record-counts.ts'
+import { encodeUnsealedRecord, recordKindName, recordLength } from './record.ts'
+import type { ArchiveRecord, RecordKind } from './record.ts'
+import { SegmentBuilder, type Segment, type SegmentMaker } from './segment-builder.ts'
+import type { SegmentMakers } from './segment-makers.ts'
 import { SpareBlocks } from './spare-blocks.ts'
-import { encodeIndex, encodeTrailer, endOfBlock, type IndexEntry } from './segment.ts'
 
-/** How many records of each kind there are, and the bytes of their keys and values. */
-export interface RecordCounts {
-  mutation: number
-  deletion: number
-  expiration: number
-  documentBytes: number
-}
-
-/** A finished segment: what one part of an upload carries. */
-export interface Segment {
-  /** From 1 on. */
-  readonly number: number
-  readonly offset: number
-  readonly size: number
-  /** To be written one behind the other. */
-  readonly chunks: readonly Buffer[]
-  /** SHA-256 of the chunks, in hexadecimal digits. */
-  readonly sha256: string
-  readonly lastSeqno: number
-  /** Of the object up to here. */
-  readonly counts: Readonly<RecordCounts>
-}
+export { noRecords, recordsIn, sumOf, type RecordCounts } from './record-counts.ts'
+export { segmentBytesAt, type Segment } from './segment-builder.ts'
 
 /** What has to be kept to go on with an object behind one of its segments. */
 export interface ObjectProgress {
@@ -58,6 +30,8 @@ export interface ObjectWriterOptions {
   blockBytes: number
   /** Blocks of this size, if others write as well. */
   spareBlocks?: SpareBlocks | undefined
+  /** Where segments are made, if not here. */
+  makers?: SegmentMakers | undefined
   /** A segment ends with the first block that brings it to this size. */
   segmentBytes: number
   /** Goes on behind what there is. */
@@ -72,16 +46,6 @@ export const defaultBlockBytes = 256 * 1024
 export const defaultSegmentBytes = 8 * 1024 * 1024
 
 /**
- * As segments double in size every so many, the greatest object that a store takes can be written
- * with the number of parts that it takes.
- */
-const segmentsOfOneSize = 1000
-
-export function segmentBytesAt(segmentNumber: number, segmentBytes: number): number {
-  return segmentBytes * 2 ** Math.floor((segmentNumber - 1) / segmentsOfOneSize)
-}
-
-/**
  * Makes the data object of one vbucket, as a row of segments. In memory are at most two blocks of
  * records and one segment: a block is compressed while the next is filled, and whoever appends waits
  * when that is full, too.
@@ -89,28 +53,21 @@ export function segmentBytesAt(segmentNumber: number, segmentBytes: number): num
 export class ObjectWriter {
   readonly #options: ObjectWriterOptions
   readonly #salt: Buffer
-  readonly #cipher: ObjectCipher | undefined
+  readonly #maker: SegmentMaker
   readonly #counts: RecordCounts
   readonly #spareBlocks: SpareBlocks
   #raw: Buffer | undefined
   #rawLength = 0
-  /** Of the records in `#raw`. */
-  #keyHashes: number[] = []
   #firstSeqno = 0
   #lastSeqno: number
   #sealing: Promise<void> | undefined
   #failure: { readonly error: unknown } | undefined
-  #segments: number
-  #segmentOffset: number
-  #offset: number
-  #chunks: Buffer[] = []
-  #entries: IndexEntry[] = []
-  #hash: Hash = createHash('sha256')
-  /** As of the last sealed block: of what lies in `#raw`, a segment says nothing. */
-  #sealedCounts: RecordCounts
+  /** Of blocks that are full and not yet part of a segment that was taken; and of those in one. */
+  #heldBytes = 0
+  #segmentBytes = 0
 
   constructor(options: ObjectWriterOptions) {
-    const { progress, repositoryKey, blockBytes } = options
+    const { vbid, compression, segmentBytes, progress, repositoryKey, blockBytes, makers } = options
     this.#options = options
     this.#spareBlocks = options.spareBlocks ?? new SpareBlocks(blockBytes, sparesOfOneWriter)
     this.#salt = progress
@@ -118,13 +75,12 @@ export class ObjectWriter {
       : repositoryKey
         ? randomBytes(saltLength)
         : Buffer.alloc(saltLength)
-    this.#cipher = repositoryKey && new ObjectCipher(repositoryKey, this.#salt)
     this.#counts = { ...(progress?.counts ?? noRecords) }
-    this.#sealedCounts = { ...this.#counts }
-    this.#segments = progress?.segments ?? 0
-    this.#offset = progress?.size ?? 0
-    this.#segmentOffset = this.#offset
     this.#lastSeqno = progress?.lastSeqno ?? 0
+    const { size = 0, segments = 0 } = progress ?? {}
+    const how = { vbid, salt: this.#salt, compression, repositoryKey, segmentBytes, size, segments }
+    const freed = (memory: Buffer) => this.#spareBlocks.give(memory)
+    this.#maker = makers?.maker(how) ?? new SegmentBuilder(how, freed)
   }
 
   /** In base64. */
@@ -137,9 +93,9 @@ export class ObjectWriter {
     return this.#lastSeqno
   }
 
-  /** What it has in memory. */
+  /** What it has in memory, as it was before it was compressed. */
   get heldBytes(): number {
-    return this.#rawLength + this.#offset - this.#segmentOffset
+    return this.#rawLength + this.#heldBytes
   }
 
   /** A promise if the caller has to wait before it appends more. */
@@ -149,11 +105,8 @@ export class ObjectWriter {
     let wait: Promise<void> | undefined
     if (this.#raw && this.#rawLength + length > this.#raw.length) wait = this.#sealSoon()
     this.#raw ??= this.#emptyBlock(length)
-    const at = this.#rawLength
-    this.#rawLength = encodeRecord(this.#raw, at, record)
-    const keyEnd = at + recordHeaderLength + record.key.length
-    if (this.#keyHashes.length === 0) this.#firstSeqno = record.seqno
-    this.#keyHashes.push(keyHashIn(this.#raw, at + collectionIdOffset, keyEnd))
+    if (this.#rawLength === 0) this.#firstSeqno = record.seqno
+    this.#rawLength = encodeUnsealedRecord(this.#raw, this.#rawLength, record)
     this.#lastSeqno = record.seqno
     this.#counts[kindName(record.kind)]++
     this.#counts.documentBytes += record.key.length + record.value.length
@@ -165,7 +118,12 @@ export class ObjectWriter {
     if (this.#raw) await this.#sealSoon()
     await this.#sealing
     if (this.#failure) throw this.#failure.error
-    if (this.#entries.length > 0) await this.#endSegment()
+    await this.#take(await this.#maker.end())
+  }
+
+  /** Nothing is appended any more. */
+  close(): void {
+    this.#maker.close()
   }
 
   #emptyBlock(length: number): Buffer {
@@ -175,19 +133,21 @@ export class ObjectWriter {
 
   /** Answers with what was still being sealed before, to be waited for. */
   #sealSoon(): Promise<void> | undefined {
-    const raw = this.#raw!
-    const block = raw.subarray(0, this.#rawLength)
-    const summary = {
-      kind: BlockKind.records,
-      recordCount: this.#keyHashes.length,
+    const block = {
+      memory: this.#raw!,
+      length: this.#rawLength,
       firstSeqno: this.#firstSeqno,
       lastSeqno: this.#lastSeqno,
+      counts: { ...this.#counts },
     }
-    const counts = { ...this.#counts }
-    const hashes = this.#keyHashes
+    this.#heldBytes += block.length
     const before = this.#sealing
     const work = (before ?? Promise.resolve())
-      .then(() => (this.#failure ? undefined : this.#seal(raw, block, { summary, counts, hashes })))
+      .then(async () => {
+        if (this.#failure) return
+        this.#segmentBytes += block.length
+        await this.#take(await this.#maker.add(block))
+      })
       .catch((error: unknown) => {
         this.#failure ??= { error }
       })
@@ -197,105 +157,15 @@ export class ObjectWriter {
     this.#sealing = work
     this.#raw = undefined
     this.#rawLength = 0
-    this.#keyHashes = []
     return before
   }
 
-  async #seal(
-    raw: Buffer,
-    block: Buffer,
-    { summary, counts, hashes }: { summary: BlockSummary; counts: RecordCounts; hashes: number[] },
-  ) {
-    const { segmentBytes } = this.#options
-    const stored = await this.#add(block, summary, hashes)
-    // What was written uncompressed is part of the segment, and must not be overwritten.
-    if (stored !== block) this.#spareBlocks.give(raw)
-    this.#sealedCounts = counts
-    const size = this.#offset - this.#segmentOffset
-    if (size >= segmentBytesAt(this.#segments + 1, segmentBytes)) await this.#endSegment()
-  }
-
-  /** Answers with the payload as it was stored. */
-  async #add(bytes: Buffer, summary: BlockSummary, hashes: number[] = []): Promise<Buffer> {
-    const compression = Compression[this.#options.compression]
-    const block = await compressBlock(bytes, compression, summary)
-    if (this.#offset === 0) this.#push(encodeObjectHeader(this.#header()))
-    const offset = this.#offset
-    const [header, payload] = sealBlock(block, offset, this.#cipher)
-    this.#push(header)
-    this.#push(payload)
-    if (summary.kind === BlockKind.records) {
-      const { recordCount, firstSeqno, lastSeqno } = summary
-      const { rawLength } = block
-      const storedLength = payload.length
-      const keyFilter = buildKeyFilter(hashes)
-      const seqnos = { firstSeqno, lastSeqno }
-      this.#entries.push({ offset, storedLength, rawLength, recordCount, ...seqnos, keyFilter })
-    }
-    return payload
-  }
-
-  #header() {
-    const cipher = this.#cipher ? Cipher.aes256Gcm : Cipher.none
-    return { vbid: this.#options.vbid, cipher, salt: this.#salt }
-  }
-
-  #push(bytes: Buffer): void {
-    this.#chunks.push(bytes)
-    this.#hash.update(bytes)
-    this.#offset += bytes.length
-  }
-
-  async #endSegment(): Promise<void> {
-    const entries = this.#entries
-    const last = entries.at(-1)!
-    const { firstSeqno } = entries[0]!
-    const recordCount = entries.reduce((sum, entry) => sum + entry.recordCount, 0)
-    const indexOffset = endOfBlock(last)
-    const { lastSeqno } = last
-    const summary = { kind: BlockKind.index, recordCount, firstSeqno, lastSeqno }
-    await this.#add(encodeIndex(entries), summary)
-    const counts = this.#sealedCounts
-    const total = recordsIn(counts)
-    const segmentOffset = this.#segmentOffset
-    this.#push(encodeTrailer({ segmentOffset, indexOffset, recordCount: total, lastSeqno }))
-    const segment = {
-      number: ++this.#segments,
-      offset: segmentOffset,
-      size: this.#offset - segmentOffset,
-      chunks: this.#chunks,
-      sha256: this.#hash.digest('hex'),
-      lastSeqno,
-      counts: { ...counts },
-    }
-    this.#chunks = []
-    this.#entries = []
-    this.#hash = createHash('sha256')
-    this.#segmentOffset = this.#offset
+  async #take(segment: Segment | undefined): Promise<void> {
+    if (!segment) return
     await this.#options.onSegment(segment)
+    this.#heldBytes -= this.#segmentBytes
+    this.#segmentBytes = 0
   }
-}
-
-export const noRecords: Readonly<RecordCounts> = {
-  mutation: 0,
-  deletion: 0,
-  expiration: 0,
-  documentBytes: 0,
-}
-
-export function recordsIn({ mutation, deletion, expiration }: Readonly<RecordCounts>): number {
-  return mutation + deletion + expiration
-}
-
-export function sumOf(all: readonly RecordCounts[]): RecordCounts {
-  const sum = { ...noRecords }
-  for (const counts of all) {
-    sum.mutation += counts.mutation
-    sum.deletion += counts.deletion
-    sum.expiration += counts.expiration
-    sum.documentBytes += counts.documentBytes
-  }
-  return sum
 }
 
 function kindName(kind: RecordKind): 'mutation' | 'deletion' | 'expiration' {

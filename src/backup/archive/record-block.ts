@@ -5,6 +5,7 @@ import {
   collectionIdOffset,
   decodeRecords,
   recordHeaderLength,
+  sealRecord,
   type ArchiveRecord,
 } from './record.ts'
 
@@ -18,6 +19,17 @@ export function recordsOfBlock(header: BlockHeader, raw: Buffer): ArchiveRecord[
   if (records[0]!.seqno !== header.firstSeqno || records.at(-1)!.seqno !== header.lastSeqno)
     throw damaged('a block has not the seqnos it should have')
   return records
+}
+
+/** Writes the checksums of the records; answers with what `key-filter.ts` knows their keys by. */
+export function sealRecords(raw: Buffer): number[] {
+  const hashes: number[] = []
+  for (let at = 0; at < raw.length;) {
+    const { keyEnd, end } = sealRecord(raw, at)
+    hashes.push(keyHashIn(raw, at + collectionIdOffset, keyEnd))
+    at = end
+  }
+  return hashes
 }
 
 /** What `key-filter.ts` knows the key of each of the block's records by. */

@@ -74,6 +74,13 @@ export function recordLength(record: ArchiveRecord): number {
 
 /** Writes the record at `at`, where there is room for it; returns the end. */
 export function encodeRecord(target: Buffer, at: number, record: ArchiveRecord): number {
+  const end = encodeUnsealedRecord(target, at, record)
+  writeUint32(target, at, crc32c(target, at + 4, end))
+  return end
+}
+
+/** The same but for the checksum, which `sealRecord` is to write. */
+export function encodeUnsealedRecord(target: Buffer, at: number, record: ArchiveRecord): number {
   const { key, value } = record
   const end = at + recordHeaderLength + key.length + value.length
   writeUint32(target, at + 4, value.length)
@@ -88,8 +95,15 @@ export function encodeRecord(target: Buffer, at: number, record: ArchiveRecord):
   writeUint32(target, at + collectionIdOffset, record.collectionId)
   target.set(key, at + recordHeaderLength)
   target.set(value, at + recordHeaderLength + key.length)
-  writeUint32(target, at, crc32c(target, at + 4, end))
   return end
+}
+
+/** Writes the checksum of the record at `at`; returns where its key and where it ends. */
+export function sealRecord(bytes: Buffer, at: number): { keyEnd: number; end: number } {
+  const keyEnd = at + recordHeaderLength + readUint16(bytes, at + 42)
+  const end = keyEnd + readUint32(bytes, at + 4)
+  writeUint32(bytes, at, crc32c(bytes, at + 4, end))
+  return { keyEnd, end }
 }
 
 /** The records of a block, each checked; key and value are views of `bytes`. */

@@ -5,6 +5,7 @@ import type { CompressionName } from '../archive/compression.ts'
 import type { BackupDocument, Manifest } from '../archive/documents.ts'
 import { BackupFile, backupIdOf } from '../archive/layout.ts'
 import { defaultBlockBytes, defaultSegmentBytes } from '../archive/object-writer.ts'
+import { SegmentMakers } from '../archive/segment-makers.ts'
 import { SpareBlocks } from '../archive/spare-blocks.ts'
 import type { Secret } from '../archive/repository-key.ts'
 import type { BucketAddress } from '../bucket-address.ts'
@@ -130,6 +131,8 @@ class Backup {
     }
     const { state, backupId } = await this.#prepare(repository, backups, repositoryKey)
     const staging = this.#staging(repository, backupId)
+    const spareBlocks = new SpareBlocks(blockBytes, sparesPerThread * threads)
+    const makers = new SegmentMakers(spareBlocks)
     const context = {
       store,
       backupId,
@@ -137,7 +140,8 @@ class Backup {
       compression: repository.document.compression,
       repositoryKey,
       blockBytes,
-      spareBlocks: new SpareBlocks(blockBytes, sparesPerThread * threads),
+      spareBlocks,
+      makers,
       segmentBytes,
       packBelow: Math.min(packBelow, segmentBytes),
       threads,
@@ -161,6 +165,7 @@ class Backup {
       document = await run.run(verify)
     } finally {
       this.#gaveUp = run.gaveUp
+      await makers.close()
     }
     await this.#removeTraces(repository, backupId)
     return document

@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts'
 import type { CompressionName } from '../archive/compression.ts'
+import type { SegmentMakers } from '../archive/segment-makers.ts'
 import type { SpareBlocks } from '../archive/spare-blocks.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Journal, PackJournal } from './journal.ts'
@@ -14,6 +15,7 @@ export interface BackupContext {
   readonly repositoryKey: Uint8Array | undefined
   readonly blockBytes: number
   readonly spareBlocks: SpareBlocks
+  readonly makers: SegmentMakers
   readonly segmentBytes: number
   /** Vbuckets with less than this lie in packs; at most a segment. */
   readonly packBelow: number

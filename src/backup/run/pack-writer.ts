@@ -2,7 +2,6 @@ import { createHash, randomUUID } from 'node:crypto'
 import type { SavedPosition } from '../../client/index.ts'
 import { packKey } from '../archive/layout.ts'
 import type { Segment } from '../archive/object-writer.ts'
-import type { PartContent } from '../store/object-store.ts'
 import type { BackupContext } from './context.ts'
 import type { PackedObject, PackJournal } from './journal.ts'
 
@@ -19,7 +18,7 @@ const partsOfPackMax = 16
 
 /** What is to become a part. */
 interface Filling {
-  readonly bytes: Buffer
+  readonly chunks: Buffer[]
   size: number
   readonly objects: PackedObject[]
 }
@@ -37,7 +36,6 @@ export class PackWriter {
   /** Of the pack that is being written, once it has a part. */
   #journal: PackJournal | undefined
   #filling: Filling | undefined
-  readonly #spares: Buffer[] = []
   #putting: Promise<void> | undefined
   /** Until the part before one that is full is safe. */
   #full: Promise<void> | undefined
@@ -49,18 +47,16 @@ export class PackWriter {
     this.#number = firstNumber
   }
 
-  /** Takes a copy, when there is room for it. What was added is safe when `finish` has resolved. */
+  /** Resolves when there is room for it. What was added is safe when `finish` has resolved. */
   async add({ vbid, segment, firstSeqno, position }: WholeObject): Promise<void> {
     while (this.#full) await this.#full
     this.#check()
-    const filling = (this.#filling ??= this.#emptyPart())
+    const filling = (this.#filling ??= { chunks: [], size: 0, objects: [] })
     const { sha256, lastSeqno, counts, size } = segment
     const object = { vbid, offset: filling.size, size, sha256, firstSeqno, lastSeqno, counts }
     filling.objects.push({ ...object, position })
-    for (const chunk of segment.chunks) {
-      filling.bytes.set(chunk, filling.size)
-      filling.size += chunk.length
-    }
+    filling.chunks.push(...segment.chunks)
+    filling.size += size
     if (filling.size >= this.#context.segmentBytes) this.#putSoon()
   }
 
@@ -94,14 +90,7 @@ export class PackWriter {
       })
   }
 
-  /** What is added when there is almost a part's worth is smaller than `packBelow`. */
-  #emptyPart(): Filling {
-    const { segmentBytes, packBelow } = this.#context
-    const bytes = this.#spares.pop() ?? Buffer.allocUnsafeSlow(segmentBytes + packBelow)
-    return { bytes, size: 0, objects: [] }
-  }
-
-  async #put({ bytes, size, objects }: Filling): Promise<void> {
+  async #put({ chunks, size, objects }: Filling): Promise<void> {
     const { store, prefix, backupId } = this.#context
     const before = this.#journal
     const upload =
@@ -109,7 +98,7 @@ export class PackWriter {
       (await store.createUpload(`${prefix}${packKey(this.#number)}`, randomUUID()))
     const parts = before?.parts ?? []
     const offset = parts.reduce((sum, part) => sum + part.size, 0)
-    const content = contentOf(bytes.subarray(0, size), objects)
+    const content = { chunks, size, sha256: digestOf(objects) }
     const part = await store.putPart(upload, parts.length + 1, content)
     const placed = objects.map(object => ({ ...object, offset: offset + object.offset }))
     const journal: PackJournal = {
@@ -122,7 +111,6 @@ export class PackWriter {
       objects: [...(before?.objects ?? []), ...placed],
     }
     await this.#context.keepPack(journal)
-    this.#spares.push(bytes)
     this.#journal = journal
     if (journal.parts.length < partsOfPackMax) return
     this.#journal = undefined
@@ -131,8 +119,8 @@ export class PackWriter {
 }
 
 /** The bytes were hashed when they became segments: what they are together need not be hashed again. */
-function contentOf(bytes: Buffer, objects: readonly PackedObject[]): PartContent {
+function digestOf(objects: readonly PackedObject[]): string {
   const hash = createHash('sha256')
   for (const { sha256 } of objects) hash.update(Buffer.from(sha256, 'hex'))
-  return { chunks: [bytes], size: bytes.length, sha256: hash.digest('hex') }
+  return hash.digest('hex')
 }

@@ -4,6 +4,7 @@ import {
   DcpClient,
   isChange,
   type Change,
+  type DcpEvent,
   type DcpState,
   type SavedPosition,
 } from '../../client/index.ts'
@@ -156,17 +157,13 @@ class Streaming {
     const client = await this.#connect(AbortSignal.any([context.signal, stopping.signal]))
     const ticking = context.clock.every(progressIntervalMs, () => this.#report(client))
     try {
-      for await (const event of client.events()) {
-        if (this.#failure) throw this.#failure.error
-        if (isChange(event)) {
-          const wait = this.#append(event, client)
+      for await (const first of client.events())
+        // A promise for each change would take longer than the change.
+        for (let event: DcpEvent | undefined = first; event; event = client.eventNow()) {
+          if (this.#failure) throw this.#failure.error
+          const wait = this.#took(event, client)
           if (wait) await wait
-        } else if (event.type === 'snapshot-marker') {
-          this.#moved.add(event.vbid)
-        } else if (event.type === 'stream-end' && !event.reopens) {
-          await this.#end(event.vbid, client)
         }
-      }
       await Promise.all(this.#closing)
       if (this.#failure) throw this.#failure.error
       await this.#packs.finish()
@@ -213,6 +210,14 @@ class Streaming {
     } catch (error) {
       throw context.signal.aborted ? context.signal.reason : translated(error)
     }
+  }
+
+  /** A promise if nothing more can be taken for now. */
+  #took(event: DcpEvent, client: DcpClient): Promise<void> | undefined {
+    if (isChange(event)) return this.#append(event, client)
+    if (event.type === 'snapshot-marker') this.#moved.add(event.vbid)
+    else if (event.type === 'stream-end' && !event.reopens) return this.#end(event.vbid, client)
+    return undefined
   }
 
   #append(change: Change, client: DcpClient): Promise<void> | undefined {

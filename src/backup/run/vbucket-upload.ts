@@ -36,12 +36,13 @@ export class VbucketUpload {
     this.#journal = journal
     this.#upload = journal?.upload
     this.#firstSeqno = journal?.firstSeqno ?? 0
-    const { compression, blockBytes, spareBlocks, segmentBytes, repositoryKey } = context
+    const { compression, blockBytes, spareBlocks, makers, segmentBytes, repositoryKey } = context
     this.#writer = new ObjectWriter({
       vbid,
       compression,
       blockBytes,
       spareBlocks,
+      makers,
       segmentBytes,
       repositoryKey,
       ...(journal ? { progress: progressOf(journal) } : {}),
@@ -68,6 +69,7 @@ export class VbucketUpload {
   /** All up to `position` was appended: brings it to safety; or answers with it, to be put into a pack. */
   async close(position: SavedPosition): Promise<WholeObject | undefined> {
     await this.#writer.finishSegment()
+    this.#writer.close()
     const vbid = this.#vbid
     const firstSeqno = this.#firstSeqno
     if (this.#whole) return { vbid, segment: this.#whole, firstSeqno, position }

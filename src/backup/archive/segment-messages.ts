@@ -1,0 +1,21 @@
+import type { RawBlock, Segment, SegmentOptions } from './segment-builder.ts'
+
+/** To the thread that makes segments; each but the last is answered. Memory goes over, and comes back. */
+export type ToSegmentThread =
+  | {
+      readonly type: 'add'
+      readonly object: number
+      /** With the first block of the object. */
+      readonly options: SegmentOptions | undefined
+      readonly block: Omit<RawBlock, 'memory'> & { readonly memory: Uint8Array }
+    }
+  | { readonly type: 'end'; readonly object: number }
+  | { readonly type: 'close'; readonly object: number }
+
+export interface FromSegmentThread {
+  readonly object: number
+  /** Its bytes are one chunk. */
+  readonly segment?: (Omit<Segment, 'chunks'> & { readonly bytes: Uint8Array }) | undefined
+  readonly freed: readonly Uint8Array[]
+  readonly error?: Error
+}

@@ -1,0 +1,71 @@
+/**
+ * The thread that makes segments: what it does is most of what a backup has to compute, and the main
+ * thread has the stream to read.
+ */
+import { parentPort, type TransferListItem } from 'node:worker_threads'
+import { SegmentBuilder, type Segment } from './segment-builder.ts'
+import type { FromSegmentThread, ToSegmentThread } from './segment-messages.ts'
+
+interface BuiltObject {
+  readonly builder: SegmentBuilder
+  /** Memory that is to go back. */
+  readonly freed: Buffer[]
+  /** Memory of blocks that are part of the segment that has begun, as they are. */
+  readonly used: Buffer[]
+}
+
+const objects = new Map<number, BuiltObject>()
+const port = parentPort!
+
+port.on('message', (message: ToSegmentThread) => {
+  const { object } = message
+  if (message.type === 'close') objects.delete(object)
+  else
+    answerTo(message).then(
+      answer => send(answer),
+      (error: Error) => send({ object, freed: [], error }),
+    )
+})
+
+async function answerTo(
+  message: Exclude<ToSegmentThread, { type: 'close' }>,
+): Promise<FromSegmentThread> {
+  const { object } = message
+  let segment: Segment | undefined
+  const built = objects.get(object) ?? begin(message)
+  if (!built) return { object, freed: [] }
+  const { builder, freed, used } = built
+  if (message.type === 'add') {
+    const { memory, ...block } = message.block
+    const bytes = Buffer.from(memory.buffer, memory.byteOffset, memory.length)
+    segment = await builder.add({ ...block, memory: bytes })
+    if (!freed.includes(bytes)) used.push(bytes)
+  } else {
+    segment = await builder.end()
+  }
+  if (!segment) return { object, freed: freed.splice(0) }
+  const { chunks, ...rest } = segment
+  // What a compressor answers with cannot be handed over, and many chunks are many messages.
+  const bytes = Buffer.allocUnsafeSlow(segment.size)
+  let at = 0
+  for (const chunk of chunks) {
+    bytes.set(chunk, at)
+    at += chunk.length
+  }
+  return { object, segment: { ...rest, bytes }, freed: [...freed.splice(0), ...used.splice(0)] }
+}
+
+function begin(message: ToSegmentThread): BuiltObject | undefined {
+  if (message.type !== 'add') return undefined
+  const freed: Buffer[] = []
+  const builder = new SegmentBuilder(message.options!, memory => freed.push(memory))
+  const built = { builder, freed, used: [] }
+  objects.set(message.object, built)
+  return built
+}
+
+function send(answer: FromSegmentThread): void {
+  const buffers = [...answer.freed, ...(answer.segment ? [answer.segment.bytes] : [])]
+  const transferred: TransferListItem[] = buffers.map(({ buffer }) => buffer as ArrayBuffer)
+  port.postMessage(answer, transferred)
+}
