@@ -11,6 +11,8 @@ import { ratio, spreadOf } from '../spread.ts'
 
 const execute = promisify(execFile)
 const valueBytes = 256
+/** Of the documents of the larger bucket, of which there are as many. */
+const largeValueBytes = 1024
 const mebibyte = 1024 * 1024
 const programs = resolve(import.meta.dirname, '../backup')
 const commandLine = resolve(import.meta.dirname, '../../bin/holdfast.js')
@@ -36,42 +38,84 @@ export const benchmark: Benchmark = {
 async function run(context: Context): Promise<Outcome> {
   const documents = context.quick ? 100_000 : 1_000_000
   const rounds = roundsOf(context)
+  const { measured, done } = await measuredOf(context, { documents, valueBytes, names })
+  await done()
+  const large = await measuredOf(context, {
+    documents,
+    valueBytes: largeValueBytes,
+    names: ['DCP client discarding', 'backup'],
+  })
+  await large.done()
+  const speeds = (name: Name) => measured[name].map(one => one.documentsPerSecond)
+  const memory = (name: Name) => measured[name].map(one => one.memoryBytes / mebibyte)
+  const largeSpeeds = (name: Name) => large.measured[name].map(one => one.documentsPerSecond)
+  const largeMemory = large.measured.backup.map(one => one.memoryBytes / mebibyte)
+  const rowsOf = (names: readonly Name[], of: (name: Name) => number[], about: string) =>
+    names.map(name => ({ work: `${name}${about}`, 'documents/s': spreadOf(of(name)) }))
+  const rows = [
+    ...rowsOf(names, speeds, ''),
+    ...rowsOf(['DCP client discarding', 'backup'], largeSpeeds, `, of ${largeValueBytes} B`),
+  ]
+  const verdicts = [
+    ratio('backup / DCP client discarding', speeds('backup'), speeds('DCP client discarding'), {
+      atLeast: 0.8,
+    }),
+    ratio(
+      `backup / DCP client discarding, of ${largeValueBytes} B`,
+      largeSpeeds('backup'),
+      largeSpeeds('DCP client discarding'),
+      { atLeast: 0.8 },
+    ),
+    ratio('restore / SET_WITH_META', speeds('restore'), speeds('SET_WITH_META'), { atLeast: 0.5 }),
+    { figure: 'resident MiB of backup', value: spreadOf(memory('backup')), atMost: 256 },
+    {
+      figure: `resident MiB of backup, of ${largeValueBytes} B`,
+      value: spreadOf(largeMemory),
+      atMost: 256,
+    },
+    { figure: 'resident MiB of restore', value: spreadOf(memory('restore')), atMost: 256 },
+  ]
+  const settings = { documents, valueBytes, largeValueBytes, vbuckets: vbucketCount, rounds }
+  return { settings, rows, plot: 'documents/s', verdicts }
+}
+
+/** Fills a bucket, and measures what is done with it, in turns; `done` drops it. */
+async function measuredOf(
+  context: Context,
+  bucket: { documents: number; valueBytes: number; names: readonly Name[] },
+): Promise<{ measured: Record<Name, Round[]>; done: () => Promise<void> }> {
+  const { documents, valueBytes, names } = bucket
+  const data = join(context.folder, `source-${valueBytes}`)
   context.progress(`storing ${documents} documents of ${valueBytes} B`)
-  const first = await benchmarkDaemon(context)
+  const first = await benchmarkDaemon(context, { data })
   await fill(first, { keys: documents, valueBytes })
   await first.stop()
   // Started anew, so that nothing of them is in memory.
-  const source = await benchmarkDaemon(context, { data: first.data })
+  const source = await benchmarkDaemon(context, { data })
   await untilQuiet(source.pid)
-  const scene = { context, source, documents, archive: join(context.folder, 'archive') }
+  const archive = join(context.folder, 'archive')
+  const scene = { context, source, documents, valueBytes, archive }
   // Once without counting: files are read into memory.
   await discard(scene)
-  const measured = await inTurns(rounds, names, async (name, round) => {
+  const measured = await inTurns(roundsOf(context), names, async (name, round) => {
     const one = await measures[name](scene)
     const memory = one.memoryBytes > 0 ? `, ${Math.round(one.memoryBytes / mebibyte)} MiB` : ''
     const speed = Math.round(one.documentsPerSecond).toLocaleString('en')
     context.progress(`round ${round}, ${name}: ${speed} documents/s${memory}`)
     return one
   })
-  const speeds = (name: Name) => measured[name].map(one => one.documentsPerSecond)
-  const memory = (name: Name) => measured[name].map(one => one.memoryBytes / mebibyte)
-  const rows = names.map(name => ({ work: name, 'documents/s': spreadOf(speeds(name)) }))
-  const verdicts = [
-    ratio('backup / DCP client discarding', speeds('backup'), speeds('DCP client discarding'), {
-      atLeast: 0.8,
-    }),
-    ratio('restore / SET_WITH_META', speeds('restore'), speeds('SET_WITH_META'), { atLeast: 0.5 }),
-    { figure: 'resident MiB of backup', value: spreadOf(memory('backup')), atMost: 256 },
-    { figure: 'resident MiB of restore', value: spreadOf(memory('restore')), atMost: 256 },
-  ]
-  const settings = { documents, valueBytes, vbuckets: vbucketCount, rounds }
-  return { settings, rows, plot: 'documents/s', verdicts }
+  const done = async () => {
+    await source.kill()
+    rmSync(data, { recursive: true, force: true })
+  }
+  return { measured, done }
 }
 
 interface Scene {
   readonly context: Context
   readonly source: Daemon
   readonly documents: number
+  readonly valueBytes: number
   readonly archive: string
 }
 
@@ -85,7 +129,7 @@ const measures: Readonly<Record<Name, (scene: Scene) => Promise<Round>>> = {
   SET_WITH_META: scene =>
     intoEmpty(scene, async ({ port }) => {
       const program = join(programs, 'set-with-meta.js')
-      const words = [port, scene.documents, valueBytes].map(String)
+      const words = [port, scene.documents, scene.valueBytes].map(String)
       const { answered } = (await node(scene, [program, ...words])) as { answered: number }
       return { count: answered, memoryBytes: 0 }
     }),

@@ -5,7 +5,14 @@ import { BackupFile } from '../archive/layout.ts'
 import { BackupError } from '../errors.ts'
 import { pause } from '../pause.ts'
 import type { BackupContext } from './context.ts'
-import { commit, completeUploads, putManifest, sweep } from './finishing-steps.ts'
+import {
+  commit,
+  completeUploads,
+  putManifest,
+  readManifest,
+  sweep,
+  type StoredManifest,
+} from './finishing-steps.ts'
 import {
   stepNames,
   type Checkpoint,
@@ -47,6 +54,8 @@ export class BackupRun {
   readonly #openStream: (plan: Plan) => Promise<StreamSettings>
   #plan: Plan
   #document: BackupDocument | undefined
+  /** Put by this run. */
+  #manifest: StoredManifest | undefined
   /** One after the other: an older one must not come last, nor one behind the end. */
   #checkpointing: Promise<void> = Promise.resolve()
   #timer: Timer | undefined
@@ -108,18 +117,18 @@ export class BackupRun {
     stream: () => this.#stream(),
     complete: () => this.#complete(),
     manifest: async () => {
-      await putManifest(this.#context, this.#journals, this.#plan)
+      this.#manifest = await putManifest(this.#context, this.#journals, this.#plan)
       await this.#done('manifest')
     },
     sweep: async () => {
       // None may be on its way: what is half there is swept.
       this.#timer?.cancel()
       await this.#checkpointing
-      await sweep(this.#context)
+      await sweep(this.#context, await this.#storedManifest())
       await this.#done('sweep')
     },
     commit: async () => {
-      this.#document = await commit(this.#context, this.#plan)
+      this.#document = await commit(this.#context, this.#plan, await this.#storedManifest())
     },
   }
 
@@ -179,8 +188,16 @@ export class BackupRun {
     await this.#staging.removePack(number)
   }
 
+  async #storedManifest(): Promise<StoredManifest> {
+    return this.#manifest ?? (await readManifest(this.#context))
+  }
+
+  /** Whoever has but the checkpoint does the quick steps again, and finds them done. */
   async #done(step: StepName): Promise<void> {
-    await this.#keepPlan({ ...this.#plan, steps: [...this.#plan.steps, step] })
+    const plan = { ...this.#plan, steps: [...this.#plan.steps, step] }
+    if (step === 'stream') return await this.#keepPlan(plan)
+    this.#plan = plan
+    await this.#staging.writePlan(plan)
   }
 
   async #keepPlan(plan: Plan): Promise<void> {

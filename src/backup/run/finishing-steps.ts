@@ -53,12 +53,17 @@ async function completeJournal<Kept extends Journal | PackJournal>(
   return next !== undefined && (await complete(context, next.upload, next.parts)) === 'done'
 }
 
-/** Puts the list of all that belongs to the backup. */
+export interface StoredManifest {
+  readonly manifest: Manifest
+  readonly bytes: Buffer
+}
+
+/** Puts the list of all that belongs to the backup; answers with what was put. */
 export async function putManifest(
   context: BackupContext,
   { vbuckets, packs }: Journals,
   { ends = [], collections }: Pick<Plan, 'ends' | 'collections'>,
-): Promise<void> {
+): Promise<StoredManifest> {
   const { store, prefix, backupId } = context
   const byVbucket = (one: { vbid: number }, other: { vbid: number }) => one.vbid - other.vbid
   const own = [...vbuckets.values()].map(journal => objectOf(journal, prefix))
@@ -71,7 +76,17 @@ export async function putManifest(
     vbuckets: [...ends].sort(byVbucket),
     ...(collections ? { collections } : {}),
   }
-  await store.put(`${prefix}${BackupFile.manifest}`, encodeDocument(manifest))
+  const bytes = encodeDocument(manifest)
+  await store.put(`${prefix}${BackupFile.manifest}`, bytes)
+  return { manifest, bytes }
+}
+
+/** What a run before this one has put. */
+export async function readManifest({ store, prefix }: BackupContext): Promise<StoredManifest> {
+  const key = `${prefix}${BackupFile.manifest}`
+  const bytes = await store.get(key)
+  if (!bytes) throw new BackupError('damaged', `${key} is missing`)
+  return { manifest: decodeDocument(manifestSchema, bytes, BackupFile.manifest), bytes }
 }
 
 function objectOf(journal: Journal, prefix: string): DataObject {
@@ -109,9 +124,8 @@ const sweepRoundsMax = 10
  * Drops uploads that a crash has left without anybody who knows them, and objects that the manifest
  * does not name. Of this backup only: its prefix ends with a slash.
  */
-export async function sweep(context: BackupContext): Promise<void> {
+export async function sweep(context: BackupContext, { manifest }: StoredManifest): Promise<void> {
   const { store, prefix, threads } = context
-  const manifest = await readManifest(context)
   const own = new Set<string>([...manifest.objects.map(({ key }) => key), BackupFile.manifest])
   for (let round = 0; ; round++) {
     const uploads = await uploadsBelow(store, prefix)
@@ -129,10 +143,13 @@ export async function sweep(context: BackupContext): Promise<void> {
 }
 
 /** Makes the backup a complete one. */
-export async function commit(context: BackupContext, plan: Plan): Promise<BackupDocument> {
+export async function commit(
+  context: BackupContext,
+  plan: Plan,
+  { manifest, bytes }: StoredManifest,
+): Promise<BackupDocument> {
   const { store, prefix, repositoryKey, clock } = context
-  const bytes = await manifestBytes(context)
-  const { objects, vbuckets } = decodeDocument(manifestSchema, bytes, BackupFile.manifest)
+  const { objects, vbuckets } = manifest
   const document: BackupDocument = {
     format: 'holdfast-backup',
     version: 1,
@@ -149,15 +166,4 @@ export async function commit(context: BackupContext, plan: Plan): Promise<Backup
   }
   await store.put(`${prefix}${BackupFile.backup}`, encodeDocument(document))
   return document
-}
-
-async function readManifest(context: BackupContext): Promise<Manifest> {
-  return decodeDocument(manifestSchema, await manifestBytes(context), BackupFile.manifest)
-}
-
-async function manifestBytes({ store, prefix }: BackupContext): Promise<Buffer> {
-  const key = `${prefix}${BackupFile.manifest}`
-  const bytes = await store.get(key)
-  if (!bytes) throw new BackupError('damaged', `${key} is missing`)
-  return bytes
 }

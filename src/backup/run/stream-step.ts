@@ -57,6 +57,8 @@ export async function streamChanges(step: StreamStep): Promise<Map<number, Saved
   await Promise.all(
     [...seqnos].map(async ([vbid, seqno]) => {
       const known = journalled.get(vbid) ?? base.get(vbid)
+      // Its history comes with its stream.
+      if (!known && seqno > 0) return void wanted.set(vbid, seqno)
       const log = await node.ask(client => client.failoverLog(vbid))
       const position = known ?? startOf(vbid, log)
       positions.set(vbid, position)
