@@ -66,7 +66,7 @@ export async function writeObject(
     },
   })
   for (const one of records) await writer.append(one)
-  await writer.finishSegment()
+  await writer.finish()
   const bytes = Buffer.concat(segments.flatMap(({ chunks }) => chunks))
   return { bytes, segments, salt: writer.salt }
 }

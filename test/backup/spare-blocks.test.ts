@@ -23,7 +23,7 @@ t.test('vbuckets that are written side by side share blocks, and no bytes', asyn
           const next: ArchiveRecord | undefined = both[index]![at]
           if (next) await writer.append(next)
         }
-      await Promise.all(writers.map(writer => writer.finishSegment()))
+      await Promise.all(writers.map(writer => writer.finish()))
       for (const [index, records] of both.entries()) {
         const chunks = segments[index]!.flatMap(segment => segment.chunks)
         t.same((await readObject(Buffer.concat(chunks))).records, records)

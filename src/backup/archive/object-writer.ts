@@ -65,6 +65,8 @@ export class ObjectWriter {
   /** Of blocks that are full and not yet part of a segment that was taken; and of those in one. */
   #heldBytes = 0
   #segmentBytes = 0
+  /** The maker knows that there is nothing behind what it has. */
+  #isEnded = false
 
   constructor(options: ObjectWriterOptions) {
     const { vbid, compression, segmentBytes, progress, repositoryKey, blockBytes, makers } = options
@@ -113,17 +115,12 @@ export class ObjectWriter {
     return wait
   }
 
-  /** Ends the current segment, if there is anything in it, with what was appended so far. */
-  async finishSegment(): Promise<void> {
-    if (this.#raw) await this.#sealSoon()
+  /** Ends the last segment, if there is anything in it. Nothing is appended any more. */
+  async finish(): Promise<void> {
+    if (this.#raw) await this.#sealSoon(true)
     await this.#sealing
     if (this.#failure) throw this.#failure.error
-    await this.#take(await this.#maker.end())
-  }
-
-  /** Nothing is appended any more. */
-  close(): void {
-    this.#maker.close()
+    if (!this.#isEnded) await this.#take(await this.#maker.end())
   }
 
   #emptyBlock(length: number): Buffer {
@@ -132,14 +129,16 @@ export class ObjectWriter {
   }
 
   /** Answers with what was still being sealed before, to be waited for. */
-  #sealSoon(): Promise<void> | undefined {
+  #sealSoon(isLast = false): Promise<void> | undefined {
     const block = {
       memory: this.#raw!,
       length: this.#rawLength,
       firstSeqno: this.#firstSeqno,
       lastSeqno: this.#lastSeqno,
       counts: { ...this.#counts },
+      isLast,
     }
+    this.#isEnded = isLast
     this.#heldBytes += block.length
     const before = this.#sealing
     const work = (before ?? Promise.resolve())

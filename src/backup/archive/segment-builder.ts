@@ -17,6 +17,8 @@ export interface RawBlock {
   readonly lastSeqno: number
   /** Of the object up to here. */
   readonly counts: Readonly<RecordCounts>
+  /** Of the object: ends its segment, whatever its size. */
+  readonly isLast: boolean
 }
 
 /** A finished segment: what one part of an upload carries. */
@@ -38,10 +40,8 @@ export interface Segment {
 export interface SegmentMaker {
   /** Takes the memory, which `freed` may have back; answers with the segment that the block ends. */
   add(block: RawBlock): Promise<Segment | undefined>
-  /** The segment that was begun, if there is anything in it. */
+  /** The segment that was begun, if there is anything in it; behind a last block nothing is asked. */
   end(): Promise<Segment | undefined>
-  /** It is not used any more. */
-  close(): void
 }
 
 export interface SegmentOptions {
@@ -107,7 +107,7 @@ export class SegmentBuilder implements SegmentMaker {
     const { segmentBytes } = this.#options
     const isFull =
       this.#offset - this.#segmentOffset >= segmentBytesAt(this.#segments + 1, segmentBytes)
-    return isFull ? await this.end() : undefined
+    return isFull || block.isLast ? await this.end() : undefined
   }
 
   async end(): Promise<Segment | undefined> {
@@ -144,8 +144,6 @@ export class SegmentBuilder implements SegmentMaker {
     this.#segmentOffset = this.#offset
     return segment
   }
-
-  close(): void {}
 
   /** Answers with where the block is, and its payload as it is stored. */
   async #append(bytes: Buffer, summary: BlockSummary) {

@@ -45,7 +45,6 @@ export class SegmentMakers {
         return builder.add(block)
       },
       end: () => builder.end(),
-      close: () => {},
     }
   }
 
@@ -70,14 +69,11 @@ export class SegmentMakers {
         return this.#ask(message, [memory.buffer as ArrayBuffer])
       },
       end: () => (first ? Promise.resolve(undefined) : this.#ask({ type: 'end', object }, [])),
-      close: () => {
-        if (!first) this.#worker?.postMessage({ type: 'close', object } satisfies ToSegmentThread)
-      },
     }
   }
 
   #ask(
-    message: Exclude<ToSegmentThread, { type: 'close' }>,
+    message: ToSegmentThread,
     transferred: readonly ArrayBuffer[],
   ): Promise<Segment | undefined> {
     return new Promise((done, failed) => {

@@ -1,6 +1,6 @@
 import type { RawBlock, Segment, SegmentOptions } from './segment-builder.ts'
 
-/** To the thread that makes segments; each but the last is answered. Memory goes over, and comes back. */
+/** To the thread that makes segments, which answers each. Memory goes over, and comes back. */
 export type ToSegmentThread =
   | {
       readonly type: 'add'
@@ -10,7 +10,6 @@ export type ToSegmentThread =
       readonly block: Omit<RawBlock, 'memory'> & { readonly memory: Uint8Array }
     }
   | { readonly type: 'end'; readonly object: number }
-  | { readonly type: 'close'; readonly object: number }
 
 export interface FromSegmentThread {
   readonly object: number

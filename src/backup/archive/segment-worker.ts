@@ -19,17 +19,13 @@ const port = parentPort!
 
 port.on('message', (message: ToSegmentThread) => {
   const { object } = message
-  if (message.type === 'close') objects.delete(object)
-  else
-    answerTo(message).then(
-      answer => send(answer),
-      (error: Error) => send({ object, freed: [], error }),
-    )
+  answerTo(message).then(
+    answer => send(answer),
+    (error: Error) => send({ object, freed: [], error }),
+  )
 })
 
-async function answerTo(
-  message: Exclude<ToSegmentThread, { type: 'close' }>,
-): Promise<FromSegmentThread> {
+async function answerTo(message: ToSegmentThread): Promise<FromSegmentThread> {
   const { object } = message
   let segment: Segment | undefined
   const built = objects.get(object) ?? begin(message)
@@ -40,8 +36,10 @@ async function answerTo(
     const bytes = Buffer.from(memory.buffer, memory.byteOffset, memory.length)
     segment = await builder.add({ ...block, memory: bytes })
     if (!freed.includes(bytes)) used.push(bytes)
+    if (block.isLast) objects.delete(object)
   } else {
     segment = await builder.end()
+    objects.delete(object)
   }
   if (!segment) return { object, freed: freed.splice(0) }
   const { chunks, ...rest } = segment

@@ -86,7 +86,7 @@ export class MergedObject {
 
   /** What the manifest has to say of it; the changes that it stands for begin with `firstSeqno`. */
   async finish(firstSeqno: number): Promise<DataObject> {
-    await this.#writer.finishSegment()
+    await this.#writer.finish()
     if (this.#upload) await completed(this.#target, this.#upload, this.#parts)
     return {
       key: this.#target.key,

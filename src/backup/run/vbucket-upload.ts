@@ -68,8 +68,7 @@ export class VbucketUpload {
 
   /** All up to `position` was appended: brings it to safety; or answers with it, to be put into a pack. */
   async close(position: SavedPosition): Promise<WholeObject | undefined> {
-    await this.#writer.finishSegment()
-    this.#writer.close()
+    await this.#writer.finish()
     const vbid = this.#vbid
     const firstSeqno = this.#firstSeqno
     if (this.#whole) return { vbid, segment: this.#whole, firstSeqno, position }
