@@ -84,7 +84,6 @@ t.test('a key is found by the indexes', async t => {
   const store = open('examined')
   await buildArchive(store, histories, {
     ...options,
-    vbuckets: 1,
     segmentBytes: 200_000,
     blockBytes: 4000,
   })
