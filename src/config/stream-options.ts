@@ -28,6 +28,13 @@ export const streams = {
     default: false,
     meaning: 'Whether clients that do not negotiate backfill_resume get it too',
   },
+  backfillReceivedGraceSeconds: {
+    flag: 'backfill-received-grace',
+    kind: is.duration({ max: hour }),
+    default: 10,
+    meaning:
+      'For how long clients that do not negotiate backfill_resume may ask again from before what they have acknowledged; 0: not at all',
+  },
   parkedMax: {
     flag: 'parked-max',
     kind: is.count({ max: 1_000_000 }),

@@ -209,6 +209,7 @@ function holdOf(
     reference,
     purgeHolder: holderOf(client, streamId),
     parkedAtMs: undefined,
+    receivedAtMs: undefined,
     deadlineMs: 0,
     onTaken: undefined,
   }

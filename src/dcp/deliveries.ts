@@ -20,6 +20,10 @@ export interface DeliveriesOptions {
   client: string
   graceMs: number
   purgeHoldMaxMs: number
+  /** For so long the client may ask again from before what it is known to have; 0: not at all. */
+  receivedGraceMs: number
+  /** A snapshot has been received whole: what becomes of it. */
+  onReceived: (held: HeldSnapshot) => void
   /** Where the connection stands, in bytes of stream frames. */
   positions: Positions
   /** Another connection of the client streams a vbucket now: here its stream is to end. */
@@ -62,6 +66,7 @@ export class Deliveries {
   /** Begins to account for a new stream; the client presented `startSeqno`. */
   open(scope: StreamScope, startSeqno: number): Delivery {
     const { bucket, clock, claims, client, graceMs, purgeHoldMaxMs } = this.#options
+    const { receivedGraceMs } = this.#options
     const { vbid, streamId } = scope
     const slot = slotOf(scope)
     const key = `${client} ${slot}`
@@ -79,6 +84,7 @@ export class Deliveries {
       epochMs: clock.nowMs(),
       graceMs,
       purgeHoldMaxMs,
+      receivedGraceMs,
       onDisowned: () => {
         this.#drop(this.#bySlot.get(slot))
         this.#options.onTakenOver(slot)
@@ -110,13 +116,13 @@ export class Deliveries {
 
   /** Something was acknowledged or answered, or time has passed. */
   confirm(): void {
-    const { clock, positions, lot } = this.#options
+    const { clock, positions, onReceived } = this.#options
     const nowMs = clock.monotonicMs()
     this.#receipts.sample(nowMs, positions.taken)
     const position = this.#receipts.position(nowMs, positions)
     for (const delivery of this.#unconfirmed) {
       const whole = delivery.confirm(position, nowMs)
-      for (const held of whole) lot.release(held, 'received', clock.nowMs())
+      for (const held of whole) onReceived(held)
       // Where the end of a snapshot held so far, what the client has holds from now on.
       if (whole.length > 0) delivery.updateHold(nowMs)
       if (delivery.hasUnconfirmed) continue
@@ -146,6 +152,7 @@ export class Deliveries {
   /** The client is done with a vbucket, or can no longer go on in it. */
   release(slot: number, cause: ReleaseCause): void {
     const delivery = this.#bySlot.get(slot)
+    this.#releaseReceived(cause, slot)
     if (delivery === undefined) return
     const nowMs = this.#options.clock.nowMs()
     for (const held of delivery.held.slice()) this.#options.lot.release(held, cause, nowMs)
@@ -155,6 +162,7 @@ export class Deliveries {
 
   releaseAll(cause: ReleaseCause): void {
     for (const slot of this.#bySlot.keys()) this.release(slot, cause)
+    this.#releaseReceived(cause)
   }
 
   /**
@@ -171,16 +179,27 @@ export class Deliveries {
         lot.park(held, nowMs, nowMs + graceMs)
         parked.push(held)
       }
-      delivery.leaveHold(clock.monotonicMs(), isStopping ? undefined : nowMs)
+      delivery.leaveHold(clock.monotonicMs(), isStopping ? Infinity : nowMs + graceMs)
       this.#drop(delivery)
     }
     return parked
   }
 
-  /** The client has all that its stream had for it: nothing is held any more. */
+  #releaseReceived(cause: ReleaseCause, slot?: number): void {
+    const { lot, clock, client, receivedGraceMs } = this.#options
+    if (receivedGraceMs === 0) return
+    for (const held of lot.received) {
+      if (held.client !== client || (slot !== undefined && held.slot !== slot)) continue
+      lot.release(held, cause, clock.nowMs())
+    }
+  }
+
+  /** The client has all that its stream had for it: nothing is held any more, or soon nothing. */
   #dropIfDone(delivery: Delivery): void {
     if (!delivery.isFinished || delivery.hasUnconfirmed || delivery.held.length > 0) return
-    delivery.releaseHold()
+    const { clock, receivedGraceMs } = this.#options
+    if (receivedGraceMs === 0) delivery.releaseHold()
+    else delivery.leaveHold(clock.monotonicMs(), clock.nowMs() + receivedGraceMs)
     this.#drop(delivery)
   }
 

@@ -6,6 +6,7 @@
  * received, the client has `seqno`, and perhaps the whole of a disk snapshot.
  */
 import type { Bucket } from '../vbucket/bucket.ts'
+import { LaggingSeqno } from './lagging-seqno.ts'
 import type { HeldSnapshot } from './parking/held-snapshot.ts'
 import { knownHold, type HoldLimits, type KnownHold } from './purge-hold.ts'
 import type { Progress } from './stream.ts'
@@ -43,6 +44,8 @@ export interface DeliveryOptions extends HoldLimits {
   nowMs: number
   /** The same in milliseconds since the epoch. */
   epochMs: number
+  /** For so long the client may ask again from before what it is known to have. */
+  receivedGraceMs: number
   /** Another connection of the client streams the vbucket now. */
   onDisowned: () => void
 }
@@ -59,7 +62,7 @@ export class Delivery {
   readonly #checkpoints: Checkpoint[] = []
   #knownSeqno: number
   /** Where the client, with what it is known to have, may have to go back to after a crash. */
-  #safeSeqno: number
+  readonly #safe: LaggingSeqno
   #sentSeqno: number
   /** Since when it lacks something and has not been known to receive any of it. */
   #standingSinceMs: number | undefined
@@ -75,7 +78,7 @@ export class Delivery {
     this.slot = options.slot
     this.purgeHolder = options.purgeHolder
     this.#knownSeqno = options.startSeqno
-    this.#safeSeqno = options.startSeqno
+    this.#safe = new LaggingSeqno(options.receivedGraceMs, options.startSeqno, options.nowMs)
     this.#sentSeqno = options.startSeqno
     this.#standingSinceMs = this.#takeOverStanding()
     this.#activeAtMs = options.nowMs
@@ -125,15 +128,17 @@ export class Delivery {
   confirm(position: number, nowMs: number): HeldSnapshot[] {
     const whole: HeldSnapshot[] = []
     let count = 0
+    let safeSeqno = 0
     for (const checkpoint of this.#checkpoints) {
       if (checkpoint.position > position) break
       count++
       this.#knownSeqno = checkpoint.seqno
-      this.#safeSeqno = checkpoint.safeSeqno
+      safeSeqno = checkpoint.safeSeqno
       if (checkpoint.completes !== undefined) whole.push(checkpoint.completes)
     }
     if (count === 0) return whole
     this.#checkpoints.splice(0, count)
+    this.#safe.move(safeSeqno, nowMs)
     this.#standingSinceMs = this.#isUpToDate ? undefined : nowMs
     this.#activeAtMs = nowMs
     for (const held of this.held) held.knownSeqno = this.#knownSeqno
@@ -161,10 +166,10 @@ export class Delivery {
   }
 
   /**
-   * The connection is gone: the hold stays for the grace. `graceAtMs`, since the epoch, is when
-   * that begins; undefined: with the next start of the daemon, which is stopping.
+   * The connection is gone, or the stream is done: the hold stays until the deadline, since the epoch.
+   * Infinity: its grace begins with the next start of the daemon, which is stopping.
    */
-  leaveHold(nowMs: number, graceAtMs: number | undefined): void {
+  leaveHold(nowMs: number, deadlineMs: number): void {
     if (this.#isDisowned) return
     const hold = this.#wantedHold(nowMs)
     if (hold === undefined) {
@@ -172,7 +177,6 @@ export class Delivery {
       return
     }
     this.#isDisowned = true
-    const deadlineMs = graceAtMs === undefined ? Infinity : graceAtMs + this.#options.graceMs
     this.#set(hold.seqno, deadlineMs, hold.durable)
   }
 
@@ -227,10 +231,10 @@ export class Delivery {
     if (!this.#hasSomethingToLose) return undefined
     if (this.#isUpToDate) this.#standingSinceMs = undefined
     else this.#standingSinceMs ??= nowMs
-    const hold = knownHold(this.#holdState(), this.#options, nowMs)
+    const hold = knownHold(this.#holdState(nowMs), this.#options, nowMs)
     if (hold !== undefined || this.#options.purgeHoldMaxMs === 0) return hold
     // It has lapsed: it holds nothing, and is kept so that the client does not begin anew.
-    return { seqno: this.#safeSeqno, durable: true }
+    return { seqno: this.#safe.at(nowMs), durable: true }
   }
 
   /** Who has nothing and is sent nothing misses no tombstone. */
@@ -259,11 +263,11 @@ export class Delivery {
     }
   }
 
-  #holdState() {
+  #holdState(nowMs: number) {
     const isInFlight = this.#knownSeqno !== this.#sentSeqno
     const [oldest] = this.held
     return {
-      safeSeqno: this.#safeSeqno,
+      safeSeqno: this.#safe.at(nowMs),
       // What is in flight from memory, ahead of the first snapshot, is in none of them.
       isInSnapshot: oldest !== undefined && oldest.snapshotStart <= this.#knownSeqno,
       progressAtMs: this.#standingSinceMs ?? Infinity,

@@ -2,7 +2,7 @@ import { StreamEndReason } from '../../protocol/dcp/stream-end.ts'
 import { Deliveries } from './deliveries.ts'
 import type { Delivery } from './delivery.ts'
 import { LinkPositions, type Link } from './link-positions.ts'
-import { clientOf } from './parking/identity.ts'
+import { clientOf, receivedGraceMsOf } from './parking/identity.ts'
 import type { ProducerCore } from './producer-core.ts'
 import type { DcpSettings } from './settings.ts'
 
@@ -13,7 +13,8 @@ export function deliveriesOf(
 ): Deliveries | undefined {
   const { resume } = producer.negotiated
   if (resume.kind === 'off') return undefined
-  const { lot, clock, bucket, user, holder, settings, streams } = producer
+  const { lot, clock, bucket, user, holder, settings, streams, reaper } = producer
+  const receivedGraceMs = receivedGraceMsOf(resume)
   return new Deliveries({
     lot,
     clock,
@@ -22,6 +23,8 @@ export function deliveriesOf(
     client: clientOf(user, bucket.name, resume, holder),
     graceMs: resume.graceMs,
     purgeHoldMaxMs: settings.purgeHoldMaxSeconds * 1000,
+    receivedGraceMs,
+    onReceived: held => reaper.received(held, receivedGraceMs),
     positions: new LinkPositions(producer),
     onTakenOver: slot => streams.get(slot)?.end(StreamEndReason.disconnected),
   })

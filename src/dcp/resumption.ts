@@ -6,8 +6,8 @@
  * half-open link, or the client means to stream here now. Clients that are recognised by what they
  * present could be several: they share what another one uses and leave the rest of it alone.
  */
-import { placeOf } from './parking/identity.ts'
-import { ReleaseCause, type HeldSnapshot } from './parking/held-snapshot.ts'
+import { placeOf, receivedGraceMsOf } from './parking/identity.ts'
+import { isInUse, ReleaseCause, type HeldSnapshot } from './parking/held-snapshot.ts'
 import { findMatch, type Match, type Presented } from './parking/matching.ts'
 import type { SharedReference } from './parking/shared-reference.ts'
 import type { ProducerCore } from './producer-core.ts'
@@ -51,19 +51,19 @@ export function letGoOthers(
   const place = placeIn(producer, scope)
   if (place === undefined) return
   const nowMs = producer.clock.nowMs()
+  const keepMs = receivedGraceMsOf(producer.negotiated.resume)
   const kept = match === undefined || match.kind === 'received' ? undefined : match.held
   for (const held of producer.lot.at(place).slice()) {
     if (held === kept || !isSameClient(producer, held, match)) continue
-    const hasAll = held.snapshotEnd <= start
-    const cause = hasAll ? ReleaseCause.received : ReleaseCause.superseded
-    producer.lot.release(held, cause, nowMs)
+    if (held.snapshotEnd <= start) producer.reaper.received(held, keepMs)
+    else producer.lot.release(held, ReleaseCause.superseded, nowMs)
     releaseForeignHold(producer, held)
   }
 }
 
 /** The reference to go on with: taken over from whoever held it, or shared with a live one. */
 export function takeReference(producer: ProducerCore, held: HeldSnapshot): SharedReference {
-  const isForeign = held.parkedAtMs === undefined && !isOwn(producer, held)
+  const isForeign = isInUse(held) && !isOwn(producer, held)
   if (isForeign) producer.counters.takenOver++
   if (isForeign && producer.negotiated.resume.kind === 'presented') return held.reference.share()
   producer.lot.take(held)
@@ -91,9 +91,15 @@ function isSameClient(
   return held.parkedAtMs !== undefined && held.client === match?.held.client
 }
 
-/** The hold at what the client is known to have was set under an earlier connection's name. */
+/**
+ * The hold at what the client is known to have was set under an earlier connection's name. It goes
+ * when the client may not ask from there again; that of a connection which is open stays.
+ */
 function releaseForeignHold(producer: ProducerCore, held: HeldSnapshot): void {
-  const { client } = producer.deliveries ?? {}
-  if (client !== undefined && held.purgeHolder === holderOf(client, held.slot >>> 16)) return
-  producer.bucket.holds.release(held.vbid, held.purgeHolder)
+  const { vbid, purgeHolder, slot } = held
+  const { deliveries, bucket, clock, negotiated } = producer
+  if (deliveries !== undefined && purgeHolder === holderOf(deliveries.client, slot >>> 16)) return
+  const keepMs = receivedGraceMsOf(negotiated.resume)
+  if (keepMs === 0) bucket.holds.release(vbid, purgeHolder)
+  else bucket.holds.endBy(vbid, purgeHolder, clock.nowMs() + keepMs)
 }

@@ -5,6 +5,7 @@ export type DcpSettings = Pick<
   Settings,
   | 'backfillGraceSeconds'
   | 'backfillGraceMaxSeconds'
+  | 'backfillReceivedGraceSeconds'
   | 'backfillResumeDefault'
   | 'backfillSlabBytes'
   | 'connectionNameBytesMax'

@@ -38,6 +38,8 @@ export interface DcpFigures {
   parkedSnapshots: number
   parkedVbuckets: number
   parkedOldestSeconds: number
+  /** Kept for clients that have them and may ask again from within. */
+  receivedSnapshots: number
   pinnedBytes: number
   counters: DcpCounters
   streams(): Generator<StreamFigures>
@@ -55,6 +57,7 @@ export function dcpFigures(reported: Reported, nowMs: number): DcpFigures {
     queuedBytes: 0,
     sentBytes: counters.sentBytesBefore,
     ...parkedFigures([...lot.parked], nowMs),
+    receivedSnapshots: lot.received.size,
     counters,
     streams,
   }
@@ -150,11 +153,13 @@ export function addParkedStatistics(
   bucket?: Bucket,
 ): void {
   const { counters, lot } = reported
-  const parked = [...lot.parked].filter(held => bucket === undefined || held.bucket === bucket)
+  const isOurs = (held: HeldSnapshot) => bucket === undefined || held.bucket === bucket
+  const parked = [...lot.parked].filter(isOurs)
   const figures = parkedFigures(parked, nowMs)
   add('parked_snapshots', figures.parkedSnapshots)
   add('parked_vbuckets', figures.parkedVbuckets)
   add('parked_oldest_seconds', Math.floor(figures.parkedOldestSeconds))
+  add('received_snapshots', [...lot.received].filter(isOurs).length)
   add('pinned_bytes', figures.pinnedBytes)
   add('parked_total', counters.parked)
   add('resumed', counters.resumed)

@@ -14,6 +14,11 @@ const gauges: readonly Figure[] = [
   ['parked_snapshots', 'Snapshots kept for clients that are away.', of => of.parkedSnapshots],
   ['parked_vbuckets', 'Vbuckets with a parked snapshot, by client.', of => of.parkedVbuckets],
   ['parked_oldest_seconds', 'Since when the oldest one is parked.', of => of.parkedOldestSeconds],
+  [
+    'received_snapshots',
+    'Snapshots kept for clients that have them and may ask again from within.',
+    of => of.receivedSnapshots,
+  ],
 ]
 
 const counters: readonly Figure[] = [

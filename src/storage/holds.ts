@@ -72,6 +72,14 @@ export class PurgeHolds {
     return hold === undefined || isOver(hold, this.#options.clock.nowMs()) ? undefined : hold
   }
 
+  /** A hold with a deadline gets an earlier one; that of a connected client has none, and stays. */
+  endBy(vbid: number, holder: string, deadlineMs: number): void {
+    const hold = this.#holds.get(vbid)?.get(holder)
+    if (hold === undefined || hold.deadlineMs === null || hold.deadlineMs <= deadlineMs) return
+    hold.deadlineMs = deadlineMs
+    if (hold.durable) this.#unstored.set(`${vbid}/${holder}`, { vbid, holder })
+  }
+
   /** Idempotent. */
   release(vbid: number, holder: string): void {
     const holds = this.#holds.get(vbid)

@@ -52,6 +52,7 @@ t.test('defaults serve, and every one of them passes its own check', t => {
     parkedPerClientMax: 1_024,
     backfillGraceSeconds: 60,
     backfillGraceMaxSeconds: 3_600,
+    backfillReceivedGraceSeconds: 10,
     pinnedBytesMax: 4 * 2 ** 30,
     connectionNameBytesMax: 200,
     purgeAgeSeconds: 3 * 86_400,

@@ -50,6 +50,7 @@ function delivery(bucket: FakeBucket, more: Partial<DeliveryOptions> = {}) {
     startSeqno: 10,
     nowMs: 0,
     epochMs: 1_000_000,
+    receivedGraceMs: 0,
     onDisowned: () => undefined,
     ...more,
   })
@@ -159,13 +160,13 @@ t.test('connecting again does not start its time anew, coming back further on do
   bucket.highSeqno = 100
   const again = (more: Partial<DeliveryOptions>) =>
     delivery(bucket, { purgeHoldMaxMs: 1000, ...more })
-  again({}).leaveHold(300, 1_000_300)
+  again({}).leaveHold(300, 1_060_300)
   t.equal(lapsesAtMs(bucket), 1_001_000)
   // Another process, whose monotonic clock began elsewhere.
   const two = again({ nowMs: 77_000, epochMs: 1_000_500 })
   t.equal(lapsesAtMs(bucket), 1_001_000)
   two.updateHold(78_000)
-  two.leaveHold(78_000, 1_001_500)
+  two.leaveHold(78_000, 1_061_500)
   t.equal(lapsesAtMs(bucket), 1_001_000, 'what has lapsed is remembered for the grace')
   t.equal(bucket.purgeHolds.get('3 client')?.deadlineMs, 1_061_500)
   again({ nowMs: 90_000, epochMs: 1_013_500, startSeqno: 11 })
@@ -185,14 +186,39 @@ t.test('who has nothing and is sent nothing holds nothing', async t => {
   t.equal(bucket.purgeHolds.get('1 client')?.seqno, 0, 'what it will be sent is there already')
 })
 
+t.test('a client that may ask again from before holds where it was a while ago', async t => {
+  const bucket = new FakeBucket()
+  const one = delivery(bucket, { receivedGraceMs: 10_000 })
+  const receive = (seqno: number, nowMs: number) => {
+    one.sent(step(seqno), { sent: seqno, window: 1 }, nowMs)
+    one.confirm(seqno, nowMs)
+  }
+  const held = (nowMs: number) => {
+    one.updateHold(nowMs)
+    return bucket.purgeHolds.get('3 client')?.seqno
+  }
+  receive(20, 1000)
+  t.equal(one.knownSeqno, 20)
+  t.equal(held(1000), 10)
+  receive(30, 6000)
+  t.equal(held(10_999), 10)
+  t.equal(held(11_000), 20)
+  for (let nowMs = 11_001; nowMs < 15_000; nowMs++) receive(nowMs, nowMs)
+  t.equal(held(15_999), 20)
+  t.equal(held(16_000), 30)
+  const later = held(24_000)!
+  t.ok(later <= 14_000 && later > 12_700, `${later} is what it had ten seconds ago, or a bit less`)
+  t.equal(held(24_999), 14_999)
+})
+
 t.test('a connection that goes leaves its hold for the grace', async t => {
   const bucket = new FakeBucket()
   const one = delivery(bucket)
-  one.leaveHold(5000, 1_000_000)
+  one.leaveHold(5000, 1_060_000)
   t.equal(bucket.purgeHolds.get('3 client')?.deadlineMs, 1_060_000)
   one.releaseHold()
   t.equal(bucket.purgeHolds.size, 1, 'it is not the connection’s any more')
-  delivery(bucket).leaveHold(5000, undefined)
+  delivery(bucket).leaveHold(5000, Infinity)
   t.equal(
     bucket.purgeHolds.get('3 client')?.deadlineMs,
     Infinity,
@@ -216,6 +242,8 @@ function deliveries(
       bucket: bucket.asBucket,
       claims,
       client: 'client',
+      receivedGraceMs: 0,
+      onReceived: held => lot.release(held, 'received', clock.nowMs()),
       positions,
       onTakenOver: vbid => takenOver.push(vbid),
     })

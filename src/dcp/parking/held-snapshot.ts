@@ -45,7 +45,8 @@ export interface SnapshotBounds {
 
 /**
  * One disk snapshot on its way to one resumable client: from the pin until the client is known to
- * have received it whole. In use while its connection lives, parked while the client is away.
+ * have received it whole. In use while its connection lives, parked while the client is away; and
+ * received, for a while, where a client may still ask from within it.
  */
 export interface HeldSnapshot extends SnapshotBounds {
   readonly client: string
@@ -63,9 +64,17 @@ export interface HeldSnapshot extends SnapshotBounds {
   sentBytes: number
   sentSeqno: number
   knownSeqno: number
-  /** Epoch milliseconds; undefined while in use. */
+  /** Epoch milliseconds; undefined unless its client is away and may lack some of it. */
   parkedAtMs: number | undefined
+  /** Epoch milliseconds; undefined unless its client has all of it. */
+  receivedAtMs: number | undefined
+  /** Of one that is parked or received. */
   deadlineMs: number
   /** Called when someone else releases or takes over a snapshot that is in use. */
   onTaken: (() => void) | undefined
+}
+
+/** A stream of its client sends it, or has sent it and waits to hear that it arrived. */
+export function isInUse({ parkedAtMs, receivedAtMs }: HeldSnapshot): boolean {
+  return parkedAtMs === undefined && receivedAtMs === undefined
 }

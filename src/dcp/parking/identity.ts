@@ -10,7 +10,12 @@ import { Status } from '../../../protocol/status.ts'
 export type Resume =
   | { readonly kind: 'off' }
   | { readonly kind: 'name' | 'id'; readonly identity: string; readonly graceMs: number }
-  | { readonly kind: 'presented'; readonly graceMs: number }
+  | {
+      readonly kind: 'presented'
+      readonly graceMs: number
+      /** For so long it may ask again from before what it is known to have. */
+      readonly receivedGraceMs: number
+    }
 
 export interface GraceLimits {
   backfillGraceSeconds: number
@@ -22,10 +27,21 @@ export const resumeOff: Resume = { kind: 'off' }
 
 /** What a connection has before, or without, a `backfill_resume` control. */
 export function resumeByDefault(
-  settings: GraceLimits & { backfillResumeDefault: boolean },
+  settings: GraceLimits & { backfillResumeDefault: boolean; backfillReceivedGraceSeconds: number },
 ): Resume {
   const graceMs = graceMsOf(undefined, settings)
-  return settings.backfillResumeDefault && graceMs > 0 ? { kind: 'presented', graceMs } : resumeOff
+  if (!settings.backfillResumeDefault || graceMs === 0) return resumeOff
+  const receivedGraceMs = Math.floor(settings.backfillReceivedGraceSeconds * 1000)
+  return { kind: 'presented', graceMs, receivedGraceMs }
+}
+
+/**
+ * How long a client may ask again from before what it is known to have. One that negotiated the
+ * extension says where it is; the others were not written for it: Couchbase's Java client repeats a
+ * request that a break left unanswered from where it was when it first made it.
+ */
+export function receivedGraceMsOf(resume: Resume): number {
+  return resume.kind === 'presented' ? resume.receivedGraceMs : 0
 }
 
 /** Reads the value of the control; a refusal is one of the two statuses clients expect. */

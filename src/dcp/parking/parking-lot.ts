@@ -8,11 +8,14 @@
  *        (received,  |    | stream of the client)           |    | history broken, …
  *         closed, …) v    +---------------- take -----------+    v
  *
+ * For clients that may repeat an older request there is a third: keepReceived leads from both of them
+ * to received, which ends with a take or, some seconds later, with a release.
+ *
  * As long as a snapshot is held, the vbucket's purge seqno may not pass its end: what follows it
  * must still hold every tombstone when its client goes on behind it. Nothing here knows sockets.
  */
 import type { Bucket } from '../../vbucket/bucket.ts'
-import type { HeldSnapshot, ReleaseCause } from './held-snapshot.ts'
+import { isInUse, type HeldSnapshot, type ReleaseCause } from './held-snapshot.ts'
 
 /** What became of a snapshot that its client did not find any more. */
 export interface Epitaph {
@@ -30,13 +33,19 @@ const epitaphsMax = 4096
 export class ParkingLot {
   readonly #places = new Map<string, HeldSnapshot[]>()
   readonly #parked = new Set<HeldSnapshot>()
+  readonly #received = new Set<HeldSnapshot>()
   readonly #epitaphs = new Map<string, Epitaph>()
 
   get parked(): ReadonlySet<HeldSnapshot> {
     return this.#parked
   }
 
-  /** In use and parked. */
+  /** What clients have whole and may still ask from within, oldest first. */
+  get received(): ReadonlySet<HeldSnapshot> {
+    return this.#received
+  }
+
+  /** In use, parked and received. */
   all(): HeldSnapshot[] {
     return [...this.#places.values()].flat()
   }
@@ -58,6 +67,18 @@ export class ParkingLot {
     held.deadlineMs = deadlineMs
     held.onTaken = undefined
     this.#parked.add(held)
+    this.#holdPurge(held)
+  }
+
+  /** Its client has all of it: whoever used it is told, and it stays until the deadline. */
+  keepReceived(held: HeldSnapshot, nowMs: number, deadlineMs: number): void {
+    held.parkedAtMs = undefined
+    held.receivedAtMs = nowMs
+    held.deadlineMs = deadlineMs
+    held.onTaken?.()
+    held.onTaken = undefined
+    this.#parked.delete(held)
+    this.#received.add(held)
     this.#holdPurge(held)
   }
 
@@ -100,6 +121,7 @@ export class ParkingLot {
     here.splice(index, 1)
     if (here.length === 0) this.#places.delete(held.place)
     this.#parked.delete(held)
+    this.#received.delete(held)
     this.#holdPurge(held)
     return true
   }
@@ -111,7 +133,7 @@ export class ParkingLot {
     for (const held of this.at(place)) {
       if (held.purgeHolder !== purgeHolder) continue
       end = Math.min(end, held.snapshotEnd)
-      const until = held.parkedAtMs === undefined ? Infinity : held.deadlineMs
+      const until = isInUse(held) ? Infinity : held.deadlineMs
       deadlineMs = Math.max(deadlineMs, until)
     }
     const holder = snapshotHolder(purgeHolder)

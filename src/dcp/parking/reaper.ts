@@ -1,8 +1,8 @@
 /**
  * Lets parked snapshots go: at their deadline, and earlier, oldest deadline first, where there
  * are more than the limits allow or where they hold more of the disk, or of its reader slots, than
- * the operator granted. In the last two cases those go, too, that have been sent whole and are only
- * not acknowledged yet, and only where it brings something.
+ * the operator granted. In the last two cases those go, too, that have been received or sent whole and
+ * are only not acknowledged yet, and only where it brings something.
  */
 import type { Clock } from '../../clock.ts'
 import type { Log } from '../../log.ts'
@@ -39,8 +39,24 @@ export class Reaper {
         this.#expire(entry, cause)
       }
     }
+    this.#endReceived()
     this.#freePages()
     this.#report()
+  }
+
+  /**
+   * Its client has all of it. It is kept for so long where the client may ask again from within it: at
+   * most as many as may be parked, and before all that is parked it gives way.
+   */
+  received(held: HeldSnapshot, keepMs: number): void {
+    const { lot, settings, clock } = this.#options
+    const nowMs = clock.nowMs()
+    if (keepMs === 0) return lot.release(held, ReleaseCause.received, nowMs)
+    lot.keepReceived(held, nowMs, nowMs + keepMs)
+    for (const oldest of lot.received) {
+      if (lot.received.size <= settings.parkedMax) break
+      lot.release(oldest, ReleaseCause.received, nowMs)
+    }
   }
 
   /**
@@ -81,6 +97,16 @@ export class Reaper {
     return isFreed
   }
 
+  /** One time holds for all of them: the oldest are due first. */
+  #endReceived(): void {
+    const { lot, clock } = this.#options
+    const nowMs = clock.nowMs()
+    for (const held of lot.received) {
+      if (held.deadlineMs > nowMs) break
+      lot.release(held, ReleaseCause.received, nowMs)
+    }
+  }
+
   #freeOne(bucket: Bucket, environment: number): boolean {
     const pins = freeablePins(this.#options.lot, bucket)
     const pin = pins.find(freeable => freeable.environment === environment)
@@ -114,6 +140,7 @@ export class Reaper {
   #expire(held: HeldSnapshot, cause: ExpiryCause): void {
     const { lot, counters, clock } = this.#options
     lot.release(held, cause, clock.nowMs())
+    if (held.receivedAtMs !== undefined) return
     counters.expired[cause]++
     const gone = this.#gone.get(cause)
     if (gone === undefined) this.#gone.set(cause, [held])

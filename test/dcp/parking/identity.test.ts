@@ -10,6 +10,7 @@ import {
 
 const limits = {
   backfillGraceSeconds: 60,
+  backfillReceivedGraceSeconds: 10,
   backfillGraceMaxSeconds: 3600,
   connectionNameBytesMax: 200,
 }
@@ -70,6 +71,7 @@ t.test('a server may give it to clients that do not ask', async t => {
   t.same(resumeByDefault({ ...limits, backfillResumeDefault: true }), {
     kind: 'presented',
     graceMs: 60_000,
+    receivedGraceMs: 10_000,
   })
   const none = { ...limits, backfillGraceSeconds: 0 }
   t.same(resumeByDefault({ ...none, backfillResumeDefault: true }), { kind: 'off' })
@@ -80,7 +82,7 @@ const place = (vbid: number) => ({ vbid, scope: '' })
 t.test('users, buckets, names, ids, vbuckets and filters have places of their own', async t => {
   const name: Resume = { kind: 'name', identity: 'x', graceMs: 1 }
   const id: Resume = { kind: 'id', identity: 'x', graceMs: 1 }
-  const presented: Resume = { kind: 'presented', graceMs: 1 }
+  const presented: Resume = { kind: 'presented', graceMs: 1, receivedGraceMs: 1 }
   const places = [
     placeOf('user', 'bucket', name, place(1)),
     placeOf('user', 'bucket', name, place(2)),
@@ -94,7 +96,7 @@ t.test('users, buckets, names, ids, vbuckets and filters have places of their ow
   t.equal(new Set(places).size, places.length)
   t.equal(
     placeOf('user', 'bucket', presented, place(1)),
-    placeOf('user', 'bucket', { kind: 'presented', graceMs: 2 }, place(1)),
+    placeOf('user', 'bucket', { ...presented, graceMs: 2 }, place(1)),
     'those who are recognised by what they present share one',
   )
   t.not(clientOf('user', 'bucket', presented, 'a'), clientOf('user', 'bucket', presented, 'b'))

@@ -103,6 +103,7 @@ export class FakeBucket {
       sentSeqno: 0,
       knownSeqno: 0,
       parkedAtMs: undefined,
+      receivedAtMs: undefined,
       deadlineMs: 0,
       onTaken: undefined,
       ...fields,

@@ -3,6 +3,7 @@ import type { DcpSettings } from '../../../src/dcp/settings.ts'
 export const testSettings: DcpSettings = {
   backfillGraceSeconds: 60,
   backfillGraceMaxSeconds: 3600,
+  backfillReceivedGraceSeconds: 10,
   backfillResumeDefault: false,
   backfillSlabBytes: 16 * 1024,
   connectionNameBytesMax: 200,
