@@ -81,6 +81,7 @@ async function startParts(settings: Settings, surroundings: Surroundings, parts:
       metricsContentType: registry.contentType,
       node: () => state.node,
       mapStreamsMax: settings.mapStreamsMax,
+      connectionLimits: { connectionsMax: settings.httpConnectionsMax },
     },
     log,
   )

@@ -188,6 +188,12 @@ const limits = {
     default: 10_000,
     meaning: 'Client connections at once; a further one is closed at accept',
   },
+  httpConnectionsMax: {
+    flag: 'http-connections-max',
+    kind: is.count({ min: 1, max: 1_000_000 }),
+    default: 4_096,
+    meaning: 'Connections to each of the HTTP ports at once; a further one is closed at accept',
+  },
   mapStreamsMax: {
     flag: 'map-streams-max',
     kind: is.count({ max: 1_000_000 }),

@@ -62,7 +62,9 @@ export class Delivery {
   readonly #checkpoints: Checkpoint[] = []
   #knownSeqno: number
   /** Where the client, with what it is known to have, may have to go back to after a crash. */
-  readonly #safe: LaggingSeqno
+  #safeSeqno: number
+  /** What it was a while ago, for a client that may ask again from there. */
+  readonly #before: LaggingSeqno
   #sentSeqno: number
   /** Since when it lacks something and has not been known to receive any of it. */
   #standingSinceMs: number | undefined
@@ -78,7 +80,8 @@ export class Delivery {
     this.slot = options.slot
     this.purgeHolder = options.purgeHolder
     this.#knownSeqno = options.startSeqno
-    this.#safe = new LaggingSeqno(options.receivedGraceMs, options.startSeqno, options.nowMs)
+    this.#safeSeqno = options.startSeqno
+    this.#before = new LaggingSeqno(options.receivedGraceMs, options.startSeqno, options.nowMs)
     this.#sentSeqno = options.startSeqno
     this.#standingSinceMs = this.#takeOverStanding()
     this.#activeAtMs = options.nowMs
@@ -128,17 +131,18 @@ export class Delivery {
   confirm(position: number, nowMs: number): HeldSnapshot[] {
     const whole: HeldSnapshot[] = []
     let count = 0
-    let safeSeqno = 0
     for (const checkpoint of this.#checkpoints) {
       if (checkpoint.position > position) break
       count++
       this.#knownSeqno = checkpoint.seqno
-      safeSeqno = checkpoint.safeSeqno
-      if (checkpoint.completes !== undefined) whole.push(checkpoint.completes)
+      this.#safeSeqno = checkpoint.safeSeqno
+      if (checkpoint.completes === undefined) continue
+      whole.push(checkpoint.completes)
+      this.#before.pass(checkpoint.completes)
     }
     if (count === 0) return whole
     this.#checkpoints.splice(0, count)
-    this.#safe.move(safeSeqno, nowMs)
+    this.#before.move(this.#safeSeqno, nowMs)
     this.#standingSinceMs = this.#isUpToDate ? undefined : nowMs
     this.#activeAtMs = nowMs
     for (const held of this.held) held.knownSeqno = this.#knownSeqno
@@ -148,6 +152,7 @@ export class Delivery {
   /** Brings the hold in line with what is known and with the time that has passed. */
   updateHold(nowMs: number): void {
     if (this.#isDisowned) return
+    this.#holdBefore(nowMs)
     const hold = this.#wantedHold(nowMs)
     if (hold === undefined) {
       if (this.#holdSeqno < 0) return
@@ -171,12 +176,13 @@ export class Delivery {
    */
   leaveHold(nowMs: number, deadlineMs: number): void {
     if (this.#isDisowned) return
+    this.#holdBefore(nowMs)
     const hold = this.#wantedHold(nowMs)
+    this.#isDisowned = true
     if (hold === undefined) {
-      this.releaseHold()
+      this.#options.bucket.holds.release(this.vbid, this.purgeHolder)
       return
     }
-    this.#isDisowned = true
     this.#set(hold.seqno, deadlineMs, hold.durable)
   }
 
@@ -184,7 +190,9 @@ export class Delivery {
   releaseHold(): void {
     if (this.#isDisowned) return
     this.#isDisowned = true
-    this.#options.bucket.holds.release(this.vbid, this.purgeHolder)
+    const { holds } = this.#options.bucket
+    holds.release(this.vbid, this.purgeHolder)
+    holds.release(this.vbid, beforeHolder(this.purgeHolder))
   }
 
   /** Another connection of the client has taken its place; the hold is that one's now. */
@@ -210,6 +218,20 @@ export class Delivery {
     bucket.holds.set(this.vbid, this.purgeHolder, seqno, deadlineMs, durable, graceMs, lapsesAtMs)
   }
 
+  /**
+   * What the client had a while ago holds beside what it has now, from memory only: within a snapshot from
+   * disk the one that is kept does. It lapses by itself when the connection is gone.
+   */
+  #holdBefore(nowMs: number): void {
+    const { bucket, receivedGraceMs, epochMs, nowMs: beganMs } = this.#options
+    if (receivedGraceMs === 0) return
+    const seqno = this.#before.at(nowMs)
+    const holder = beforeHolder(this.purgeHolder)
+    const deadlineMs = epochMs + nowMs - beganMs + receivedGraceMs
+    if (seqno === this.#safeSeqno) bucket.holds.release(this.vbid, holder)
+    else bucket.holds.set(this.vbid, holder, seqno, deadlineMs, false)
+  }
+
   /** When the client will have stood still for longer than it may hold the purger back. */
   #lapsesAtMs(durable: boolean): number | null {
     if (!durable || this.#standingSinceMs === undefined) return null
@@ -231,10 +253,10 @@ export class Delivery {
     if (!this.#hasSomethingToLose) return undefined
     if (this.#isUpToDate) this.#standingSinceMs = undefined
     else this.#standingSinceMs ??= nowMs
-    const hold = knownHold(this.#holdState(nowMs), this.#options, nowMs)
+    const hold = knownHold(this.#holdState(), this.#options, nowMs)
     if (hold !== undefined || this.#options.purgeHoldMaxMs === 0) return hold
     // It has lapsed: it holds nothing, and is kept so that the client does not begin anew.
-    return { seqno: this.#safe.at(nowMs), durable: true }
+    return { seqno: this.#safeSeqno, durable: true }
   }
 
   /** Who has nothing and is sent nothing misses no tombstone. */
@@ -263,15 +285,20 @@ export class Delivery {
     }
   }
 
-  #holdState(nowMs: number) {
+  #holdState() {
     const isInFlight = this.#knownSeqno !== this.#sentSeqno
     const [oldest] = this.held
     return {
-      safeSeqno: this.#safe.at(nowMs),
+      safeSeqno: this.#safeSeqno,
       // What is in flight from memory, ahead of the first snapshot, is in none of them.
       isInSnapshot: oldest !== undefined && oldest.snapshotStart <= this.#knownSeqno,
       progressAtMs: this.#standingSinceMs ?? Infinity,
       activeAtMs: isInFlight ? this.#activeAtMs : Infinity,
     }
   }
+}
+
+/** The hold at what the client was known to have a while ago. */
+function beforeHolder(purgeHolder: string): string {
+  return `${purgeHolder} before`
 }

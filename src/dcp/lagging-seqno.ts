@@ -27,6 +27,13 @@ export class LaggingSeqno {
     this.#forget(nowMs)
   }
 
+  /** What it was within this snapshot counts as its end. */
+  pass({ snapshotStart, snapshotEnd }: { snapshotStart: number; snapshotEnd: number }): void {
+    for (const step of this.#steps) {
+      if (step.seqno >= snapshotStart && step.seqno < snapshotEnd) step.seqno = snapshotEnd
+    }
+  }
+
   /** What it was, or what it was before that. */
   at(nowMs: number): number {
     this.#forget(nowMs)

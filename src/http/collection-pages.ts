@@ -9,7 +9,7 @@ import type { Node } from '../commands/node.ts'
 import { StatusError } from '../errors.ts'
 import type { Collections, ManifestChange } from '../vbucket/collections/collections.ts'
 import type { Form } from './bucket-form.ts'
-import { readCollectionWishes, readName } from './collection-form.ts'
+import { readCollectionWishes, readName, readScopes, readValidOnUid } from './collection-form.ts'
 import { recordAct } from './gate.ts'
 import { PageError, refusedForm } from './page-error.ts'
 import { bucketOf, users } from './pools.ts'
@@ -18,6 +18,9 @@ const scopes = '/pools/default/buckets/:bucket/scopes'
 const scope = `${scopes}/:scope`
 const collections = `${scope}/collections`
 const collection = `${collections}/:collection`
+
+/** 1,200 scopes and as many collections with the longest names, and as much again. */
+const manifestBytesMax = 2 * 1024 * 1024
 
 interface Params {
   bucket: string
@@ -111,6 +114,16 @@ export function addCollectionPages(fastify: FastifyInstance, node: () => Node): 
       },
     })
   }
+  // JSON, by whatever type it is called: a scope of its own, as other pages take forms.
+  void fastify.register(async manifests => {
+    manifests.removeAllContentTypeParsers()
+    manifests.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
+      done(null, body)
+    })
+    manifests.put(scopes, { bodyLimit: manifestBytesMax }, (request: Request) =>
+      replaceAll(node(), request),
+    )
+  })
   // Clients of a cluster wait for all of its nodes. Here, what has been answered is in force.
   fastify.post(`${scopes}/@ensureManifest/:uid`, async (request, reply) => {
     const { bucket, uid } = request.params as { bucket: string; uid: string }
@@ -119,6 +132,19 @@ export function addCollectionPages(fastify: FastifyInstance, node: () => Node): 
     if (manifest.uid < BigInt(`0x${uid}`)) return reply.code(504).send('timeout')
     return reply.code(200).send()
   })
+}
+
+/** Everything that there is to be; what is not named is dropped. */
+async function replaceAll(node: Node, request: Request): Promise<{ uid: string }> {
+  const { name: bucket, collections } = bucketOf(node, request)
+  const { validOnUid } = request.query as { validOnUid?: unknown }
+  const scopes = readScopes((request.body ?? '') as string)
+  const change = collections.replace(scopes, readValidOnUid(validOnUid))
+  const uid = await asPage({ scope: '' }, change)
+  const manifest = uid.toString(16)
+  node.log.info({ bucket, manifest }, 'collections set')
+  recordAct(node.audit, request, 'collections-set', { bucket })
+  return { uid: manifest }
 }
 
 /** What is refused with these statuses is refused in the words that clients look for. */
@@ -130,6 +156,10 @@ const refusals = new Map<number, (subject: Subject, reason: string) => PageError
   [Status.unknownScope, about => missing(`${named(about, false)} is not found`)],
   [Status.unknownCollection, about => missing(`${named(about, true)} is not found`)],
   [Status.invalidArguments, (_about, reason) => refusedForm({ _: reason })],
+  [
+    Status.cannotApplyCollectionsManifest,
+    () => refusedForm({ _: "validOnUid doesn't match the current manifest Uid" }),
+  ],
 ])
 
 async function asPage<Result>(about: Subject, change: Promise<Result>): Promise<Result> {

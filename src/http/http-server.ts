@@ -9,6 +9,12 @@ import type { TlsFiles } from '../server/certificate.ts'
 import { version } from '../version.ts'
 import { addBucketPages } from './bucket-pages.ts'
 import { addCollectionPages } from './collection-pages.ts'
+import {
+  connectionTimes,
+  limitConnections,
+  serverOptionsOf,
+  type ConnectionLimits,
+} from './connection-limits.ts'
 import { Gate } from './gate.ts'
 import { HttpsListener } from './https-listener.ts'
 import { MapStreams } from './map-streams.ts'
@@ -35,6 +41,8 @@ export interface HttpPages {
   node(): Node | undefined
   /** Clients that may follow cluster maps at once. */
   readonly mapStreamsMax: number
+  /** Of each port. */
+  readonly connectionLimits: Partial<ConnectionLimits> & Pick<ConnectionLimits, 'connectionsMax'>
 }
 
 /**
@@ -45,11 +53,14 @@ export interface HttpPages {
 export class HttpServer {
   readonly #fastify: FastifyInstance
   readonly #log: Log
+  readonly #limits: ConnectionLimits
   #https: HttpsListener | undefined
 
   constructor(pages: HttpPages, log: Log) {
     this.#log = log
-    this.#fastify = createServer()
+    this.#limits = { ...connectionTimes, ...pages.connectionLimits }
+    this.#fastify = createServer(this.#limits)
+    limitConnections(this.#fastify.server, this.#limits, log)
     this.#fastify.setErrorHandler(async (error, request, reply) => {
       if (error instanceof PageError) return reply.code(error.statusCode).send(error.body)
       const status = (error as { statusCode?: number }).statusCode ?? 500
@@ -86,7 +97,7 @@ export class HttpServer {
   async listenByTls({ host, port, files, clock }: TlsPort): Promise<{ port: number }> {
     await this.#fastify.ready()
     this.#https = new HttpsListener({
-      ...timeouts,
+      limits: this.#limits,
       files,
       clock,
       log: this.#log,
@@ -107,21 +118,15 @@ export class HttpServer {
   }
 }
 
-const timeouts = {
-  handshakeTimeoutMs: 30_000,
-  connectionTimeoutMs: 30_000,
-  requestTimeoutMs: 30_000,
-  keepAliveTimeoutMs: 60_000,
-} as const
-
-function createServer(): FastifyInstance {
+function createServer(limits: ConnectionLimits): FastifyInstance {
   return Fastify({
     logger: false,
     forceCloseConnections: true,
     bodyLimit: 64 * 1024,
-    connectionTimeout: timeouts.connectionTimeoutMs,
-    requestTimeout: timeouts.requestTimeoutMs,
-    keepAliveTimeout: timeouts.keepAliveTimeoutMs,
+    connectionTimeout: limits.connectionTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    http: serverOptionsOf(limits),
   })
 }
 

@@ -5,14 +5,12 @@ import { createServer, type Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
+import { limitConnections, serverOptionsOf, type ConnectionLimits } from './connection-limits.ts'
 import { CertificateWatch, readCertificate, type TlsFiles } from '../server/certificate.ts'
 
 export interface HttpsListenerOptions {
   readonly files: TlsFiles
-  readonly handshakeTimeoutMs: number
-  readonly connectionTimeoutMs: number
-  readonly requestTimeoutMs: number
-  readonly keepAliveTimeoutMs: number
+  readonly limits: ConnectionLimits
   readonly clock: Clock
   readonly log: Log
   readonly handle: RequestListener
@@ -28,26 +26,27 @@ export class HttpsListener {
   /** Fails with an OperatorError if the files cannot be used. */
   constructor(options: HttpsListenerOptions) {
     this.#options = options
-    const { files, handshakeTimeoutMs, handle } = options
+    const { files, limits, handle, log } = options
     this.#server = createServer(
       {
         ...readCertificate(files),
         // Whoever has none shows a password; whoever has a bad one is found out by the gate.
         requestCert: files.clientCa !== undefined,
         rejectUnauthorized: false,
-        handshakeTimeout: handshakeTimeoutMs,
-        requestTimeout: options.requestTimeoutMs,
+        handshakeTimeout: limits.headersTimeoutMs,
+        ...serverOptionsOf(limits),
       },
       handle,
     )
-    this.#server.timeout = options.connectionTimeoutMs
-    this.#server.keepAliveTimeout = options.keepAliveTimeoutMs
+    limitConnections(this.#server, limits, log)
+    this.#server.timeout = limits.connectionTimeoutMs
+    this.#server.keepAliveTimeout = limits.keepAliveTimeoutMs
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
     })
     this.#server.on('tlsClientError', (err, socket) => {
-      options.log.debug({ err }, 'no TLS handshake')
+      log.debug({ err }, 'no TLS handshake')
       socket.destroy()
     })
   }

@@ -186,29 +186,35 @@ t.test('who has nothing and is sent nothing holds nothing', async t => {
   t.equal(bucket.purgeHolds.get('1 client')?.seqno, 0, 'what it will be sent is there already')
 })
 
-t.test('a client that may ask again from before holds where it was a while ago', async t => {
+t.test('a client that may ask again from before holds where it was a while ago, too', async t => {
   const bucket = new FakeBucket()
   const one = delivery(bucket, { receivedGraceMs: 10_000 })
-  const receive = (seqno: number, nowMs: number) => {
-    one.sent(step(seqno), { sent: seqno, window: 1 }, nowMs)
-    one.confirm(seqno, nowMs)
+  const receive = (seqno: number, nowMs: number, completes?: HeldSnapshot) => {
+    one.sent(step(seqno, completes), { sent: nowMs, window: 1 }, nowMs)
+    one.confirm(nowMs, nowMs)
   }
   const held = (nowMs: number) => {
     one.updateHold(nowMs)
-    return bucket.purgeHolds.get('3 client')?.seqno
+    t.equal(bucket.purgeHolds.get('3 client')?.seqno, one.knownSeqno)
+    return bucket.purgeHolds.get('3 client before')
   }
+  t.equal(held(0), undefined)
   receive(20, 1000)
-  t.equal(one.knownSeqno, 20)
-  t.equal(held(1000), 10)
+  t.match(held(1000), { seqno: 10, deadlineMs: 1_011_000, durable: false })
   receive(30, 6000)
-  t.equal(held(10_999), 10)
-  t.equal(held(11_000), 20)
+  t.match(held(10_999), { seqno: 10, deadlineMs: 1_020_999 })
+  t.equal(held(11_000)?.seqno, 20)
   for (let nowMs = 11_001; nowMs < 15_000; nowMs++) receive(nowMs, nowMs)
-  t.equal(held(15_999), 20)
-  t.equal(held(16_000), 30)
-  const later = held(24_000)!
+  t.equal(held(15_999)?.seqno, 20)
+  t.equal(held(16_000)?.seqno, 30)
+  const later = held(24_000)!.seqno
   t.ok(later <= 14_000 && later > 12_700, `${later} is what it had ten seconds ago, or a bit less`)
-  t.equal(held(24_999), 14_999)
+  t.equal(held(24_998)?.deadlineMs, 1_034_998)
+  const snapshot = bucket.held({ vbid: 3, snapshotStart: 14_999, snapshotEnd: 20_000 })
+  receive(20_000, 25_000, snapshot)
+  t.equal(held(25_000), undefined, 'within a snapshot that is kept nothing has to be held')
+  one.leaveHold(26_000, 1_086_000)
+  t.match(bucket.purgeHolds.get('3 client'), { seqno: 20_000, deadlineMs: 1_086_000 })
 })
 
 t.test('a connection that goes leaves its hold for the grace', async t => {

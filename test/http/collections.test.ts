@@ -119,6 +119,82 @@ t.test('refusals are told from one another by their words', async t => {
   t.equal((await page('GET', scopes)).json['uid'], '2', 'what is refused changes nothing')
 })
 
+t.test('all scopes and collections are set at once, by name', async t => {
+  const { daemon, page } = await start(t)
+  await page('POST', scopes, { name: 'shop' })
+  await page('POST', collections, { name: 'orders', maxTTL: '60' })
+  await page('POST', collections, { name: 'old' })
+  const client = await connectKv(t, daemon, { collections: true })
+  await client.set('k', 'stays', { collection: 'shop.orders' })
+  const put = async (body: object | string, query = '', type = 'application/json') => {
+    const response = await fetch(`http://127.0.0.1:${daemon.httpPort}${scopes}${query}`, {
+      method: 'PUT',
+      headers: { 'content-type': type },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+    })
+    return { status: response.status, json: (await response.json()) as Json }
+  }
+  const byDefault = { name: '_default', collections: [{ name: '_default' }] }
+  const wanted = {
+    scopes: [
+      byDefault,
+      { name: 'shop', collections: [{ name: 'orders' }, { name: 'new', maxTTL: 9 }] },
+      { name: 'more', collections: [{ name: 'orders' }] },
+      { name: 'empty', collections: [] },
+    ],
+  }
+  t.match(await put(wanted, '?validOnUid=2'), {
+    status: 400,
+    json: { errors: { _: "validOnUid doesn't match the current manifest Uid" } },
+  })
+  t.match(await put(wanted, '?validOnUid=3'), made('4'))
+  const listed = (await page('GET', scopes)).json
+  t.same(listed, {
+    uid: '4',
+    scopes: [
+      { name: '_default', uid: '0', collections: [{ name: '_default', uid: '0' }] },
+      {
+        name: 'shop',
+        uid: '8',
+        collections: [
+          { name: 'orders', uid: '8' },
+          { name: 'new', uid: 'a', maxTTL: 9 },
+        ],
+      },
+      { name: 'more', uid: '9', collections: [{ name: 'orders', uid: 'b' }] },
+      { name: 'empty', uid: 'a', collections: [] },
+    ],
+  })
+  t.equal((await client.get('k', { collection: 'shop.orders' }))?.value.toString(), 'stays')
+  t.match(await put(listed), made('4'), 'what it is already changes nothing')
+  t.match(await put(JSON.stringify(listed), '', 'application/x-www-form-urlencoded'), made('4'))
+  for (const [body, query] of [
+    ['not JSON', ''],
+    [{}, ''],
+    [{ scopes: {} }, ''],
+    [{ scopes: [byDefault], more: 1 }, ''],
+    [{ scopes: [byDefault, byDefault] }, ''],
+    [{ scopes: [] }, ''],
+    [{ scopes: [byDefault, { name: '_hidden' }] }, ''],
+    [{ scopes: [byDefault, { name: 'a.b' }] }, ''],
+    [{ scopes: [byDefault, { name: 's', collections: [{ name: '_default' }] }] }, ''],
+    [{ scopes: [byDefault, { name: 's', collections: [{ name: 'c', maxTTL: 'x' }] }] }, ''],
+    [{ scopes: [byDefault, { name: 's', collections: [{ name: 'c', history: true }] }] }, ''],
+    [listed, '?validOnUid=x'],
+    [listed, '?validOnUid=4&validOnUid=4'],
+  ] as const) {
+    const found = await put(body, query)
+    t.equal(found.status, 400, `${JSON.stringify(body)}${query}`)
+    t.equal(Object.keys(found.json['errors'] as object).length, 1)
+  }
+  t.equal((await page('GET', scopes)).json['uid'], '4', 'what is refused changes nothing')
+  t.match(await put({ scopes: [byDefault] }), made('5'))
+  t.match(await put(wanted), made('6'))
+  t.equal((await page('GET', scopes)).json['scopes'][1].uid, 'b', 'no uid comes back')
+  const many = Array.from({ length: 1000 }, (_, i) => ({ name: `${'c'.repeat(240)}${i}` }))
+  t.match(await put({ scopes: [byDefault, { name: 'many', collections: many }] }), made('7'))
+})
+
 t.test('the map of a bucket tells of a new manifest, to who follows it, too', async t => {
   const { daemon, page } = await start(t)
   const giveUp = new AbortController()
@@ -169,6 +245,7 @@ t.test(
     t.match(await reader('GET', scopes), { status: 200, json: { uid: '1' } })
     t.equal((await reader('POST', scopes, { name: 'other' })).status, 403)
     t.equal((await reader('DELETE', `${scopes}/shop`)).status, 403)
+    t.equal((await reader('PUT', scopes)).status, 403)
     t.equal((await pagesOf(daemon, basic('stranger'))('GET', scopes)).status, 403)
     t.match(await admin('POST', collections, { name: 'orders' }), made('2'))
     t.match(await admin('PATCH', `${collections}/orders`, { maxTTL: '5' }), made('3'))

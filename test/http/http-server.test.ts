@@ -14,6 +14,7 @@ async function start(t: Test, pages: Partial<HttpPages> = {}) {
       access: () => accessTo(t),
       node: () => undefined,
       mapStreamsMax: 1,
+      connectionLimits: { connectionsMax: 100 },
       ...pages,
     },
     silentLog,

@@ -8,7 +8,7 @@ import { StatusError } from '../../errors.ts'
 import { collectionOf, defaultCollection } from '../../storage/record-key.ts'
 import type { DocumentWriter } from '../document-writer.ts'
 import type { Vbucket } from '../vbucket.ts'
-import { isTtl, isUserName, Manifest, parseManifest } from './manifest.ts'
+import { defaultName, isTtl, isUserName, Manifest, parseManifest } from './manifest.ts'
 import type { CollectionEntry, ScopeEntry } from './manifest.ts'
 import type { ManifestHistory } from './manifest-history.ts'
 import { bringTo } from './vbucket-events.ts'
@@ -37,6 +37,12 @@ export interface ManifestChange {
 export interface CollectionWishes {
   /** No document may be given an expiry later than this from now; 0: any. */
   maxTtlSeconds?: number
+}
+
+/** A scope as somebody wants it, by names alone. */
+export interface ScopeWishes {
+  readonly name: string
+  readonly collections: readonly (CollectionWishes & { readonly name: string })[]
 }
 
 export class Collections {
@@ -140,6 +146,27 @@ export class Collections {
     })
   }
 
+  /**
+   * All scopes at once: what has the name of one that is there stays that one, whatever else is there is
+   * dropped. Resolves with the uid, which is another one only if something has changed. Fails with a
+   * StatusError: cannotApplyCollectionsManifest where the manifest is not the one with `validOnUid`, or
+   * invalidArguments.
+   */
+  replace(wishes: readonly ScopeWishes[], validOnUid?: bigint): Promise<bigint> {
+    return this.#serially(async () => {
+      const { uid } = this.#manifest
+      if (validOnUid !== undefined && validOnUid !== uid) {
+        const message = `the manifest is ${uid.toString(16)}, not ${validOnUid.toString(16)}`
+        throw new StatusError(Status.cannotApplyCollectionsManifest, message)
+      }
+      const scopes = scopesOf(wishes, this.#history)
+      const isSame = JSON.stringify(new Manifest(uid, scopes)) === JSON.stringify(this.#manifest)
+      if (isSame) return uid
+      await this.#become(parseManifest(JSON.stringify(new Manifest(uid + 1n, scopes)), noIds))
+      return uid + 1n
+    })
+  }
+
   /** SET_COLLECTIONS. Fails with a StatusError when it is no manifest, or cannot follow this one. */
   async set(text: string): Promise<void> {
     await this.#serially(async () => {
@@ -205,6 +232,25 @@ const noIds = { scope: outOfIds, collection: outOfIds }
 
 function outOfIds(): never {
   throw new StatusError(Status.internalError, 'every scope and collection has its id by now')
+}
+
+/** With the ids of what is there already, and new ones for the rest. */
+function scopesOf(wishes: readonly ScopeWishes[], history: ManifestHistory): ScopeEntry[] {
+  const { manifest } = history
+  const newIds = history.newIds()
+  return wishes.map(({ name, collections }) => {
+    if (name !== defaultName) assertUserName(name)
+    const scope = manifest.scopeNamed(name)
+    return {
+      id: scope?.id ?? newIds.scope(),
+      name,
+      collections: collections.map(({ name: collection, maxTtlSeconds = 0 }) => {
+        const known = scope?.collections.find(other => other.name === collection)
+        if (known === undefined) assertUserName(collection)
+        return { id: known?.id ?? newIds.collection(), name: collection, maxTtlSeconds }
+      }),
+    }
+  })
 }
 
 function withCollections(
