@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { extname } from 'node:path'
-import { parse as parseYaml } from 'yaml'
+import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { ConfigError } from './config-error.ts'
 import { optionRows } from './options.ts'
 
@@ -27,6 +27,9 @@ const noSettings = new Set([
   'HOLDFAST_USER',
   'HOLDFAST_PASSWORD',
   'HOLDFAST_NEW_PASSWORD',
+  'HOLDFAST_ARCHIVE',
+  'HOLDFAST_STAGING',
+  'HOLDFAST_PASSPHRASE',
 ])
 
 /** `memoryBytes`: what the machine has. */
@@ -76,16 +79,39 @@ export function givenByFile(path: string): Given[] {
 
 const parsers = new Map<string, (text: string) => unknown>([
   ['.json', text => JSON.parse(text) as unknown],
-  ['.yaml', text => parseYaml(text) as unknown],
-  ['.yml', text => parseYaml(text) as unknown],
+  ['.yaml', readYaml],
+  ['.yml', readYaml],
 ])
 
+function readYaml(text: string): unknown {
+  // Warnings would quote the file.
+  return parseYaml(text, { logLevel: 'error' })
+}
+
 function parseFile(path: string, parse: (text: string) => unknown): unknown {
+  let text: string
   try {
-    return parse(readFileSync(path, 'utf8'))
+    text = readFileSync(path, 'utf8')
   } catch (cause) {
-    // A parser draws the place it means over several lines: the first one says enough.
-    const reason = (cause as Error).message.split('\n', 1)[0]
-    throw new ConfigError(`cannot read ${path}: ${reason}`, { cause })
+    throw new ConfigError(`cannot read ${path}: ${(cause as Error).message}`, { cause })
   }
+  try {
+    return parse(text)
+  } catch (error) {
+    throw new ConfigError(`cannot read ${path}: ${whatIsWrong(error)}`)
+  }
+}
+
+/**
+ * What kind of mistake, and where. Parsers quote what they stumble over, which may be a password that
+ * somebody has put into the file.
+ */
+function whatIsWrong(error: unknown): string {
+  if (error instanceof YAMLParseError) {
+    const [at] = error.linePos ?? []
+    const where = at === undefined ? '' : ` at line ${at.line}, column ${at.col}`
+    return `${error.code.toLowerCase().replaceAll('_', ' ')}${where}`
+  }
+  const position = /position \d+/.exec((error as Error).message)?.[0]
+  return position === undefined ? 'malformed' : `malformed at ${position}`
 }

@@ -65,3 +65,24 @@ t.test('a stop that cannot commit leaves clients in doubt, and says so', async t
   await one.closed()
   await stopped
 })
+
+t.test('a durable write does not shut others of its key out, and readers see it', async t => {
+  const { bucket, client } = await serve(t)
+  const waiting: ((error?: Error) => void)[] = []
+  bucket.afterDurable = done => void waiting.push(done)
+  const [one, two] = await Promise.all([client(), client()])
+  one!.send(durableSet(DurabilityLevel.persistToMajority))
+  await eventually(() => waiting.length === 1)
+  const read = { opcode: Opcode.get, vbid: 1, key: 'k' }
+  const first = await two!.call(read)
+  t.equal(first.status, Status.success, 'it is made already')
+  two!.send({ ...durableSet(DurabilityLevel.persistToMajority), value: 'w' })
+  await eventually(() => waiting.length === 2)
+  t.equal((await (await client()).call(read)).value().toString(), 'w')
+  t.equal(one!.waiting + two!.waiting, 0, 'neither is acknowledged')
+  for (const done of waiting) done()
+  const [answer, later] = [await one!.next(), await two!.next()]
+  t.same([answer.status, later.status], [Status.success, Status.success])
+  t.equal(answer.cas, first.cas)
+  t.ok(later.cas > answer.cas, 'each is a version of its own')
+})

@@ -210,7 +210,13 @@ t.test('an unknown name is refused with the nearest known one, wherever it is gi
     refused(t, /unknown setting/, file(t, 'e.json', `{"${name}": 1}`))
   }
   refused(t, /too many arguments/, ['start'])
-  const ofTheClient = { HOLDFAST_BUCKET: 'b', HOLDFAST_USER: 'u', HOLDFAST_PASSWORD: 'p' }
+  const ofTheClient = {
+    HOLDFAST_BUCKET: 'b',
+    HOLDFAST_USER: 'u',
+    HOLDFAST_PASSWORD: 'p',
+    HOLDFAST_ARCHIVE: 'a',
+    HOLDFAST_PASSPHRASE: 's',
+  }
   t.equal(settingsOf([], ofTheClient).port, 11_210, 'what the command line reads is no mistake')
   t.end()
 })
@@ -219,7 +225,11 @@ t.test('a file that cannot be read says which and why, in one line', t => {
   refused(t, /cannot read .*missing.yaml: ENOENT/, ['--config', '/missing/missing.yaml'])
   refused(t, /name it .yaml, .yml or .json/, file(t, 'f.toml', 'port = 1'))
   refused(t, /cannot read .*g.json: /, file(t, 'g.json', '{'))
-  refused(t, /cannot read .*h.yaml: .*unique/, file(t, 'h.yaml', 'port: 1\nport: 2\n'))
+  refused(
+    t,
+    /cannot read .*h.yaml: duplicate key at line 2, column 1/,
+    file(t, 'h.yaml', 'port: 1\nport: 2\n'),
+  )
   refused(t, /must hold settings by name/, file(t, 'i.yaml', '- port\n'))
   t.end()
 })

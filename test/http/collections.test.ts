@@ -29,6 +29,8 @@ async function start(t: Test) {
   return { daemon, page: pagesOf(daemon) }
 }
 
+t.setTimeout(60_000)
+
 const made = (uid: string) => ({ status: 200, json: { uid } })
 
 t.test('scopes and collections are made, listed, changed and dropped', async t => {

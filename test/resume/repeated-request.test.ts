@@ -8,7 +8,7 @@ import { until } from './until.ts'
 import type { Position, WireConsumer } from './wire-consumer.ts'
 import { WireScene } from './wire-scene.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(200_000)
 
 const controls = { connection_buffer_size: '65536' }
 const unasked = ['--backfill-resume-default', 'true']
@@ -147,56 +147,46 @@ t.test('what was received is kept for a while only, or not at all', async t => {
   }
 })
 
-for (const [what, release] of [
-  ['CLOSE_STREAM', (consumer: WireConsumer) => consumer.closeStream(0)],
-  ['QUIT', (consumer: WireConsumer) => consumer.quit()],
-] as const) {
-  t.test(`${what} lets go of what was received`, async t => {
-    const scene = await WireScene.make(t, { vbuckets: 1, flags: unasked })
-    const { second } = await receiveAll(t, scene, 0)
-    t.equal(await received(scene), 1)
-    await release(second)
-    await until(async () => (await scene.pins()) === 0, 'nothing is pinned')
-    t.equal(await received(scene), 0)
-  })
-}
-
-t.test('no more is kept than may be parked, and the oldest go', async t => {
+t.test('what bounds it', async t => {
   const flags = [...unasked, '--parked-max', '2', '--parked-per-client-max', '2']
-  const scene = await WireScene.make(t, { vbuckets: 4, flags })
-  const positions: Position[] = []
-  for (const vbid of [0, 1, 2, 3]) {
-    const { before, second } = await receiveAll(t, scene, vbid)
-    positions.push(before)
-    t.equal(await received(scene), Math.min(vbid + 1, 2))
-    second.drop()
+  const scene = await WireScene.make(t, { vbuckets: 8, flags })
+
+  for (const [vbid, what, release] of [
+    [0, 'CLOSE_STREAM', (consumer: WireConsumer) => consumer.closeStream(0)],
+    [1, 'QUIT', (consumer: WireConsumer) => consumer.quit()],
+  ] as const) {
+    t.test(`${what} lets go of what was received`, async t => {
+      const { second } = await receiveAll(t, scene, vbid)
+      t.equal(await received(scene), 1)
+      await release(second)
+      await until(async () => (await scene.pins()) === 0, 'nothing is pinned')
+      t.equal(await received(scene), 0)
+      second.drop()
+    })
   }
-  const last = await scene.open(t, { name: 'last', controls: {} })
-  t.equal(await last.stream(3, positions[3]), 'accepted')
-  await last.received(1)
-  t.same(last.of(3).markers, [[0, scene.end]])
-  await last.quit()
+
+  t.test('no more is kept than may be parked, and the oldest go', async t => {
+    const positions: Position[] = []
+    for (const vbid of [2, 3, 4, 5]) {
+      const { before, second } = await receiveAll(t, scene, vbid)
+      positions.push(before)
+      t.equal(await received(scene), Math.min(vbid - 1, 2))
+      second.drop()
+    }
+    const last = await scene.open(t, { name: 'last', controls: {} })
+    t.equal(await last.stream(5, positions[3]), 'accepted')
+    await last.received(1)
+    t.same(last.of(5).markers, [[0, scene.end]])
+    await last.quit()
+  })
 })
 
-t.test('past the disk space that may be kept from reuse it goes before what is parked', async t => {
-  const flags = [...unasked, '--pinned-bytes-max', '2MiB', '--environments', '1']
-  flags.push('--backfill-received-grace', '10m')
+t.test('it is the first to go where reader slots or disk are short', async t => {
+  const flags = [...unasked, '--environments', '1', '--backfill-received-grace', '10m']
+  flags.push('--reader-slots-max', '1', '--pinned-bytes-max', '2MiB')
   const scene = await WireScene.make(t, { vbuckets: 4, flags })
-  await receiveAll(t, scene, 0)
-  t.equal(await received(scene), 1)
-  for (let round = 0; (await received(scene)) === 1; round++) {
-    if (round === 100) throw new Error('it is still there')
-    await scene.update(1, scene.documents)
-  }
-  t.equal(await scene.pins(), 0)
-  t.match(await scene.parked(), { 'expired:pinned-bytes-max': '0', pinned_bytes: '0' })
-})
 
-t.test('a new backfill gets the reader slot of what was received', async t => {
-  const flags = [...unasked, '--reader-slots-max', '1', '--environments', '1']
-  flags.push('--backfill-received-grace', '10m')
-  const scene = await WireScene.make(t, { vbuckets: 4, flags })
-  await receiveAll(t, scene, 0)
+  const { second } = await receiveAll(t, scene, 0)
   // A snapshot is shared while nothing was committed since, or while it is young.
   await scene.update(1, 1)
   await new Promise(resolve => setTimeout(resolve, 1_100))
@@ -204,4 +194,19 @@ t.test('a new backfill gets the reader slot of what was received', async t => {
   t.equal(await other.stream(2), 'accepted')
   await other.received(40)
   t.equal(await received(scene), 0)
+  await other.quit()
+  second.drop()
+
+  await receiveAll(t, scene, 3)
+  t.equal(await received(scene), 1)
+  for (let round = 0; (await received(scene)) === 1; round++) {
+    if (round === 100) throw new Error('it is still there')
+    await scene.update(1, scene.documents)
+  }
+  t.equal(await scene.pins(), 0)
+  t.match(await scene.parked(), {
+    'expired:pinned-bytes-max': '0',
+    'expired:reader-slots-max': '0',
+    pinned_bytes: '0',
+  })
 })

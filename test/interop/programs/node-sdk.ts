@@ -5,6 +5,7 @@
  *   node node-sdk.js CONNECTION-STRING USER PASSWORD TLS-STRING AUTHORITY CERTIFICATE KEY
  */
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
@@ -81,6 +82,72 @@ async function locks(): Promise<void> {
   assert.match(await refusalOf(refused), /Timeout|DocumentLocked/)
   await documents.unlock('locked', lock)
   await documents.upsert('locked', 3)
+}
+
+/** Locks with CAS values that are not theirs. */
+async function locksOfOthers(): Promise<void> {
+  const { cas: before } = await documents.upsert('guarded', 1)
+  const notLocked = documents.unlock('guarded', before, { timeout: 500 })
+  assert.match(await refusalOf(notLocked), /DocumentNotLocked|CasMismatch|TemporaryFailure|Timeout/)
+  const { cas: lock, content } = await documents.getAndLock('guarded', 10)
+  assert.equal(content, 1)
+  const wrong = documents.unlock('guarded', before, { timeout: 500 })
+  assert.match(await refusalOf(wrong), /CasMismatch|DocumentLocked|Timeout/)
+  const again = documents.getAndLock('guarded', 10, { timeout: 300 })
+  assert.match(await refusalOf(again), /DocumentLocked|Timeout/)
+  const touched = documents.touch('guarded', 10, { timeout: 300 })
+  assert.match(await refusalOf(touched), /DocumentLocked|Timeout/)
+  assert.equal((await documents.get('guarded')).content, 1, 'whoever likes may read it')
+  const { cas: after } = await documents.replace('guarded', 2, { cas: lock })
+  assert.equal(await refusalOf(documents.replace('guarded', 3, { cas: lock })), 'CasMismatchError')
+  await documents.replace('guarded', 3, { cas: after })
+  const none = documents.getAndLock('not there', 10)
+  assert.equal(await refusalOf(none), 'DocumentNotFoundError')
+}
+
+async function expiringCounters(): Promise<void> {
+  const counter = documents.binary()
+  assert.equal((await counter.increment('visits', 1, { initial: 1, expiry: 3600 })).value, 1)
+  assert.equal((await counter.increment('visits', 1, { initial: 1, expiry: 3600 })).value, 2)
+  const { expiryTime } = await documents.get('visits', { withExpiry: true })
+  assert.ok(Math.abs(expiryTime! - Date.now() / 1000 - 3600) < 60)
+  await counter.increment('brief', 1, { initial: 5, expiry: 1 })
+  const until = Date.now() + 10_000
+  while ((await documents.exists('brief')).exists) {
+    assert.ok(Date.now() < until, 'it does not expire')
+    await setTimeout(50)
+  }
+  assert.equal((await counter.increment('brief', 1, { initial: 7 })).value, 7, 'it begins anew')
+}
+
+async function keyLengths(): Promise<void> {
+  // Of 250 bytes those beyond the default collection spend some on its id.
+  const longest = 'k'.repeat(246)
+  await documents.upsert(longest, 1)
+  assert.equal((await documents.get(longest)).content, 1)
+  const letters = 'ü'.repeat(123)
+  await documents.upsert(letters, 2)
+  assert.equal((await documents.get(letters)).content, 2)
+  for (const key of ['k'.repeat(251), 'ü'.repeat(126), '']) {
+    assert.match(await refusalOf(documents.upsert(key, 1)), /InvalidArgument/)
+  }
+  await documents.upsert('still there', 1)
+}
+
+async function manySpecs(): Promise<void> {
+  const fields = Array.from({ length: 17 }, (_, index) => `f${index}`)
+  await documents.upsert('fields', {})
+  const writes = fields.map((field, index) => MutateInSpec.upsert(field, index))
+  await documents.mutateIn('fields', writes.slice(0, 16))
+  const reads = fields.map(field => LookupInSpec.get(field))
+  const { content } = await documents.lookupIn('fields', reads.slice(0, 16))
+  assert.deepEqual(
+    content.map(({ value }) => value),
+    fields.slice(0, 16).map((_, index) => index),
+  )
+  assert.match(await refusalOf(documents.mutateIn('fields', writes)), /InvalidArgument/)
+  assert.match(await refusalOf(documents.lookupIn('fields', reads)), /InvalidArgument/)
+  assert.equal(Object.keys((await documents.get('fields')).content).length, 16, 'nothing of it')
 }
 
 async function expiry(): Promise<void> {
@@ -266,6 +333,38 @@ async function replicas(): Promise<void> {
   assert.equal(isReplica, false)
 }
 
+async function allReplicas(): Promise<void> {
+  await documents.upsert('copies', 1)
+  const found = await documents.getAllReplicas('copies')
+  assert.deepEqual(
+    found.map(({ content, isReplica }) => [content, isReplica]),
+    [[1, false]],
+  )
+  const path = [LookupInSpec.get('n')]
+  await documents.upsert('tree of copies', { n: 1 })
+  const any = await documents.lookupInAnyReplica('tree of copies', path)
+  assert.equal(any.content[0]!.value, 1)
+  const all = await documents.lookupInAllReplicas('tree of copies', path)
+  assert.deepEqual(
+    all.map(({ content, isReplica }) => [content[0]!.value, isReplica]),
+    [[1, false]],
+  )
+  const none = await refusalOf(documents.getAnyReplica('not there'))
+  assert.match(none, /DocumentUnretrievable|DocumentNotFound/)
+}
+
+/** To the byte, of what cannot be compressed, as the limit is on what is stored. */
+async function largestValues(): Promise<void> {
+  const limit = 20 * 1024 * 1024
+  const bytes = randomBytes(limit + 1)
+  await documents.upsert('largest', bytes.subarray(0, limit))
+  const { content } = await documents.get('largest')
+  assert.ok(bytes.subarray(0, limit).equals(content as Buffer))
+  assert.match(await refusalOf(documents.upsert('largest', bytes)), /ValueTooLarge|TooBig/)
+  assert.equal(((await documents.get('largest')).content as Buffer).length, limit, 'it stays')
+  await documents.remove('largest')
+}
+
 async function largeValues(): Promise<void> {
   const text = 'compressible '.repeat(80_000)
   await documents.upsert('large', { text })
@@ -358,10 +457,14 @@ await tryFeatures({
   documents: documentsOnce,
   cas,
   counters,
+  'counters that expire': expiringCounters,
   locks,
+  'locks with a wrong CAS': locksOfOthers,
+  'keys of the greatest length': keyLengths,
   expiry,
   'expiry read back': readExpiry,
   'sub-document': subDocuments,
+  '16 specs, and 17': manySpecs,
   xattrs: attributes,
   collections,
   'unknown collection': unknownCollection,
@@ -374,7 +477,9 @@ await tryFeatures({
   'durability observed': observedDurability,
   scans,
   replicas,
+  'all replicas': allReplicas,
   'large values': largeValues,
+  'values of 20 MiB, and a byte more': largestValues,
   ping,
   buckets,
   'unknown bucket': unknownBucket,
