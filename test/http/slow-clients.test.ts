@@ -75,6 +75,10 @@ async function trickle(socket: Socket, text: string): Promise<number> {
   return performance.now() - began
 }
 
+async function closed(socket: Socket): Promise<void> {
+  if (!socket.closed) await once(socket.resume(), 'close')
+}
+
 for (const kind of ['open', 'openByTls'] as const) {
   t.test(`headers that come byte by byte are not waited for (${kind})`, async t => {
     const scene = await start(t)
@@ -117,13 +121,12 @@ t.test(
     const scene = await start(t, { connectionsMax: 5, headersTimeoutMs: 3_000 })
     const taken = await Promise.all(Array.from({ length: 5 }, () => scene.open()))
     const beyond = [await scene.open(), await scene.open()]
-    await Promise.all(beyond.map(socket => socket.closed || once(socket.resume(), 'close')))
+    await Promise.all(beyond.map(closed))
     t.ok(taken.every(socket => !socket.closed))
     t.same(scene.warnings, ['no more HTTP connections are taken'])
     taken[0]!.destroy()
     await until(async () => (await scene.get().catch(() => 0)) === 200, 'a place is free')
-    for (const socket of taken) socket.resume()
-    await Promise.all(taken.map(socket => socket.closed || once(socket, 'close')))
+    await Promise.all(taken.map(closed))
     t.equal(await scene.get(), 200, 'places are free again when those who say nothing are gone')
   },
 )

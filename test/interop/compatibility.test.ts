@@ -1,6 +1,8 @@
 /** What docs/compatibility.md says: it is what was seen, and unknown commands do no harm. */
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { DcpControlKey } from '../../protocol/dcp/control.ts'
+import { Feature } from '../../protocol/feature.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { opcodeTable } from '../../protocol/opcode-table.ts'
 import { Status } from '../../protocol/status.ts'
@@ -20,9 +22,23 @@ const documented =
   '00-4b 50-67 70-79 80-87 89-8c 91-97 9e-aa ac-bc c1-c2 c5-d3 da-dc e0-e3 f0-f8 fb-fe'
 
 t.test('every opcode that Couchbase documents has a row', t => {
-  const document = readFileSync(documentFile, 'utf8')
+  const [, document] = readFileSync(documentFile, 'utf8').split('\n## Commands\n') as [
+    string,
+    string,
+  ]
   const rows = [...document.matchAll(/^\| `0x(..)` \|/gm)].map(([, code]) => parseInt(code!, 16))
   t.same(rows, inRanges(documented))
+  t.end()
+})
+
+t.test('every feature of HELLO and every control has a row, and no other', t => {
+  const document = readFileSync(documentFile, 'utf8')
+  const [, features] = /\n## Features of HELLO\n(.+)\n## Commands\n/s.exec(document)!
+  const [, streams] = /\n## Change streams\n(.+)\n## Durable writes\n/s.exec(document)!
+  const codes = [...features!.matchAll(/^\| `0x(..)` \|/gm)].map(([, code]) => parseInt(code!, 16))
+  t.same(codes, Object.values(Feature))
+  const controls = [...streams!.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name)
+  t.same(controls, Object.values(DcpControlKey).toSorted())
   t.end()
 })
 
