@@ -29,7 +29,7 @@ async function start(t: Test) {
   return { daemon, page: pagesOf(daemon) }
 }
 
-t.setTimeout(60_000)
+t.setTimeout(120_000)
 
 const made = (uid: string) => ({ status: 200, json: { uid } })
 

@@ -4,10 +4,12 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { KvClient } from '../../src/client/index.ts'
 import { runCommandLine } from '../cli/command-line.ts'
+import type { ConfigError } from '../../src/config/config-error.ts'
+import { loadConfiguration } from '../../src/config/load.ts'
 import { startDaemon } from '../support/start-daemon.ts'
 import { runDaemon } from './run-daemon.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(240_000)
 
 const secret = 'swordfish'
 
@@ -42,11 +44,20 @@ t.test('a settings file that cannot be used is not quoted', async t => {
   })) {
     const path = join(folder, name)
     writeFileSync(path, text)
-    const { code, stdout, stderr } = await runDaemon(['--config', path])
-    t.equal(code, 2, name)
-    t.match(stderr, /^holdfastd: [^\n]+\n$/, 'in one line')
-    isKept(t, name, stdout + stderr)
+    try {
+      loadConfiguration(['--config', path], {}, () => {})
+      t.fail(`${name} is taken`)
+    } catch (error) {
+      const { message, hint, cause } = error as ConfigError
+      t.match(message, /^[^\n]+$/, 'in one line')
+      isKept(t, name, `${message} ${hint} ${String(cause)}`)
+    }
   }
+  // What a parser would say by itself, on standard error.
+  const { code, stdout, stderr } = await runDaemon(['--config', join(folder, 'tag.yaml')])
+  t.equal(code, 2)
+  t.match(stderr, /^holdfastd: [^\n]+\n$/)
+  isKept(t, 'tag.yaml', stdout + stderr)
 })
 
 t.test('nor is an environment with a variable that is none', async t => {

@@ -8,7 +8,7 @@ import { until } from './until.ts'
 import type { Position, WireConsumer } from './wire-consumer.ts'
 import { WireScene } from './wire-scene.ts'
 
-t.setTimeout(200_000)
+t.setTimeout(280_000)
 
 const controls = { connection_buffer_size: '65536' }
 const unasked = ['--backfill-resume-default', 'true']
