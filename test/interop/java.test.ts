@@ -157,9 +157,10 @@ if (program !== undefined) {
     const expected = new Map(keys.map(key => [key, value]))
     await Promise.all(keys.map(key => kv.set(key, value)))
 
+    // Not the first so many connections: on a busy machine this client gives some up before it has a stream.
     const cuts = 12
-    proxy.plan = (connection, random) =>
-      connection < cuts
+    proxy.plan = (_, random) =>
+      proxy.counters.cut < cuts
         ? [{ kind: 'cut', afterBytes: 250_000 + Math.floor(random() * 200_000) }]
         : []
     const client = follow(t, proxy.port, join(daemon.data, '../state.json'))
@@ -175,7 +176,7 @@ if (program !== undefined) {
     const said = daemon.stderr.filter(line => line.includes('roll back')).join('\n')
     t.equal(rollbacks, 0, `rollbacks ${said}`)
     t.ok(failures <= cuts / 4, `${failures} failures ${client.complaints}`)
-    t.equal(proxy.counters.cut, cuts, `${proxy.counters.cut} cuts`)
+    t.ok(proxy.counters.cut >= cuts, `${proxy.counters.cut} cuts`)
     checkResults(t, 'java-dcp', [works('backfill over a breaking link')])
   })
 }

@@ -10,10 +10,12 @@ import {
   encodeBufferAcknowledgement,
   encodeMessage,
   encodeStreamRequest,
+  encodeStreamRequestValue,
   streamEndReasonName,
   streamRequestLength,
 } from '../../protocol/dcp/index.ts'
 import type { Frame } from '../../protocol/frame.ts'
+import { decodeRequestFraming, RequestFraming } from '../../protocol/framing.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import { logIn, type Credentials } from '../../src/client/login.ts'
@@ -57,7 +59,7 @@ export interface WireOptions {
  * is told to, acknowledges when it is told to, and goes away in whatever manner.
  */
 export class WireConsumer {
-  readonly streams = new Map<number, Received>()
+  readonly #streams = new Map<string, Received>()
   /** Bytes of stream frames received. */
   bytes = 0
   changes = 0
@@ -90,12 +92,17 @@ export class WireConsumer {
     this.readMax = readMax
   }
 
-  of(vbid: number): Received {
-    return this.streams.get(vbid)!
+  /** `streamId` 0: streams have none. */
+  of(vbid: number, streamId = 0): Received {
+    return this.#streams.get(slotOf(vbid, streamId))!
   }
 
   /** Asks to go on at `position`; resolves with `accepted` or where the server wants it to be. */
-  async stream(vbid: number, position: Position = beginning): Promise<'accepted' | number> {
+  async stream(
+    vbid: number,
+    position: Position = beginning,
+    streamId = 0,
+  ): Promise<'accepted' | number> {
     const received: Received = {
       position: { ...position },
       markers: [],
@@ -103,7 +110,7 @@ export class WireConsumer {
       deletions: 0,
       ended: undefined,
     }
-    this.streams.set(vbid, received)
+    this.#streams.set(slotOf(vbid, streamId), received)
     const fields = {
       opaque: 0,
       vbid,
@@ -113,7 +120,7 @@ export class WireConsumer {
       vbuuid: position.uuid,
       snapshotStartSeqno: position.snapshotStart,
       snapshotEndSeqno: position.snapshotEnd,
-      value: '',
+      value: encodeStreamRequestValue(streamId === 0 ? {} : { streamId }),
     }
     const request = encodeMessage(encodeStreamRequest, streamRequestLength(fields), fields)
     return await this.#connection.send(request, frame => {
@@ -159,7 +166,9 @@ export class WireConsumer {
   }
 
   #receive(frame: Frame): void {
-    const stream = this.streams.get(frame.vbid)
+    const framing = new RequestFraming()
+    if (decodeRequestFraming(frame, framing) !== undefined) this.problems.push('malformed framing')
+    const stream = this.#streams.get(slotOf(frame.vbid, framing.streamId))
     if (stream === undefined || this.changes >= this.readMax) return
     this.bytes += frame.end - frame.start
     const { position } = stream
@@ -191,4 +200,8 @@ export class WireConsumer {
 
 interface Extras {
   extras?: Buffer
+}
+
+function slotOf(vbid: number, streamId: number): string {
+  return `${vbid} #${streamId}`
 }
