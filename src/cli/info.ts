@@ -38,7 +38,7 @@ export async function printInfo(options: InfoOptions, world: Surroundings): Prom
       else {
         world.stdout.write(headText(repository))
         if (details) for (const one of shown) world.stdout.write(detailsText(one, vbuckets))
-        else world.stdout.write(listText(shown))
+        else world.stdout.write(shown.length > 0 ? listText(shown) : 'no backup is in it\n')
       }
     }
     if (json)

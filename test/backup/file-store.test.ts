@@ -92,6 +92,39 @@ t.test('what a crash left beside its place is found by the key it was for', asyn
   t.equal((await store.get('r/b1/x'))?.toString(), 'whole')
 })
 
+t.test('who takes a lock drops what was left beside it, and beside what is above it', async t => {
+  const root = t.testdir({ '.uploads': {} })
+  const folder = join(root, '.uploads')
+  const leave = (key: string) => {
+    const name = `${encodeURIComponent(key)}.${randomUUID()}.tmp`
+    writeFileSync(join(folder, name), 'ha')
+    return name
+  }
+  const store = new FileStore(root)
+  for (const isTaken of [false, true]) {
+    for (const key of ['archive.json', 'r/repository.json', 'r/lock.json']) leave(key)
+    const others = ['other/lock.json', 'r/b1/backup.json'].map(leave)
+    t.equal(await store.putIfAbsent('r/lock.json', Buffer.from('me')), !isTaken)
+    t.same(readdirSync(folder).sort(), others.sort(), 'those of others are theirs')
+    for (const id of others) await store.abortUpload({ key: '', id })
+  }
+})
+
+t.test('what somebody takes away while it is written is written again', async t => {
+  const root = t.testdir()
+  const own = async (number: number) => {
+    const store = new FileStore(root)
+    for (let round = 0; round < 20; round++) {
+      await store.put('r/lock.json', Buffer.from(`${number}`))
+      await store.putIfAbsent('r/lock.json', Buffer.from(`${number}`))
+      await store.remove('r/lock.json')
+    }
+  }
+  await Promise.all([own(1), own(2)])
+  t.same(readdirSync(root), ['.uploads'])
+  t.same(readdirSync(join(root, '.uploads')), [])
+})
+
 t.test('what the system refuses is told with the place', async t => {
   const root = t.testdir({ file: 'no folder' })
   const store = new FileStore(join(root, 'file'))

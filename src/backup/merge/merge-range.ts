@@ -35,7 +35,10 @@ export async function mergeRange(
   )
   others.push(...(await unfinishedBehind(repository, listed, inner)))
   if (others.length > 0)
-    throw new BackupError('chain', `${others.join(', ')} could not be restored any more`)
+    throw new BackupError(
+      'chain',
+      `${others.join(', ')} could not be restored any more, as it continues what would be merged`,
+    )
   return backups
 }
 

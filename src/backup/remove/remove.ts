@@ -70,7 +70,10 @@ async function removeLocked(
   const broken = dependentsOf(complete, ids).map(({ id }) => id)
   broken.push(...(await unfinishedBehind(repository, listed, ids)))
   if (broken.length > 0 && !options.breakChain)
-    throw new BackupError('chain', `${broken.join(', ')} could not be restored any more`)
+    throw new BackupError(
+      'chain',
+      `${broken.join(', ')} could not be restored any more: remove them, too, or merge; or --break-chain`,
+    )
   const rests = listed.filter(({ id, state }) => state === 'removed' && !ids.has(id))
   const result: RemoveResult = { backups: [], objects: 0, bytes: 0, broken }
   for (const { id, state } of [...rests, ...chosen.toReversed()]) {

@@ -74,7 +74,10 @@ export class BackupRun {
       keepPack: journal => this.#keepPack(journal),
     }
     this.#staging = staging
-    this.#plan = { ...state.plan, version: 2, runs: state.plan.runs + 1 }
+    // Behind the sweep a crash may leave something, too, and power that is cut brings back what was
+    // removed: it is swept again.
+    const steps = state.plan.steps.filter(step => step !== 'sweep')
+    this.#plan = { ...state.plan, version: 2, runs: state.plan.runs + 1, steps }
     this.#journals = state.journals
     this.#openStream = openStream
   }

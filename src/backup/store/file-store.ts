@@ -16,6 +16,8 @@ import type {
 } from './object-store.ts'
 
 const readBytes = 1024 * 1024
+/** How often something is written when somebody takes it away each time. */
+const attemptsMax = 10
 
 /** An archive in a folder: an object is a file. Uploads are beside them, see `FileUploads`. */
 export class FileStore implements ObjectStore {
@@ -44,9 +46,13 @@ export class FileStore implements ObjectStore {
     )
   }
 
+  /**
+   * This is how a lock is taken, and what is written once is made: who does it drops what others have
+   * left beside their place, who were killed at it. One who is alive writes it again.
+   */
   putIfAbsent(key: string, bytes: Uint8Array): Promise<boolean> {
-    return this.#told(key, () =>
-      this.#write(key, bytes, async (aside, path) => {
+    return this.#told(key, async () => {
+      const isPut = await this.#write(key, bytes, async (aside, path) => {
         try {
           await link(aside, path)
           return true
@@ -56,8 +62,10 @@ export class FileStore implements ObjectStore {
         } finally {
           await rm(aside, { force: true })
         }
-      }),
-    )
+      })
+      await this.#uploads.dropAsides(key)
+      return isPut
+    })
   }
 
   get(key: string): Promise<Buffer | undefined> {
@@ -184,23 +192,20 @@ export class FileStore implements ObjectStore {
   ): Promise<T> {
     const path = this.#path(key)
     const folder = dirname(path)
-    await this.#syncs.make(join(this.#root, uploadsFolder))
-    await this.#syncs.make(folder)
-    const aside = this.#uploads.aside(key)
-    try {
-      const file = await open(aside, 'wx')
+    for (let attempt = 1; ; attempt++) {
+      await this.#syncs.make(join(this.#root, uploadsFolder))
+      await this.#syncs.make(folder)
+      const aside = this.#uploads.aside(key)
       try {
-        await file.writeFile(bytes)
-        await file.sync()
-      } finally {
-        await file.close()
+        await writeNew(aside, bytes)
+        const result = await place(aside, path)
+        await this.#syncs.sync(folder)
+        return result
+      } catch (error) {
+        await rm(aside, { force: true })
+        // Somebody took it for what one who was killed has left, or removed the folder when it was empty.
+        if (codeOf(error) !== 'ENOENT' || attempt === attemptsMax) throw error
       }
-      const result = await place(aside, path)
-      await this.#syncs.sync(folder)
-      return result
-    } catch (error) {
-      await rm(aside, { force: true })
-      throw error
     }
   }
 
@@ -230,6 +235,16 @@ export class FileStore implements ObjectStore {
     const message = `${join(this.#root, key)}: ${(error as Error).message}`
     const code = codeOf(error) === 'ENOENT' ? 'missing' : 'store'
     return new BackupError(code, message, { cause: error })
+  }
+}
+
+async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, 'wx')
+  try {
+    await file.writeFile(bytes)
+    await file.sync()
+  } finally {
+    await file.close()
   }
 }
 

@@ -137,6 +137,16 @@ export class FileUploads {
     return join(this.#folder, `${encodeURIComponent(key)}.${randomUUID()}.tmp`)
   }
 
+  /** Drops what lies beside the place of objects that are in the folder of this one, or above it. */
+  async dropAsides(key: string): Promise<void> {
+    for (const name of await readdir(this.#folder).catch(noFolder)) {
+      const [, , other, kind] = namePattern.exec(name) ?? []
+      if (kind !== 'tmp' || other === undefined) continue
+      const folder = decodeURIComponent(other).replace(/[^/]+$/, '')
+      if (key.startsWith(folder)) await removeFile(join(this.#folder, name))
+    }
+  }
+
   async #append(
     upload: UploadReference,
     number: number,
