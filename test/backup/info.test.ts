@@ -107,7 +107,7 @@ t.test('the same as JSON', async t => {
   t.match(whole[1]!.details!.vbuckets![2], {
     vbid: 2,
     failoverLog: [{ vbuuid: String, seqno: 0 }],
-    object: { key: 'data/0002', counts: { deletion: 1 } },
+    object: { key: 'data/pack-0000', counts: { deletion: 1 } },
   })
 })
 
