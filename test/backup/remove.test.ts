@@ -117,6 +117,6 @@ t.test('from the command line', async t => {
   t.match(lines[0], { type: 'backup', id: ids[0] })
   t.match(lines.at(-1), { type: 'complete', backups: [ids[0]], objects: 3, broken: [ids[1]] })
   await run('remove', '--backup', '2')
-  t.match((await run('info')).stdout, /^r: .*\nno backup is in it\n$/)
+  t.match((await run('info')).stdout, /^r: .*\nno backup is in it$/)
   t.notOk(existsSync(join(archive, 'r/lock.json')))
 })
