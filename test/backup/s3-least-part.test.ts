@@ -55,6 +55,8 @@ function backUpOf(bucket: string, store: ObjectStore, more: Partial<BackupOption
     // As long as what is stored, so that a value's length decides about the upload's.
     compression: 'none',
     threads: 1,
+    // An upload for each vbucket.
+    packBelow: 0,
     signal,
     report: () => {},
     ...more,

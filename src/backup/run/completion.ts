@@ -39,13 +39,28 @@ export async function complete(
     }
     if (await store.isCompleted(upload, size)) return 'done'
     if (failure instanceof BackupError && !failure.mayPass) break
+    signal.throwIfAborted()
+    // Of what it does not know any more, radosgw says for a minute that it is being completed.
+    if (failure && (await isGone(store, upload))) break
   }
   const found = await store.listParts(upload)
   if (found && found.length > parts.length) return 'strays'
-  if (!found) return (await isCompletedWithMore(store, upload, size)) ? 'strays' : 'gone'
+  if (!found) {
+    if (await store.isCompleted(upload, size)) return 'done'
+    return (await isCompletedWithMore(store, upload, size)) ? 'strays' : 'gone'
+  }
   const reason = failure ? `: ${(failure as Error).message}` : ', though the store says it did'
   const message = `${upload.key} cannot be completed${reason}`
   throw new BackupError('store', message, { cause: failure })
+}
+
+/** False while the store cannot tell. */
+async function isGone(store: ObjectStore, upload: Upload): Promise<boolean> {
+  try {
+    return (await store.listParts(upload)) === undefined
+  } catch {
+    return false
+  }
 }
 
 /** The bytes of all parts that are there: those of the journal, and whatever a crash left behind them. */
