@@ -75,8 +75,10 @@ export async function unfinishedDetailsOf(
   if (!bytes) return undefined
   const checkpoint = await unlessDamaged(() => decodeDocument(checkpointSchema, bytes, key))
   if (!checkpoint) return undefined
-  const { plan, journals } = checkpoint
+  const { plan, journals, packs } = checkpoint
   const { type, previous, started, runs, steps } = plan
+  const own = journals.map(({ counts, parts }) => ({ counts, size: sizeOf(parts) }))
+  const stored = [...own, ...packs.flatMap(({ objects }) => objects)]
   return {
     type,
     previous,
@@ -84,9 +86,9 @@ export async function unfinishedDetailsOf(
     runs,
     steps,
     nextStep: stepNames.find(step => !steps.includes(step)),
-    vbuckets: journals.length,
-    counts: sumOf(journals.map(({ counts }) => counts)),
-    storedBytes: journals.reduce((sum, { parts }) => sum + sizeOf(parts), 0),
+    vbuckets: stored.length,
+    counts: sumOf(stored.map(({ counts }) => counts)),
+    storedBytes: sizeOf(stored),
   }
 }
 

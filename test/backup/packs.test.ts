@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { KvClient } from '../../src/client/index.ts'
 import type { DataObject } from '../../src/backup/archive/documents.ts'
 import type { Secret } from '../../src/backup/archive/repository-key.ts'
+import { unfinishedDetailsOf } from '../../src/backup/details.ts'
 import { examine } from '../../src/backup/examine/examine.ts'
 import { merge } from '../../src/backup/merge/merge.ts'
 import { Repository } from '../../src/backup/repository.ts'
@@ -188,6 +189,20 @@ t.test('interrupted: what is in a pack is kept, unless it has changed', async t 
   const { objects } = await s.manifestOf(backup.id)
   t.equal(new Set(objects.filter(isPacked).map(({ key }) => key)).size, 2)
   await isWhole(t, s)
+})
+
+t.test('what is told of an unfinished backup counts what lies in packs', async t => {
+  const s = scene(t)
+  const stop = new AbortController()
+  const report = (event: BackupEvent) => {
+    if (event.type === 'step' && event.step === 'complete') stop.abort(new Error('stopped'))
+  }
+  await t.rejects(s.run({ signal: stop.signal, report }), { message: 'stopped' })
+  const repository = await Repository.open(s.store, 'r')
+  const [unfinished] = await repository.backups()
+  const details = await unfinishedDetailsOf(repository, unfinished!)
+  const { vbuckets, counts, storedBytes } = await s.run({ unfinished: 'resume' })
+  t.match(details, { vbuckets, counts, storedBytes })
 })
 
 t.test('all of a pack has changed: it is dropped', async t => {
