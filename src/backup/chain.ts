@@ -8,13 +8,8 @@ export function chainAmong(
   backups: readonly BackupDocument[],
   backup: BackupDocument,
 ): BackupDocument[] | undefined {
-  const chain = [backup]
-  while (chain[0]!.type === 'incremental') {
-    const previous = backups.find(({ id }) => id === chain[0]!.previous)
-    if (!previous || chain.includes(previous)) return undefined
-    chain.unshift(previous)
-  }
-  return chain
+  const { chain, gap } = followed(backups, backup)
+  return gap === undefined ? chain : undefined
 }
 
 /** Where the chain of `backup` is broken: the backup whose `previous` is not there; undefined if it is whole. */
@@ -22,14 +17,21 @@ export function gapIn(
   backups: readonly BackupDocument[],
   backup: BackupDocument,
 ): BackupDocument | undefined {
-  const seen = new Set<BackupDocument>()
-  for (let at = backup; at.type === 'incremental';) {
-    seen.add(at)
-    const previous = backups.find(({ id }) => id === at.previous)
-    if (!previous || seen.has(previous)) return at
-    at = previous
+  return followed(backups, backup).gap
+}
+
+/** As far as there are those that it continues: `gap` is the one behind which there is none. */
+function followed(
+  backups: readonly BackupDocument[],
+  backup: BackupDocument,
+): { chain: BackupDocument[]; gap: BackupDocument | undefined } {
+  const chain = [backup]
+  while (chain[0]!.type === 'incremental') {
+    const previous = backups.find(({ id }) => id === chain[0]!.previous)
+    if (!previous || chain.includes(previous)) return { chain, gap: chain[0] }
+    chain.unshift(previous)
   }
-  return undefined
+  return { chain, gap: undefined }
 }
 
 /** Those, not themselves among `ids`, that could not be restored without the backups of these ids. */

@@ -1,6 +1,7 @@
 import type { DataObject } from './archive/documents.ts'
 import { ObjectReader } from './archive/object-reader.ts'
 import type { ArchiveRecord } from './archive/record.ts'
+import { countRecord, noRecords } from './archive/record-counts.ts'
 import { BackupError, damaged } from './errors.ts'
 import type { Repository } from './repository.ts'
 import type { ByteRange } from './store/object-store.ts'
@@ -51,14 +52,10 @@ export async function* readBlocks(
 ): AsyncGenerator<ArchiveRecord[], void> {
   const key = keyOfObject(backup, object)
   const reader = new ObjectReader(bytesOfObject(backup, object), backup.key)
-  const seen = { mutation: 0, deletion: 0, expiration: 0, documentBytes: 0 }
-  const names = ['', 'mutation', 'deletion', 'expiration'] as const
+  const seen = { ...noRecords }
   try {
     for await (const records of reader.blocks()) {
-      for (const record of records) {
-        seen[names[record.kind] as 'mutation' | 'deletion' | 'expiration']++
-        seen.documentBytes += record.key.length + record.value.length
-      }
+      for (const record of records) countRecord(seen, record)
       yield records
     }
   } catch (error) {

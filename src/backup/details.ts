@@ -5,8 +5,8 @@ import {
   type VbucketPosition,
 } from './archive/documents.ts'
 import { BackupFile } from './archive/layout.ts'
-import { sumOf, type RecordCounts } from './archive/object-writer.ts'
-import { BackupError } from './errors.ts'
+import { sumOf, type RecordCounts } from './archive/record-counts.ts'
+import { isDamage } from './errors.ts'
 import type { ListedBackup, Repository } from './repository.ts'
 import { checkpointSchema, stepNames } from './run/journal.ts'
 import { sizeOf } from './store/object-store.ts'
@@ -96,7 +96,7 @@ async function unlessDamaged<T>(read: () => T | Promise<T>): Promise<T | undefin
   try {
     return await read()
   } catch (error) {
-    if (error instanceof BackupError && ['damaged', 'format'].includes(error.code)) return undefined
+    if (isDamage(error)) return undefined
     throw error
   }
 }

@@ -44,6 +44,11 @@ export class BackupError extends Error {
   }
 }
 
+/** Whether what was read is not what was written, or nothing that this program knows. */
+export function isDamage(error: unknown): error is BackupError {
+  return error instanceof BackupError && (error.code === 'damaged' || error.code === 'format')
+}
+
 export function damaged(what: string, cause?: unknown): BackupError {
   return new BackupError('damaged', what, { cause })
 }

@@ -117,14 +117,13 @@ export async function openStore(
   try {
     for (const directory of directories) {
       forgetCopy(directory)
-      const environment = await openWhole({ ...options, directory })
-      const figures = figuresOf(environment)
-      if (isMostlyFree(figures, options.compactBytesMax)) {
-        await environment.close()
-        const failure = await compact(directory, options)
-        compactions.push({ directory, ...figures, failure })
-        environments.push(await openWhole({ ...options, directory }))
-      } else environments.push(environment)
+      const place = { ...options, directory }
+      environments.push(await openWhole(place))
+      const figures = figuresOf(environments.at(-1)!)
+      if (!isMostlyFree(figures, options.compactBytesMax)) continue
+      await environments.pop()!.close()
+      compactions.push({ directory, ...figures, failure: await compact(directory, options) })
+      environments.push(await openWhole(place))
     }
     for (const [index, environment] of environments.entries()) {
       assertBelongs(environment, belonging(description, index))

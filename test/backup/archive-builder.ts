@@ -10,7 +10,8 @@ import {
   type VbucketPosition,
 } from '../../src/backup/archive/documents.ts'
 import { backupIdOf, dataKey } from '../../src/backup/archive/layout.ts'
-import { noRecords, objectDigest, sumOf } from '../../src/backup/archive/object-writer.ts'
+import { objectDigest } from '../../src/backup/archive/object-writer.ts'
+import { noRecords, sumOf } from '../../src/backup/archive/record-counts.ts'
 import type { ArchiveRecord, RecordKind } from '../../src/backup/archive/record.ts'
 import { manifestMac, type Secret } from '../../src/backup/archive/repository-key.ts'
 import { readBlocks } from '../../src/backup/data-object.ts'

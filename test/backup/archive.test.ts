@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import { crc32c } from '../../src/backup/archive/crc32c.ts'
 import { decodeIndex, encodeIndex } from '../../src/backup/archive/segment.ts'
-import { objectDigest, segmentBytesAt } from '../../src/backup/archive/object-writer.ts'
+import { objectDigest } from '../../src/backup/archive/object-writer.ts'
+import { segmentBytesAt } from '../../src/backup/archive/segment-builder.ts'
 import { decodeRecords, encodeRecord } from '../../src/backup/archive/record.ts'
 import {
   createRepositoryKey,

@@ -1,12 +1,9 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { ObjectReader, type ObjectSummary } from '../../src/backup/archive/object-reader.ts'
-import {
-  ObjectWriter,
-  type ObjectWriterOptions,
-  type Segment,
-} from '../../src/backup/archive/object-writer.ts'
+import { ObjectWriter, type ObjectWriterOptions } from '../../src/backup/archive/object-writer.ts'
 import type { ArchiveRecord, RecordKind } from '../../src/backup/archive/record.ts'
+import type { Segment } from '../../src/backup/archive/segment-builder.ts'
 
 const uint32 = fc.integer({ min: 0, max: 0xffffffff })
 

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { ObjectWriter, type Segment } from '../../src/backup/archive/object-writer.ts'
+import { ObjectWriter } from '../../src/backup/archive/object-writer.ts'
+import type { Segment } from '../../src/backup/archive/segment-builder.ts'
 import type { ArchiveRecord } from '../../src/backup/archive/record.ts'
 import { SpareBlocks } from '../../src/backup/archive/spare-blocks.ts'
 import fc from 'fast-check'

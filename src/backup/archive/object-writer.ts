@@ -1,15 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { CompressionName } from './compression.ts'
 import { saltLength } from './object-header.ts'
-import { noRecords, type RecordCounts } from './record-counts.ts'
-import { encodeUnsealedRecord, recordKindName, recordLength } from './record.ts'
-import type { ArchiveRecord, RecordKind } from './record.ts'
+import { countRecord, noRecords, type RecordCounts } from './record-counts.ts'
+import { encodeUnsealedRecord, recordLength, type ArchiveRecord } from './record.ts'
 import { SegmentBuilder, type Segment, type SegmentMaker } from './segment-builder.ts'
 import type { SegmentMakers } from './segment-makers.ts'
 import { SpareBlocks } from './spare-blocks.ts'
-
-export { noRecords, recordsIn, sumOf, type RecordCounts } from './record-counts.ts'
-export { segmentBytesAt, type Segment } from './segment-builder.ts'
 
 /** What has to be kept to go on with an object behind one of its segments. */
 export interface ObjectProgress {
@@ -110,8 +106,7 @@ export class ObjectWriter {
     if (this.#rawLength === 0) this.#firstSeqno = record.seqno
     this.#rawLength = encodeUnsealedRecord(this.#raw, this.#rawLength, record)
     this.#lastSeqno = record.seqno
-    this.#counts[kindName(record.kind)]++
-    this.#counts.documentBytes += record.key.length + record.value.length
+    countRecord(this.#counts, record)
     return wait
   }
 
@@ -165,10 +160,6 @@ export class ObjectWriter {
     this.#heldBytes -= this.#segmentBytes
     this.#segmentBytes = 0
   }
-}
-
-function kindName(kind: RecordKind): 'mutation' | 'deletion' | 'expiration' {
-  return recordKindName[kind] as 'mutation' | 'deletion' | 'expiration'
 }
 
 /**

@@ -1,3 +1,5 @@
+import { recordKindName, type ArchiveRecord } from './record.ts'
+
 /** How many records of each kind there are, and the bytes of their keys and values. */
 export interface RecordCounts {
   mutation: number
@@ -11,6 +13,11 @@ export const noRecords: Readonly<RecordCounts> = {
   deletion: 0,
   expiration: 0,
   documentBytes: 0,
+}
+
+export function countRecord(counts: RecordCounts, { kind, key, value }: ArchiveRecord): void {
+  counts[recordKindName[kind] as 'mutation' | 'deletion' | 'expiration']++
+  counts.documentBytes += key.length + value.length
 }
 
 export function recordsIn({ mutation, deletion, expiration }: Readonly<RecordCounts>): number {

@@ -6,12 +6,8 @@ import {
   type Manifest,
 } from '../archive/documents.ts'
 import { BackupFile, generationOf, mergedDataKey, mergedManifestName } from '../archive/layout.ts'
-import {
-  defaultBlockBytes,
-  defaultSegmentBytes,
-  recordsIn,
-  sumOf,
-} from '../archive/object-writer.ts'
+import { defaultBlockBytes, defaultSegmentBytes } from '../archive/object-writer.ts'
+import { recordsIn, sumOf } from '../archive/record-counts.ts'
 import { keyOfObject, readBlocks } from '../data-object.ts'
 import { damaged } from '../errors.ts'
 import { forEachOf } from '../lanes.ts'

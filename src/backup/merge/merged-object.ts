@@ -2,13 +2,9 @@ import { randomUUID } from 'node:crypto'
 import type { Clock } from '../../clock.ts'
 import type { CompressionName } from '../archive/compression.ts'
 import type { DataObject } from '../archive/documents.ts'
-import {
-  noRecords,
-  objectDigest,
-  ObjectWriter,
-  type RecordCounts,
-  type Segment,
-} from '../archive/object-writer.ts'
+import { objectDigest, ObjectWriter } from '../archive/object-writer.ts'
+import { noRecords, type RecordCounts } from '../archive/record-counts.ts'
+import type { Segment } from '../archive/segment-builder.ts'
 import { BackupError } from '../errors.ts'
 import { evenRanges } from '../run/adoption.ts'
 import { complete } from '../run/completion.ts'

@@ -1,7 +1,7 @@
 import type { BackupCollections, BackupDocument, DataObject } from '../archive/documents.ts'
 import { isNamed, type BackupRange } from '../chain.ts'
 import { BackupError } from '../errors.ts'
-import { recordsIn } from '../archive/object-writer.ts'
+import { recordsIn } from '../archive/record-counts.ts'
 import type { Repository } from '../repository.ts'
 
 /** Where the changes of one vbucket are, in the order in which they are applied. */

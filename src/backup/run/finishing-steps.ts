@@ -7,7 +7,8 @@ import {
   type Manifest,
 } from '../archive/documents.ts'
 import { BackupFile } from '../archive/layout.ts'
-import { objectDigest, sumOf } from '../archive/object-writer.ts'
+import { objectDigest } from '../archive/object-writer.ts'
+import { sumOf } from '../archive/record-counts.ts'
 import { sealOf } from '../repository.ts'
 import { BackupError } from '../errors.ts'
 import { sizeOf } from '../store/object-store.ts'

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { SavedPosition } from '../../client/index.ts'
 import { packKey } from '../archive/layout.ts'
-import type { Segment } from '../archive/object-writer.ts'
+import type { Segment } from '../archive/segment-builder.ts'
 import type { BackupContext } from './context.ts'
 import type { PackedObject, PackJournal } from './journal.ts'
 

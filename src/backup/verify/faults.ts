@@ -1,6 +1,6 @@
 import type { BackupDocument, DataObject, Manifest, VbucketPosition } from '../archive/documents.ts'
 import { backupNumberOf } from '../archive/layout.ts'
-import { sumOf } from '../archive/object-writer.ts'
+import { sumOf } from '../archive/record-counts.ts'
 import { sizeOf } from '../store/object-store.ts'
 
 export interface ReadBackup {

@@ -1,10 +1,10 @@
 import { systemRandom } from '../../random.ts'
 import type { BackupDocument, DataObject } from '../archive/documents.ts'
 import { BackupFile } from '../archive/layout.ts'
-import { recordsIn } from '../archive/object-writer.ts'
+import { recordsIn } from '../archive/record-counts.ts'
 import { gapIn } from '../chain.ts'
 import { hasSizeFor, keyOfObject, readBlocks, type ReadableBackup } from '../data-object.ts'
-import { BackupError, damaged } from '../errors.ts'
+import { damaged, isDamage } from '../errors.ts'
 import { forEachOf } from '../lanes.ts'
 import { manifestNameOf, type Repository } from '../repository.ts'
 import { faultsBetween, faultsWithin, type ReadBackup } from './faults.ts'
@@ -165,10 +165,6 @@ export class VerifyRun {
     this.result.damages++
     this.#options.report({ type: 'damage', backup, message })
   }
-}
-
-function isDamage(error: unknown): error is BackupError {
-  return error instanceof BackupError && (error.code === 'damaged' || error.code === 'format')
 }
 
 /** What is known by its name need not be in a manifest: the state of a merge, or of a run that was killed. */
