@@ -4,7 +4,7 @@
  * backfill has read pass through as they are. Counts what is sent, for flow control.
  */
 import { headerLength } from '../../protocol/header.ts'
-import { copyBytes } from '../storage/copy-bytes.ts'
+import { copyShared } from '../storage/copy-shared.ts'
 import type { FlowControl } from './flow-control.ts'
 import type { DcpOutput } from './output.ts'
 
@@ -69,7 +69,7 @@ export class Outbox {
   /** Whole frames so short that handing them over alone would cost more than copying them. */
   copy(bytes: Buffer): void {
     const offset = this.reserve(bytes.length)
-    copyBytes(bytes, 0, bytes.length, this.slab, offset)
+    copyShared(bytes, 0, bytes.length, this.slab, offset)
     this.commit(bytes.length)
   }
 

@@ -5,7 +5,7 @@
 import { readSeqno, writeUint32 } from '../../protocol/bytes.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { headerLength } from '../../protocol/header.ts'
-import { copyBytes } from './copy-bytes.ts'
+import { copyShared } from './copy-shared.ts'
 import { blockHeadLength, recordLengthIn } from './block.ts'
 import type { ScannedBlock } from './block-scan.ts'
 import type { RecordFilter } from './record-filter.ts'
@@ -77,7 +77,7 @@ export function writeFrames(
   let at = blockHeadLength
   const copyRun = () => {
     if (runStart === 0) return
-    copyBytes(bytes, runStart, at, slab.bytes, slab.length)
+    copyShared(bytes, runStart, at, slab.bytes, slab.length)
     slab.length += at - runStart
     runStart = 0
   }

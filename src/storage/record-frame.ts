@@ -7,7 +7,7 @@ import { headerLength } from '../../protocol/header.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { systemXattrs } from '../../protocol/xattrs.ts'
-import { copyBytes } from './copy-bytes.ts'
+import { copyShared } from './copy-shared.ts'
 import { PlainValue } from './plain-value.ts'
 import type { CollectionFilter } from './record-filter.ts'
 import { defaultPrefixLength } from './record-key.ts'
@@ -122,7 +122,7 @@ export class OutgoingFrame {
     const record = this.#record
     const { bytes, start } = record
     if (this.#isWhole) {
-      copyBytes(bytes, start, record.end, target, offset)
+      copyShared(bytes, start, record.end, target, offset)
       writeUint32(target, offset + opaqueOffset, this.#opaque)
       return this.length
     }
@@ -142,11 +142,11 @@ export class OutgoingFrame {
     const keyStart = this.#keyStart
     const { bytes: valueBytes, start: valueStart, end: valueEnd } = this.#value
     if (valueBytes === bytes && valueStart === record.valueStart) {
-      copyBytes(bytes, keyStart, valueEnd, target, position)
+      copyShared(bytes, keyStart, valueEnd, target, position)
     } else {
       bytes.copy(target, position, keyStart, record.valueStart)
       const valueAt = position + record.valueStart - keyStart
-      copyBytes(valueBytes, valueStart, valueEnd, target, valueAt)
+      copyShared(valueBytes, valueStart, valueEnd, target, valueAt)
     }
     return position - offset + record.valueStart - keyStart + this.#value.length
   }

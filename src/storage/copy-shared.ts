@@ -7,7 +7,7 @@
 const filledBytesMin = 1024
 
 /** Copies source[start, end) to `at`; the two do not overlap, and no thread writes to either. */
-export function copyBytes(
+export function copyShared(
   source: Uint8Array,
   start: number,
   end: number,
