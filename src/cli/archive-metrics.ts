@@ -1,12 +1,6 @@
-import { Gauge, type Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
 import type { MergeEvent, RemoveEvent, VerifyEvent } from '../backup/index.ts'
-import type { JobGauges, JobName } from './job-metrics.ts'
-
-function gaugesOf(job: JobName, registry: Registry) {
-  const registers = [registry]
-  return (name: string, help: string) =>
-    new Gauge({ name: `holdfast_${job}_${name}`, help, registers })
-}
+import { gaugesOf, type JobGauges } from './job-metrics.ts'
 
 export function verifyGauges(registry: Registry): JobGauges<VerifyEvent> {
   const gauge = gaugesOf('verify', registry)

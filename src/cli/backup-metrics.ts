@@ -1,31 +1,20 @@
-import { Gauge, type Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
 import type { BackupEvent, RestoreEvent } from '../backup/index.ts'
-import type { JobGauges } from './job-metrics.ts'
+import { gaugesOf, type JobGauges } from './job-metrics.ts'
 
 /** In the order of their values. */
 const stepStates = ['', 'begun', 'done', 'skipped']
 
 export function backupGauges(registry: Registry): JobGauges<BackupEvent> {
-  const registers = [registry]
-  const gauge = (name: string, help: string) =>
-    new Gauge({ name: `holdfast_backup_${name}`, help, registers })
+  const gauge = gaugesOf('backup', registry)
   const changes = gauge('changes', 'Changes taken from the stream in this run.')
   const documentBytes = gauge('document_bytes', 'Bytes of their keys and values.')
   const seqnosLeft = gauge('seqnos_left', 'How many seqnos are still to be gone through.')
   const seqnos = gauge('seqnos', 'How many there were to be gone through.')
   const vbuckets = gauge('vbuckets_open', 'Vbuckets that are being worked on.')
-  const steps = new Gauge({
-    name: 'holdfast_backup_step',
-    help: 'Of each step: 1 begun, 2 done, 3 done by an earlier run.',
-    labelNames: ['step'],
-    registers,
-  })
-  const resumed = new Gauge({
-    name: 'holdfast_backup_resumed_vbuckets',
-    help: 'What was made of vbuckets that an earlier run had begun.',
-    labelNames: ['action'],
-    registers,
-  })
+  const steps = gauge('step', 'Of each step: 1 begun, 2 done, 3 done by an earlier run.', ['step'])
+  const made = 'What was made of vbuckets that an earlier run had begun.'
+  const resumed = gauge('resumed_vbuckets', made, ['action'])
   return {
     observe(event) {
       if (event.type === 'step') steps.set({ step: event.step }, stepStates.indexOf(event.state))
@@ -41,23 +30,15 @@ export function backupGauges(registry: Registry): JobGauges<BackupEvent> {
 }
 
 export function restoreGauges(registry: Registry): JobGauges<RestoreEvent> {
-  const registers = [registry]
-  const changes = new Gauge({
-    name: 'holdfast_restore_changes',
-    help: 'Changes gone through, by what became of them; with those of runs that this one goes on with.',
-    labelNames: ['result'],
-    registers,
-  })
-  const total = new Gauge({
-    name: 'holdfast_restore_changes_expected',
-    help: 'Changes in the backups that are gone through.',
-    registers,
-  })
-  const documentBytes = new Gauge({
-    name: 'holdfast_restore_document_bytes',
-    help: 'Bytes of keys and values gone through in this run.',
-    registers,
-  })
+  const gauge = gaugesOf('restore', registry)
+  const gone =
+    'Changes gone through, by what became of them; with those of runs that this one goes on with.'
+  const changes = gauge('changes', gone, ['result'])
+  const total = gauge('changes_expected', 'Changes in the backups that are gone through.')
+  const documentBytes = gauge(
+    'document_bytes',
+    'Bytes of keys and values gone through in this run.',
+  )
   return {
     observe(event) {
       if (event.type !== 'progress') return

@@ -1,10 +1,11 @@
 import { backUp, type BackupDocument, type CompressionName } from '../backup/index.ts'
-import { resumeAdvice, secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
+import { resumeAdvice, secretOf, type ArchiveOptions } from './archive-options.ts'
 import { backupGauges } from './backup-metrics.ts'
 import { backupEvents } from './backup-progress.ts'
 import { accessOf, type Target } from './command-options.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
-import { reportOf, type JobOptions } from './job-options.ts'
+import type { JobOptions } from './job-options.ts'
+import { runJob } from './run-job.ts'
 import { durationText, sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
@@ -26,36 +27,31 @@ export async function backUpBucket(
   const { bucket, resume, purge, full } = options
   if (resume && purge)
     throw new CommandError(ExitCode.usage, 'either --resume or --purge, not both')
-  const startedMs = performance.now()
-  const job = { job: 'backup', bucket, events: backupEvents, gauges: backupGauges } as const
-  await reportOf(options, world, job).during(
-    report =>
-      withStore(
-        options,
-        world,
-        (store, signal) =>
-          backUp({
-            store,
-            repository: options.repo,
-            source: { bucket, ...accessOf(options, world.env) },
-            stagingRoot: options.staging,
-            unfinished: resume ? 'resume' : purge ? 'purge' : undefined,
-            full: full ?? false,
-            compression: options.compression,
-            secret: secretOf(options, world.env),
-            threads: options.threads,
-            packBelow: options.packBelow,
-            lockTimeoutMs: options.lockTimeout * 1000,
-            signal,
-            report,
-          }),
-        resumeAdvice,
-      ),
-    backup => ({
+  await runJob(options, world, {
+    job: 'backup',
+    bucket,
+    events: backupEvents,
+    gauges: backupGauges,
+    advice: resumeAdvice,
+    work: place =>
+      backUp({
+        ...place,
+        repository: options.repo,
+        source: { bucket, ...accessOf(options, world.env) },
+        stagingRoot: options.staging,
+        unfinished: resume ? 'resume' : purge ? 'purge' : undefined,
+        full: full ?? false,
+        compression: options.compression,
+        secret: secretOf(options, world.env),
+        threads: options.threads,
+        packBelow: options.packBelow,
+        lockTimeoutMs: options.lockTimeout * 1000,
+      }),
+    finish: (backup, seconds) => ({
       json: { type: 'complete', backup },
-      text: textOf(backup, (performance.now() - startedMs) / 1000),
+      text: textOf(backup, seconds),
     }),
-  )
+  })
 }
 
 function textOf({ id, type, counts, storedBytes }: BackupDocument, seconds: number): string {

@@ -15,6 +15,13 @@ export interface JobGauges<Event> {
   observe(event: Event): void
 }
 
+/** Makes gauges that are named after the job. */
+export function gaugesOf(job: JobName, registry: Registry) {
+  const registers = [registry]
+  return <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
+    new Gauge<Label>({ name: `holdfast_${job}_${name}`, help, labelNames, registers })
+}
+
 /**
  * The file in which Prometheus' node exporter, or whoever else, finds how a job is getting on. It is
  * replaced as a whole, every few seconds and at the end.
@@ -43,22 +50,10 @@ export class JobMetrics<Event> {
     this.#clock = clock
     this.#registry = new Registry()
     this.#registry.setDefaultLabels(labels)
-    const registers = [this.#registry]
-    this.#began = new Gauge({
-      name: `holdfast_${job}_start_timestamp_seconds`,
-      help: 'When the run began.',
-      registers,
-    })
-    this.#ended = new Gauge({
-      name: `holdfast_${job}_end_timestamp_seconds`,
-      help: 'When the run ended; 0 while it is under way.',
-      registers,
-    })
-    this.#exitCode = new Gauge({
-      name: `holdfast_${job}_exit_code`,
-      help: 'How it ended: 0 is well; -1 while it is under way.',
-      registers,
-    })
+    const gauge = gaugesOf(job, this.#registry)
+    this.#began = gauge('start_timestamp_seconds', 'When the run began.')
+    this.#ended = gauge('end_timestamp_seconds', 'When the run ended; 0 while it is under way.')
+    this.#exitCode = gauge('exit_code', 'How it ended: 0 is well; -1 while it is under way.')
     this.#gauges = gauges(this.#registry)
   }
 

@@ -18,17 +18,20 @@ export function addJobOptions(command: Command): Command {
     .option('--metrics-file <path>', 'keep figures for Prometheus in this file meanwhile')
 }
 
+/** What is watched. */
+export interface Job<Event> {
+  readonly job: JobName
+  /** If the job has to do with one that is there, not only with its backups. */
+  readonly bucket?: string
+  readonly events: JobEvents<Event>
+  readonly gauges: (registry: Registry) => JobGauges<Event>
+  readonly tellsMemory?: boolean
+}
+
 export function reportOf<Event extends object>(
   { repo, json = false, metricsFile }: JobOptions,
   world: Surroundings,
-  job: {
-    job: JobName
-    /** If the job has to do with one that is there, not only with its backups. */
-    bucket?: string
-    events: JobEvents<Event>
-    gauges: (registry: Registry) => JobGauges<Event>
-    tellsMemory?: boolean
-  },
+  job: Job<Event>,
 ): JobReport<Event> {
   const { job: name, bucket, events, gauges, tellsMemory = true } = job
   const labels = { repository: repo, ...(bucket === undefined ? {} : { bucket }) }

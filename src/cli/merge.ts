@@ -1,9 +1,10 @@
 import { merge, type MergeResult } from '../backup/index.ts'
 import { mergeGauges } from './archive-metrics.ts'
-import { secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
+import { secretOf, type ArchiveOptions } from './archive-options.ts'
 import { mergeEvents } from './archive-progress.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
-import { reportOf, type JobOptions } from './job-options.ts'
+import type { JobOptions } from './job-options.ts'
+import { runJob } from './run-job.ts'
 import { durationText, sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
@@ -21,31 +22,25 @@ export async function mergeBackups(
   const { repo, from, to, threads } = options
   if (from === undefined && to === undefined)
     throw new CommandError(ExitCode.usage, '--from, --to, or both')
-  const startedMs = performance.now()
-  const job = { job: 'merge', events: mergeEvents, gauges: mergeGauges } as const
-  await reportOf(options, world, job).during(
-    report =>
-      withStore(
-        options,
-        world,
-        (store, signal) =>
-          merge({
-            store,
-            repository: repo,
-            range: { from, to },
-            secret: secretOf(options, world.env),
-            threads,
-            lockTimeoutMs: options.lockTimeout * 1000,
-            signal,
-            report,
-          }),
-        'run it again to go on from here',
-      ),
-    result => ({
+  await runJob(options, world, {
+    job: 'merge',
+    events: mergeEvents,
+    gauges: mergeGauges,
+    advice: 'run it again to go on from here',
+    work: place =>
+      merge({
+        ...place,
+        repository: repo,
+        range: { from, to },
+        secret: secretOf(options, world.env),
+        threads,
+        lockTimeoutMs: options.lockTimeout * 1000,
+      }),
+    finish: (result, seconds) => ({
       json: { type: 'complete', ...result },
-      text: textOf(result, (performance.now() - startedMs) / 1000),
+      text: textOf(result, seconds),
     }),
-  )
+  })
 }
 
 function textOf({ merged, backup }: MergeResult, seconds: number): string {

@@ -1,9 +1,10 @@
 import { remove, type RemoveResult } from '../backup/index.ts'
 import { removeGauges } from './archive-metrics.ts'
-import { withStore, type RepositoryPlace } from './archive-options.ts'
+import { type RepositoryPlace } from './archive-options.ts'
 import { removeEvents } from './archive-progress.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
-import { reportOf, type JobOptions } from './job-options.ts'
+import type { JobOptions } from './job-options.ts'
+import { runJob } from './run-job.ts'
 import { sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
@@ -24,23 +25,22 @@ export async function removeBackups(
   const isRange = from !== undefined || to !== undefined
   if ((backup === undefined) === !isRange)
     throw new CommandError(ExitCode.usage, 'either --backup, or --from and --to')
-  const job = { job: 'remove', events: removeEvents, gauges: removeGauges } as const
-  await reportOf(options, world, { ...job, tellsMemory: false }).during(
-    report =>
-      withStore(options, world, (store, signal) =>
-        remove({
-          store,
-          repository: options.repo,
-          selection: backup === undefined ? { from, to } : { backup },
-          breakChain,
-          dryRun,
-          lockTimeoutMs: options.lockTimeout * 1000,
-          signal,
-          report,
-        }),
-      ),
-    result => ({ json: { type: 'complete', ...result }, text: textOf(result, dryRun) }),
-  )
+  await runJob(options, world, {
+    job: 'remove',
+    events: removeEvents,
+    gauges: removeGauges,
+    tellsMemory: false,
+    work: place =>
+      remove({
+        ...place,
+        repository: options.repo,
+        selection: backup === undefined ? { from, to } : { backup },
+        breakChain,
+        dryRun,
+        lockTimeoutMs: options.lockTimeout * 1000,
+      }),
+    finish: result => ({ json: { type: 'complete', ...result }, text: textOf(result, dryRun) }),
+  })
 }
 
 function textOf({ backups, objects, bytes, broken }: RemoveResult, dryRun: boolean): string {

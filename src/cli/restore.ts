@@ -1,9 +1,10 @@
 import { restore } from '../backup/index.ts'
-import { resumeAdvice, secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
+import { resumeAdvice, secretOf, type ArchiveOptions } from './archive-options.ts'
 import { restoreGauges } from './backup-metrics.ts'
 import { restoreEvents } from './backup-progress.ts'
 import { accessOf, type Target } from './command-options.ts'
-import { reportOf, type JobOptions } from './job-options.ts'
+import type { JobOptions } from './job-options.ts'
+import { runJob } from './run-job.ts'
 import { durationText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
@@ -27,44 +28,38 @@ export async function restoreBucket(
   world: Surroundings,
 ): Promise<void> {
   const { repo, bucket, from, to, keyPrefix, keyPattern, threads, changeLimit } = options
-  const startedMs = performance.now()
-  const job = { job: 'restore', bucket, events: restoreEvents, gauges: restoreGauges } as const
-  await reportOf(options, world, job).during(
-    report =>
-      withStore(
-        options,
-        world,
-        (store, signal) =>
-          restore({
-            store,
-            repository: repo,
-            from,
-            to,
-            keyPrefixes: keyPrefix,
-            keyPattern,
-            collections: options.collection,
-            scopes: options.scope,
-            collectionMap: options.mapCollection,
-            target: { bucket, ...accessOf(options, world.env) },
-            secret: secretOf(options, world.env),
-            force: options.force ?? false,
-            resume: options.resume ?? false,
-            stagingRoot: options.staging,
-            threads,
-            changesPerSecond: changeLimit,
-            signal,
-            report,
-          }),
-        resumeAdvice,
-      ),
-    result => {
+  await runJob(options, world, {
+    job: 'restore',
+    bucket,
+    events: restoreEvents,
+    gauges: restoreGauges,
+    advice: resumeAdvice,
+    work: place =>
+      restore({
+        ...place,
+        repository: repo,
+        from,
+        to,
+        keyPrefixes: keyPrefix,
+        keyPattern,
+        collections: options.collection,
+        scopes: options.scope,
+        collectionMap: options.mapCollection,
+        target: { bucket, ...accessOf(options, world.env) },
+        secret: secretOf(options, world.env),
+        force: options.force ?? false,
+        resume: options.resume ?? false,
+        stagingRoot: options.staging,
+        threads,
+        changesPerSecond: changeLimit,
+      }),
+    finish(result, seconds) {
       const { applied, skipped, filtered, backups } = result
-      const seconds = (performance.now() - startedMs) / 1000
       const others = filtered === 0 ? '' : `, ${filtered} not asked for`
       const text =
         `${backups.at(-1)!}: ${applied} changes applied, ${skipped} skipped as the bucket has them ` +
         `or newer ones${others}, ${durationText(seconds)}\n`
       return { json: { type: 'complete', ...result }, text }
     },
-  )
+  })
 }

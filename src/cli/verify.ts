@@ -1,9 +1,10 @@
 import { verify, type VerifyResult } from '../backup/index.ts'
 import { verifyGauges } from './archive-metrics.ts'
-import { secretOf, withStore, type ArchiveOptions } from './archive-options.ts'
+import { secretOf, type ArchiveOptions } from './archive-options.ts'
 import { verifyEvents } from './archive-progress.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
-import { reportOf, type JobOptions } from './job-options.ts'
+import type { JobOptions } from './job-options.ts'
+import { runJob } from './run-job.ts'
 import { durationText, sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
@@ -21,28 +22,25 @@ export async function verifyBackups(
   const { repo, backup, quick, sample, threads } = options
   if (quick && sample !== undefined)
     throw new CommandError(ExitCode.usage, 'either --quick or --sample, not both')
-  const startedMs = performance.now()
-  const job = { job: 'verify', events: verifyEvents, gauges: verifyGauges } as const
-  await reportOf(options, world, job).during(
-    report =>
-      withStore(options, world, (store, signal) =>
-        verify({
-          store,
-          repository: repo,
-          backup,
-          secret: secretOf(options, world.env),
-          samplePercent: quick ? 0 : (sample ?? 100),
-          threads,
-          signal,
-          report,
-        }),
-      ),
-    result => ({
+  await runJob(options, world, {
+    job: 'verify',
+    events: verifyEvents,
+    gauges: verifyGauges,
+    work: place =>
+      verify({
+        ...place,
+        repository: repo,
+        backup,
+        secret: secretOf(options, world.env),
+        samplePercent: quick ? 0 : (sample ?? 100),
+        threads,
+      }),
+    finish: (result, seconds) => ({
       json: { type: 'complete', ...result },
-      text: textOf(result, (performance.now() - startedMs) / 1000),
+      text: textOf(result, seconds),
       failure: failureOf(result),
     }),
-  )
+  })
 }
 
 function textOf(result: VerifyResult, seconds: number): string {
