@@ -16,7 +16,8 @@ const client = await KvClient.connect({ port: daemon.port })
 t.teardown(() => client.close())
 await writeDocuments(client, 0, 1000)
 
-const folder = t.testdir()
+// Beside the data of the daemon, which made the folder.
+const folder = t.testdirName
 const archive = join(folder, 'archive')
 const staging = join(folder, 'staging')
 const place = ['--archive', archive, '--repo', 'r', '--staging', staging]
