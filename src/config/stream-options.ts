@@ -62,13 +62,13 @@ export const streams = {
   backfillSlabBytes: {
     flag: 'backfill-slab',
     kind: is.bytes({ min: 4 * KiB, max: 64 * MiB }),
-    default: 256 * KiB,
+    default: 512 * KiB,
     meaning: 'What a backfill reads from disk and hands over at a time',
   },
   dcpBufferBytes: {
     flag: 'dcp-buffer',
     kind: is.bytes({ min: 64 * KiB, max: GiB }),
-    default: 512 * KiB,
+    default: MiB,
     meaning: 'Stream bytes that may wait in memory for the client of one connection',
   },
   connectionNameBytesMax: {

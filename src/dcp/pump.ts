@@ -22,13 +22,13 @@ const KiB = 1024
 /** What is sent in one turn of the event loop: a stream's step may exceed it by one frame. */
 export const bytesPerTurn = { high: 256 * KiB, medium: 64 * KiB, low: 16 * KiB } as const
 /** So many times that while nobody else is served: a turn costs about as much as 64 KiB do. */
-const timesWhenAlone = 4
+const timesWhenAlone = 8
 /** Less than this is not worth a write of its own at the end of a turn. */
 const bytesPerStepMin = 4 * KiB
 export type Priority = keyof typeof bytesPerTurn
 /** Streams that get a word in one turn, be it ever so short. */
 const stepsPerTurn = 64
-/** Nothing more is encoded while so much is queued. */
+/** Nothing more is encoded while so much is queued; as much as a turn's while nobody else is served. */
 const queuedBytesMax = 128 * KiB
 
 export interface PumpOptions {
@@ -53,6 +53,8 @@ export class Pump {
   readonly #ended: Stream[] = []
   #scheduled: NodeJS.Immediate | undefined
   #isClosed = false
+  /** Nobody else was served lately, as of the last turn. */
+  #isAlone = false
 
   constructor(options: PumpOptions) {
     this.#options = options
@@ -61,7 +63,8 @@ export class Pump {
   /** Why nothing is being sent although there may be something. */
   get blockedBy(): 'output' | 'window' | undefined {
     const { outbox, flow, heldBytesMax } = this.#options
-    if (outbox.queuedBytes >= Math.min(queuedBytesMax, heldBytesMax)) return 'output'
+    const mayBeQueued = this.#isAlone ? this.#bytesPerTurn : queuedBytesMax
+    if (outbox.queuedBytes >= Math.min(mayBeQueued, heldBytesMax)) return 'output'
     return flow.roomBytes === 0 ? 'window' : undefined
   }
 
@@ -132,8 +135,8 @@ export class Pump {
     const { outbox, flow, slabBytes, areOthersServed, beforeSending } = this.#options
     beforeSending()
     this.#writeEnds()
-    const times = areOthersServed() ? 1 : timesWhenAlone
-    const end = outbox.writtenBytes + times * bytesPerTurn[this.priority]
+    this.#isAlone = !areOthersServed()
+    const end = outbox.writtenBytes + this.#bytesPerTurn
     for (let steps = 0; steps < stepsPerTurn && this.blockedBy === undefined; steps++) {
       const left = end - outbox.writtenBytes
       if (left < bytesPerStepMin) break
@@ -149,6 +152,10 @@ export class Pump {
     }
     outbox.flush()
     this.schedule()
+  }
+
+  get #bytesPerTurn(): number {
+    return (this.#isAlone ? timesWhenAlone : 1) * bytesPerTurn[this.priority]
   }
 
   #takeReady(): Stream | undefined {

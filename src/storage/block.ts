@@ -8,7 +8,7 @@
  * when this record leaves it. A record that another block has superseded stays in its place, and
  * is noted in the table `superseded`, until enough of them have gathered to write the block anew.
  */
-import { crc32 } from 'node:zlib'
+import { crc32 } from '../checksum.ts'
 import { readSeqno, readUint32, writeUint32 } from '../../protocol/bytes.ts'
 import { headerLength } from '../../protocol/header.ts'
 import { Magic } from '../../protocol/magic.ts'

@@ -11,7 +11,7 @@
  * the sequence counts its blocks: a file is used again from its beginning, and what an earlier use
  * has left behind the newest block is told by them.
  */
-import { crc32 } from 'node:zlib'
+import { crc32 } from '../checksum.ts'
 import { writeSeqno, writeUint16, writeUint32, writeUint64 } from '../../protocol/bytes.ts'
 import { entryHeaderLength, entryLength } from './log-segment.ts'
 import { RecordView } from './record.ts'

@@ -18,7 +18,7 @@
  *            of these two at rest, if not 0, as no frame has them: flags u32
  *        …   key, value
  */
-import { crc32 } from 'node:zlib'
+import { crc32 } from '../checksum.ts'
 import {
   readSeqno,
   readUint16,

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { crc32c } from '../../src/backup/archive/crc32c.ts'
+import { crc32c } from '../../src/checksum.ts'
 import { buildKeyFilter, keyHashOf, mayHaveKey } from '../../src/backup/archive/key-filter.ts'
 
 t.test('a key is known by the CRC-32C of its collection and itself', async t => {

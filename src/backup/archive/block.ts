@@ -8,7 +8,7 @@ import {
 } from '../../../protocol/bytes.ts'
 import { damaged } from '../errors.ts'
 import { codecOf, Compression } from './compression.ts'
-import { crc32c } from './crc32c.ts'
+import { crc32c } from '../../checksum.ts'
 import type { ObjectCipher } from './object-cipher.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { writeUint32 } from '../../../protocol/bytes.ts'
-import { crc32c } from './crc32c.ts'
+import { crc32c } from '../../checksum.ts'
 
 /**
  * Tells of a block of records which keys it certainly does not have: a Bloom filter with a byte for

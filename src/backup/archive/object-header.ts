@@ -1,6 +1,6 @@
 import { readUint16, readUint32, writeUint16, writeUint32 } from '../../../protocol/bytes.ts'
 import { BackupError, damaged } from '../errors.ts'
-import { crc32c } from './crc32c.ts'
+import { crc32c } from '../../checksum.ts'
 import { Cipher } from './object-cipher.ts'
 
 /**

@@ -9,7 +9,7 @@ import {
   writeUint64,
 } from '../../../protocol/bytes.ts'
 import { damaged } from '../errors.ts'
-import { crc32c } from './crc32c.ts'
+import { crc32c } from '../../checksum.ts'
 
 /**
  * One change of one document. Numbers are big-endian.

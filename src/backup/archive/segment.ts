@@ -1,7 +1,7 @@
 import { readSeqno, readUint32, writeSeqno, writeUint32 } from '../../../protocol/bytes.ts'
 import { damaged } from '../errors.ts'
 import { blockHeaderLength } from './block.ts'
-import { crc32c } from './crc32c.ts'
+import { crc32c } from '../../checksum.ts'
 
 /**
  * An object is a row of segments. Each is blocks of records, a block with their index, and a trailer;

@@ -5,7 +5,7 @@
  */
 import { uint64From } from '../../../protocol/bytes.ts'
 import type { RecordView } from '../../storage/record.ts'
-import { crc32c } from './crc32c.ts'
+import { crc32c } from '../../checksum.ts'
 import { knownFragment, type Fragment } from './fragment.ts'
 import { getPath } from './lookups.ts'
 

@@ -3,7 +3,7 @@ import { uint64From } from '../../../protocol/bytes.ts'
 import { Datatype, datatypeName } from '../../../protocol/datatype.ts'
 import { decodeXattrs, isSystemXattr } from '../../../protocol/xattrs.ts'
 import type { Vbucket } from '../../vbucket/vbucket.ts'
-import { crc32c } from './crc32c.ts'
+import { crc32c } from '../../checksum.ts'
 import { hexString } from './macros.ts'
 import { shownCas, type Version } from './version.ts'
 
