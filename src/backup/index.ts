@@ -1,5 +1,5 @@
 /** Backups of buckets, for programs: what the command line does. */
-export { compressionNames, type CompressionName } from './archive/compression.ts'
+export { compressionNames, type CompressionName } from './archive/compression-name.ts'
 export { type BackupDocument } from './archive/documents.ts'
 export { backupNamed } from './chain.ts'
 export { checkStore, type ProbeEvent, type StoreCheckResult } from './check/check-store.ts'

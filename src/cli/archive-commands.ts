@@ -8,15 +8,14 @@ import {
 } from './archive-options.ts'
 import { lockTimeoutOption, threadsOption } from './backup-commands.ts'
 import { wholeNumber } from './command-options.ts'
-import { examineKey, type ExamineCommandOptions } from './examine.ts'
+import type { ExamineCommandOptions } from './examine.ts'
 import { addJobOptions } from './job-options.ts'
-import { printInfo, type InfoOptions } from './info.ts'
-import { mergeBackups, type MergeCommandOptions } from './merge.ts'
-import { removeBackups, type RemoveCommandOptions } from './remove.ts'
-import { checkStorage, type StorageCheckOptions } from './storage-check.ts'
+import type { InfoOptions } from './info.ts'
+import type { MergeCommandOptions } from './merge.ts'
+import type { RemoveCommandOptions } from './remove.ts'
+import type { StorageCheckOptions } from './storage-check.ts'
 import type { Surroundings } from './surroundings.ts'
-import { unlockRepository } from './unlock.ts'
-import { verifyBackups, type VerifyCommandOptions } from './verify.ts'
+import type { VerifyCommandOptions } from './verify.ts'
 
 /** What is done with backups that are there. */
 export function addArchiveCommands(program: Command, world: Surroundings): void {
@@ -28,8 +27,11 @@ export function addArchiveCommands(program: Command, world: Surroundings): void 
   addStorage(program, world)
   addRepositoryOptions(program.command('unlock'))
     .description('remove the lock of a repository, when nobody is at work there')
-    .action((_options, command: Command) =>
-      unlockRepository(command.optsWithGlobals<RepositoryPlace>(), world),
+    .action(async (_options, command: Command) =>
+      (await import('./unlock.ts')).unlockRepository(
+        command.optsWithGlobals<RepositoryPlace>(),
+        world,
+      ),
     )
 }
 
@@ -41,8 +43,8 @@ function addInfo(program: Command, world: Surroundings): void {
     .option('--details', 'all about each backup')
     .option('--vbuckets', 'and about each of its vbuckets')
     .option('--json', 'as one JSON object')
-    .action((_options, command: Command) =>
-      printInfo(command.optsWithGlobals<InfoOptions>(), world),
+    .action(async (_options, command: Command) =>
+      (await import('./info.ts')).printInfo(command.optsWithGlobals<InfoOptions>(), world),
     )
 }
 
@@ -57,8 +59,12 @@ function addExamine(program: Command, world: Surroundings): void {
     )
     .option('--values', 'with their values, as lines of JSON')
     .option('--json', 'as lines of JSON')
-    .action((key: string, _options, command: Command) =>
-      examineKey(key, command.optsWithGlobals<ExamineCommandOptions>(), world),
+    .action(async (key: string, _options, command: Command) =>
+      (await import('./examine.ts')).examineKey(
+        key,
+        command.optsWithGlobals<ExamineCommandOptions>(),
+        world,
+      ),
     )
 }
 
@@ -69,8 +75,11 @@ function addVerify(program: Command, world: Surroundings): void {
     .option('--quick', 'look at manifests and sizes alone')
     .option('--sample <percent>', 'read so many of the objects', text => wholeNumber(text, 0, 100))
     .addOption(threadsOption(2))
-    .action((_options, command: Command) =>
-      verifyBackups(command.optsWithGlobals<VerifyCommandOptions>(), world),
+    .action(async (_options, command: Command) =>
+      (await import('./verify.ts')).verifyBackups(
+        command.optsWithGlobals<VerifyCommandOptions>(),
+        world,
+      ),
     )
 }
 
@@ -83,8 +92,11 @@ function addRemove(program: Command, world: Surroundings): void {
     .option('--break-chain', 'also if others continue what is removed: they are lost, too')
     .option('--dry-run', 'say what would be removed, and leave it there')
     .addOption(lockTimeoutOption())
-    .action((_options, command: Command) =>
-      removeBackups(command.optsWithGlobals<RemoveCommandOptions>(), world),
+    .action(async (_options, command: Command) =>
+      (await import('./remove.ts')).removeBackups(
+        command.optsWithGlobals<RemoveCommandOptions>(),
+        world,
+      ),
     )
 }
 
@@ -98,8 +110,11 @@ function addMerge(program: Command, world: Surroundings): void {
     .option('--to <id>', 'the newest, which takes up the others; by default the last one')
     .addOption(threadsOption(2))
     .addOption(lockTimeoutOption())
-    .action((_options, command: Command) =>
-      mergeBackups(command.optsWithGlobals<MergeCommandOptions>(), world),
+    .action(async (_options, command: Command) =>
+      (await import('./merge.ts')).mergeBackups(
+        command.optsWithGlobals<MergeCommandOptions>(),
+        world,
+      ),
     )
 }
 
@@ -113,7 +128,10 @@ function addStorage(program: Command, world: Surroundings): void {
         .argParser(text => wholeNumber(text, 1, 3600)),
     )
     .option('--json', 'what is found, as lines of JSON')
-    .action((_options, command: Command) =>
-      checkStorage(command.optsWithGlobals<StorageCheckOptions>(), world),
+    .action(async (_options, command: Command) =>
+      (await import('./storage-check.ts')).checkStorage(
+        command.optsWithGlobals<StorageCheckOptions>(),
+        world,
+      ),
     )
 }

@@ -1,19 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { Option, type Command } from 'commander'
-import {
-  BackupError,
-  openStore,
-  readKeyFile,
-  untilStopped,
-  type ObjectStore,
-  type Secret,
-  type StoreOptions,
-} from '../backup/index.ts'
-import { clientClock } from '../client/client-clock.ts'
+import type { StoreOptions } from '../backup/index.ts'
 import { byteSize, wholeNumber } from './command-options.ts'
-import type { Surroundings } from './surroundings.ts'
 
 /** What every command needs to reach an archive. */
 export interface ArchivePlace extends StoreOptions {
@@ -57,24 +46,6 @@ export function addPlaceOptions(command: Command): Command {
     .option('--s3-path-style', 'name the bucket in the path, not in the host name')
 }
 
-/** A passphrase is taken from the environment alone: others can see a command line. */
-export function secretOf(
-  { keyFile }: { keyFile?: string },
-  env: NodeJS.ProcessEnv,
-): Secret | undefined {
-  if (keyFile !== undefined) {
-    let bytes: Buffer
-    try {
-      bytes = readFileSync(keyFile)
-    } catch (cause) {
-      throw new BackupError('key', `key file: ${(cause as Error).message}`, { cause })
-    }
-    return { kind: 'key-file', bytes: readKeyFile(bytes) }
-  }
-  const text = env['HOLDFAST_PASSPHRASE']
-  return text ? { kind: 'passphrase', text } : undefined
-}
-
 /** Where programs keep what has to last, but is not the user's. */
 function defaultStaging(env: NodeJS.ProcessEnv): string {
   const state = env['XDG_STATE_HOME'] || join(homedir(), '.local/state')
@@ -99,34 +70,3 @@ export function stagingOption(env: NodeJS.ProcessEnv): Option {
     .env('HOLDFAST_STAGING')
     .default(defaultStaging(env))
 }
-
-/** From the request to stop to the end of the process it takes a second at most. */
-const stopGraceMs = 900
-
-/**
- * Runs `work` with the store, and with a signal that the first request to stop sets off; `advice` is how
- * to go on then. Work that does not end soon is left behind: whatever it waits for may take minutes.
- */
-export async function withStore<T>(
-  place: ArchivePlace,
-  world: Surroundings,
-  work: (store: ObjectStore, signal: AbortSignal) => Promise<T>,
-  advice = 'run it again',
-): Promise<T> {
-  const stopping = new AbortController()
-  const { signal } = stopping
-  const message = `stopped on request; ${advice}`
-  world.onStop(() => stopping.abort(new BackupError('interrupted', message)))
-  const { rateLimit, requestLimit } = place
-  const limits = { bytesPerSecond: rateLimit, requestsPerSecond: requestLimit }
-  const store = await openStore(place.archive, { ...place, ...limits })
-  try {
-    const waiting = { signal, clock: clientClock, graceMs: stopGraceMs }
-    return await untilStopped(work(store, signal), waiting)
-  } finally {
-    await store.close()
-  }
-}
-
-/** What to say of work that goes on later. */
-export const resumeAdvice = '--resume goes on from here'

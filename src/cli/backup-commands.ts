@@ -1,10 +1,10 @@
 import { Option, type Command } from 'commander'
-import { compressionNames } from '../backup/index.ts'
+import { compressionNames } from '../backup/archive/compression-name.ts'
 import { addArchiveOptions, addLimitOptions, stagingOption } from './archive-options.ts'
-import { backUpBucket, type BackupCommandOptions } from './backup.ts'
+import type { BackupCommandOptions } from './backup.ts'
 import { byteSize, gathered, wholeNumber } from './command-options.ts'
 import { addJobOptions } from './job-options.ts'
-import { restoreBucket, type RestoreCommandOptions } from './restore.ts'
+import type { RestoreCommandOptions } from './restore.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export function addBackupCommands(program: Command, world: Surroundings): void {
@@ -27,8 +27,11 @@ export function addBackupCommands(program: Command, world: Surroundings): void {
       byteSize,
     )
     .addOption(lockTimeoutOption())
-    .action((_options, command: Command) =>
-      backUpBucket(command.optsWithGlobals<BackupCommandOptions>(), world),
+    .action(async (_options, command: Command) =>
+      (await import('./backup.ts')).backUpBucket(
+        command.optsWithGlobals<BackupCommandOptions>(),
+        world,
+      ),
     )
   addJobOptions(addLimitOptions(addArchiveOptions(program.command('restore'))))
     .description('bring the documents of a backup into a bucket')
@@ -47,8 +50,11 @@ export function addBackupCommands(program: Command, world: Surroundings): void {
     .option('--change-limit <number>', 'changes a second to the bucket', text =>
       wholeNumber(text, 1, 1_000_000_000),
     )
-    .action((_options, command: Command) =>
-      restoreBucket(command.optsWithGlobals<RestoreCommandOptions>(), world),
+    .action(async (_options, command: Command) =>
+      (await import('./restore.ts')).restoreBucket(
+        command.optsWithGlobals<RestoreCommandOptions>(),
+        world,
+      ),
     )
 }
 

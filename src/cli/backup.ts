@@ -1,6 +1,7 @@
-import { backUp, type BackupDocument, type CompressionName } from '../backup/index.ts'
-import { resumeAdvice, secretOf, type ArchiveOptions } from './archive-options.ts'
-import { backupGauges } from './backup-metrics.ts'
+import type { BackupDocument, CompressionName } from '../backup/index.ts'
+import { backUp } from '../backup/run/backup.ts'
+import { resumeAdvice, secretOf } from './archive-access.ts'
+import type { ArchiveOptions } from './archive-options.ts'
 import { backupEvents } from './backup-progress.ts'
 import { accessOf, type Target } from './command-options.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
@@ -31,7 +32,7 @@ export async function backUpBucket(
     job: 'backup',
     bucket,
     events: backupEvents,
-    gauges: backupGauges,
+    gauges: async () => (await import('./backup-metrics.ts')).backupGauges,
     advice: resumeAdvice,
     work: place =>
       backUp({

@@ -1,6 +1,6 @@
 /** `holdfast scope …` and `holdfast collection …`: what a bucket is divided into. */
 import type { Command } from 'commander'
-import { CollectionManager } from '../client/index.ts'
+import type { CollectionManager } from '../client/index.ts'
 import { wholeNumber, type Target } from './command-options.ts'
 import { withManagement } from './management.ts'
 import type { Surroundings } from './surroundings.ts'
@@ -80,5 +80,8 @@ function withManager<Result>(
   work: (manager: CollectionManager) => Promise<Result>,
 ): Promise<Result> {
   const { bucket } = command.optsWithGlobals<Target>()
-  return withManagement(command, world, bucket, client => work(new CollectionManager(client)))
+  return withManagement(command, world, bucket, async client => {
+    const { CollectionManager } = await import('../client/collection-manager.ts')
+    return await work(new CollectionManager(client))
+  })
 }

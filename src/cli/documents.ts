@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { KvClient, type RequestOptions, type StoreOptions } from '../client/index.ts'
+import type { RequestOptions, StoreOptions } from '../client/index.ts'
+import { KvClient } from '../client/kv-client.ts'
 import { accessOf, type Target } from './command-options.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import type { Surroundings } from './surroundings.ts'

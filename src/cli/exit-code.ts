@@ -1,5 +1,5 @@
-import { BackupError, type BackupErrorCode } from '../backup/index.ts'
-import { ClientError } from '../client/index.ts'
+import { BackupError, type BackupErrorCode } from '../backup/errors.ts'
+import { ClientError } from '../client/errors.ts'
 import { OperatorError } from '../errors.ts'
 
 /** What the shell is told; `docs/client.md` has the table. */

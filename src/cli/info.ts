@@ -1,11 +1,8 @@
-import {
-  backupNamed,
-  detailsOf,
-  Repository,
-  unfinishedDetailsOf,
-  type ListedBackup,
-} from '../backup/index.ts'
-import { withStore, type ArchivePlace } from './archive-options.ts'
+import { backupNamed } from '../backup/chain.ts'
+import { detailsOf, unfinishedDetailsOf } from '../backup/details.ts'
+import { Repository, type ListedBackup } from '../backup/repository.ts'
+import { withStore } from './archive-access.ts'
+import type { ArchivePlace } from './archive-options.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import { detailsText, headText, listText, type ShownBackup } from './info-text.ts'
 import type { Surroundings } from './surroundings.ts'

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { ManagementClient } from '../client/management-client.ts'
+import type { ManagementClient } from '../client/management-client.ts'
 import { accessOf, type Target } from './command-options.ts'
 import type { Surroundings } from './surroundings.ts'
 
@@ -12,6 +12,7 @@ export async function withManagement<Result>(
 ): Promise<Result> {
   const target = command.optsWithGlobals<Target>()
   const agent = 'holdfast command line'
+  const { ManagementClient } = await import('../client/management-client.ts')
   const client = await ManagementClient.connect({ ...accessOf(target, env), bucket, agent })
   try {
     return await work(client)

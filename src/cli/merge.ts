@@ -1,6 +1,6 @@
-import { merge, type MergeResult } from '../backup/index.ts'
-import { mergeGauges } from './archive-metrics.ts'
-import { secretOf, type ArchiveOptions } from './archive-options.ts'
+import { merge, type MergeResult } from '../backup/merge/merge.ts'
+import { secretOf } from './archive-access.ts'
+import type { ArchiveOptions } from './archive-options.ts'
 import { mergeEvents } from './archive-progress.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import type { JobOptions } from './job-options.ts'
@@ -25,7 +25,7 @@ export async function mergeBackups(
   await runJob(options, world, {
     job: 'merge',
     events: mergeEvents,
-    gauges: mergeGauges,
+    gauges: async () => (await import('./archive-metrics.ts')).mergeGauges,
     advice: 'run it again to go on from here',
     work: place =>
       merge({

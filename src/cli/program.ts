@@ -8,20 +8,13 @@ import {
   wholeNumber,
   type Target,
 } from './command-options.ts'
-import {
-  getDocument,
-  printStats,
-  removeDocument,
-  setDocument,
-  type DocumentTarget,
-  type SetOptions,
-} from './documents.ts'
+import type { DocumentTarget, SetOptions } from './documents.ts'
 import { addArchiveCommands } from './archive-commands.ts'
 import { addBackupCommands } from './backup-commands.ts'
 import { addBucketCommands } from './buckets.ts'
 import { addCollectionCommands } from './collections.ts'
 import { describeFailure, ExitCode } from './exit-code.ts'
-import { streamChanges, type StreamOptions } from './stream.ts'
+import type { StreamOptions } from './stream.ts'
 import type { Surroundings } from './surroundings.ts'
 import { addUserCommands } from './users.ts'
 
@@ -67,8 +60,12 @@ function addDocumentCommands(program: Command, world: Surroundings): void {
     .command('get <key>')
     .description('write the value of a document to standard output')
     .addOption(collectionOption())
-    .action((key: string, _options, command: Command) =>
-      getDocument(key, command.optsWithGlobals<DocumentTarget>(), world),
+    .action(async (key: string, _options, command: Command) =>
+      (await import('./documents.ts')).getDocument(
+        key,
+        command.optsWithGlobals<DocumentTarget>(),
+        world,
+      ),
     )
   program
     .command('set <key> [value]')
@@ -82,23 +79,32 @@ function addDocumentCommands(program: Command, world: Surroundings): void {
         durabilityLevels,
       ),
     )
-    .action((key: string, value: string | undefined, _options, command: Command) =>
-      setDocument(key, value, command.optsWithGlobals<SetOptions>(), world),
+    .action(async (key: string, value: string | undefined, _options, command: Command) =>
+      (await import('./documents.ts')).setDocument(
+        key,
+        value,
+        command.optsWithGlobals<SetOptions>(),
+        world,
+      ),
     )
   program
     .command('del <key>')
     .description('delete a document')
     .addOption(collectionOption())
     .option('--cas <number>', 'only if the document still has this CAS', uint64)
-    .action((key: string, _options, command: Command) =>
-      removeDocument(key, command.optsWithGlobals<DocumentTarget>(), world),
+    .action(async (key: string, _options, command: Command) =>
+      (await import('./documents.ts')).removeDocument(
+        key,
+        command.optsWithGlobals<DocumentTarget>(),
+        world,
+      ),
     )
   program
     .command('stats [group]')
     .description('print statistics, of one group if given')
     .option('--json', 'as one JSON object')
-    .action((group: string | undefined, _options, command: Command) =>
-      printStats(group, command.optsWithGlobals<Target>(), world),
+    .action(async (group: string | undefined, _options, command: Command) =>
+      (await import('./documents.ts')).printStats(group, command.optsWithGlobals<Target>(), world),
     )
 }
 
@@ -121,8 +127,8 @@ function addStreamCommand(program: Command, world: Surroundings): void {
     )
     .option('--all-collections', 'all of the bucket')
     .option('--name <name>', 'of the connection, by which the server knows a client that returns')
-    .action((_options, command: Command) =>
-      streamChanges(command.optsWithGlobals<StreamOptions>(), world),
+    .action(async (_options, command: Command) =>
+      (await import('./stream.ts')).streamChanges(command.optsWithGlobals<StreamOptions>(), world),
     )
 }
 

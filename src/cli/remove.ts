@@ -1,6 +1,5 @@
-import { remove, type RemoveResult } from '../backup/index.ts'
-import { removeGauges } from './archive-metrics.ts'
-import { type RepositoryPlace } from './archive-options.ts'
+import { remove, type RemoveResult } from '../backup/remove/remove.ts'
+import type { RepositoryPlace } from './archive-options.ts'
 import { removeEvents } from './archive-progress.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import type { JobOptions } from './job-options.ts'
@@ -28,7 +27,7 @@ export async function removeBackups(
   await runJob(options, world, {
     job: 'remove',
     events: removeEvents,
-    gauges: removeGauges,
+    gauges: async () => (await import('./archive-metrics.ts')).removeGauges,
     tellsMemory: false,
     work: place =>
       remove({

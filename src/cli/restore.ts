@@ -1,6 +1,6 @@
-import { restore } from '../backup/index.ts'
-import { resumeAdvice, secretOf, type ArchiveOptions } from './archive-options.ts'
-import { restoreGauges } from './backup-metrics.ts'
+import { restore } from '../backup/restore/restore.ts'
+import { resumeAdvice, secretOf } from './archive-access.ts'
+import type { ArchiveOptions } from './archive-options.ts'
 import { restoreEvents } from './backup-progress.ts'
 import { accessOf, type Target } from './command-options.ts'
 import type { JobOptions } from './job-options.ts'
@@ -32,7 +32,7 @@ export async function restoreBucket(
     job: 'restore',
     bucket,
     events: restoreEvents,
-    gauges: restoreGauges,
+    gauges: async () => (await import('./backup-metrics.ts')).restoreGauges,
     advice: resumeAdvice,
     work: place =>
       restore({

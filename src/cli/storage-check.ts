@@ -1,5 +1,6 @@
-import { checkStore, type ProbeEvent, type StoreCheckResult } from '../backup/index.ts'
-import { withStore, type ArchivePlace } from './archive-options.ts'
+import { checkStore, type ProbeEvent, type StoreCheckResult } from '../backup/check/check-store.ts'
+import { withStore } from './archive-access.ts'
+import type { ArchivePlace } from './archive-options.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import type { Surroundings } from './surroundings.ts'
 

@@ -1,12 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import {
-  DcpClient,
-  isChange,
-  isSystemEvent,
-  type CollectionSelection,
-  type DcpClientOptions,
-  type DcpEvent,
-} from '../client/index.ts'
+import { isChange, isSystemEvent } from '../client/change.ts'
+import { DcpClient } from '../client/dcp-client.ts'
+import type { CollectionSelection, DcpClientOptions, DcpEvent } from '../client/index.ts'
 import { silentLog } from '../log.ts'
 import { changeLine, rollbackLine, systemEventLine } from './change-line.ts'
 import { accessOf, type Target } from './command-options.ts'

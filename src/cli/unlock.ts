@@ -1,5 +1,7 @@
-import { breakLock, Repository } from '../backup/index.ts'
-import { withStore, type RepositoryPlace } from './archive-options.ts'
+import { breakLock } from '../backup/lock.ts'
+import { Repository } from '../backup/repository.ts'
+import { withStore } from './archive-access.ts'
+import type { RepositoryPlace } from './archive-options.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export async function unlockRepository(

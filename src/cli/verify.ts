@@ -1,6 +1,6 @@
-import { verify, type VerifyResult } from '../backup/index.ts'
-import { verifyGauges } from './archive-metrics.ts'
-import { secretOf, type ArchiveOptions } from './archive-options.ts'
+import { verify, type VerifyResult } from '../backup/verify/verify.ts'
+import { secretOf } from './archive-access.ts'
+import type { ArchiveOptions } from './archive-options.ts'
 import { verifyEvents } from './archive-progress.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import type { JobOptions } from './job-options.ts'
@@ -25,7 +25,7 @@ export async function verifyBackups(
   await runJob(options, world, {
     job: 'verify',
     events: verifyEvents,
-    gauges: verifyGauges,
+    gauges: async () => (await import('./archive-metrics.ts')).verifyGauges,
     work: place =>
       verify({
         ...place,

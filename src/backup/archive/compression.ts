@@ -2,16 +2,9 @@ import { promisify } from 'node:util'
 import { constants, deflateRaw, inflateRaw } from 'node:zlib'
 import { compress as compressSnappy, uncompress as uncompressSnappy } from 'snappy'
 import { BackupError, damaged } from '../errors.ts'
+import { Compression } from './compression-name.ts'
 
-/** How blocks can be compressed; the number is what their headers say. */
-export const Compression = {
-  none: 0,
-  deflate: 1,
-  snappy: 2,
-} as const
-export type CompressionName = keyof typeof Compression
-
-export const compressionNames = Object.keys(Compression) as CompressionName[]
+export { Compression, type CompressionName } from './compression-name.ts'
 
 interface Codec {
   /** Both work beside the event loop. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { BackupError } from '../errors.ts'
-import { Compression, type CompressionName } from './compression.ts'
+import { Compression, type CompressionName } from './compression-name.ts'
 import { encryptionSchema } from './repository-key.ts'
 
 /*
