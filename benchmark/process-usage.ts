@@ -47,6 +47,8 @@ export function residentBytes(pid: number): Resident {
 
 const quietShare = 0.03
 const lookMs = 250
+/** A commit begins up to a second after the last write. */
+const quietLooks = 5
 
 /** How long to wait for quiet; shorter for processes that never are, as under a profiler. */
 export const patience = { quietSecondsMax: 30 }
@@ -58,10 +60,11 @@ export const patience = { quietSecondsMax: 30 }
 export async function untilQuiet(pid: number): Promise<void> {
   const end = performance.now() + patience.quietSecondsMax * 1000
   let before = processorSeconds(pid)
-  while (performance.now() < end) {
+  for (let quiet = 0; quiet < quietLooks && performance.now() < end;) {
     await sleep(lookMs)
     const after = processorSeconds(pid)
-    if (after - before <= (quietShare * lookMs) / 1000) return
+    const isQuiet = after - before <= (quietShare * lookMs) / 1000
+    quiet = isQuiet ? quiet + 1 : 0
     before = after
   }
 }

@@ -18,10 +18,13 @@ import type { Reached } from './position-waiters.ts'
 import type { Vbucket } from './vbucket.ts'
 
 /**
- * How often in a row a commit is put off that nobody waits for. The more it has to bring, the more
- * of its changes fall into the same block of the index, which is then written once for all of them.
+ * How often in a row a commit is put off that nobody waits for: half a minute. The more it has to
+ * bring, the more of its changes fall into the same block, which is then written once for all of
+ * them. Under a heavy load a file of the journal fills up first, and that ends the wait.
  */
-const postponedMax = 50
+const postponedMax = 300
+/** So many times without a change: there is nothing to wait for. */
+const quietMax = 5
 /** A commit of less is as cheap as what the journal would write instead. */
 const postponedBytesMin = 64 * 1024
 /** More than that since the last time are large values: a commit of them is not dear. */
@@ -47,6 +50,8 @@ export class Durability {
   /** Somebody has waited since this was last asked. */
   #isInUse = false
   #postponed = 0
+  /** How often in a row it was put off although nothing had been added. */
+  #quiet = 0
   /** Bytes that were not in LMDB when a commit was put off last. */
   #postponedBytes = 0
 
@@ -82,6 +87,7 @@ export class Durability {
   /** Everything before this position is in LMDB. */
   committed(position: number): void {
     this.#postponed = 0
+    this.#quiet = 0
     this.#postponedBytes = 0
     this.waiters.committed(position)
   }
@@ -98,6 +104,8 @@ export class Durability {
     this.#isInUse = false
     if (!pays || this.#postponed >= postponedMax) return false
     if (growthBytes > postponedGrowthBytesMax) return false
+    this.#quiet = growthBytes === 0 ? this.#quiet + 1 : 0
+    if (this.#quiet > quietMax) return false
     this.#postponedBytes = unflushedBytes
     // At its first use it has to be made ready, and something else does it meanwhile.
     this.#journal.request()
