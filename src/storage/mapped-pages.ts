@@ -9,14 +9,10 @@
  */
 import { readFileSync, realpathSync } from 'node:fs'
 import { dataFileOf } from './data-file.ts'
+import { MemoryAdvice } from './memory-advice.ts'
 
 /** Reading the pages again costs about as much as giving them back: at most 1 % of a processor. */
 const restMsPerMiB = 4
-
-/** Advice as Linux numbers it: look upon the pages as not used for long; take them out of the map. */
-const advice = { cold: 20, dontNeed: 4 } as const
-
-type Advise = (address: number, length: number, advice: number) => number
 
 export interface MappedPagesOptions {
   /** Of the environments, which this thread has open until `close`. */
@@ -29,7 +25,6 @@ export class MappedPages {
   readonly #files: ReadonlySet<string>
   readonly #limitBytes: number
   readonly #monotonicMs: () => number
-  #advise: Advise | undefined
   #restsUntilMs = -Infinity
   #isClosed = false
 
@@ -47,12 +42,11 @@ export class MappedPages {
     if (process.platform !== 'linux' || this.#monotonicMs() < this.#restsUntilMs) return 0
     const before = mappedBytes()
     if (before <= this.#limitBytes) return 0
-    this.#advise ??= await loadAdvise()
+    const advice = await MemoryAdvice.load()
     // From here to the end of the call the maps stay where they are: this thread has them open.
     if (this.#isClosed) return 0
     for (const [start, end] of mapsOf(this.#files)) {
-      this.#advise(start, end - start, advice.cold)
-      this.#advise(start, end - start, advice.dontNeed)
+      advice.giveBack(start, end - start)
     }
     const givenBack = Math.max(0, before - mappedBytes())
     this.#restsUntilMs = this.#monotonicMs() + (givenBack / 2 ** 20) * restMsPerMiB
@@ -79,10 +73,4 @@ function* mapsOf(files: ReadonlySet<string>): Generator<[start: number, end: num
       /^([0-9a-f]+)-([0-9a-f]+) r--s \S+ \S+ \S+\s+(.+)$/.exec(line) ?? []
     if (path !== undefined && files.has(path)) yield [parseInt(start!, 16), parseInt(end!, 16)]
   }
-}
-
-/** Loaded when it is needed first: most daemons never come to that. */
-async function loadAdvise(): Promise<Advise> {
-  const { default: koffi } = await import('koffi')
-  return koffi.load(null).func('int madvise(uintptr_t, size_t, int)') as Advise
 }

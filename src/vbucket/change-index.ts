@@ -8,6 +8,7 @@
  *
  *   | hash u32 | number of the segment u32, 0: empty | offset in it, in units of 8 bytes, u32 |
  */
+import type { LargePages } from '../storage/large-pages.ts'
 import type { KeyBatch } from './key-batch.ts'
 import { offsetUnitsIn, positionAt, segmentOf } from '../storage/log-segment.ts'
 
@@ -28,12 +29,14 @@ const placeWords = 3
 
 export class ChangeIndex {
   readonly #log: LogKeys
+  readonly #largePages: LargePages
   #words: Uint32Array
   #mask: number
   #size = 0
 
-  constructor(log: LogKeys, capacity = 1024) {
+  constructor(log: LogKeys, largePages: LargePages, capacity = 1024) {
     this.#log = log
+    this.#largePages = largePages
     this.#words = new Uint32Array(capacity * placeWords)
     this.#mask = capacity - 1
   }
@@ -139,6 +142,7 @@ export class ChangeIndex {
   #grow(): void {
     const old = this.#words
     const words = (this.#words = new Uint32Array(old.length * 2))
+    this.#largePages.useFor(words.buffer)
     this.#mask = words.length / placeWords - 1
     for (let from = 0; from < old.length; from += placeWords) {
       if (old[from + 1] === empty) continue

@@ -8,6 +8,7 @@
  * finds something does not look on disk.
  */
 import { hashKey } from '../storage/key-hash.ts'
+import { LargePages } from '../storage/large-pages.ts'
 import {
   entryHeaderLength,
   entryLength,
@@ -22,7 +23,7 @@ import {
   type LogSegment,
 } from '../storage/log-segment.ts'
 import { RecordView } from '../storage/record.ts'
-import { ChangeIndex } from './change-index.ts'
+import { ChangeIndex, type LogKeys } from './change-index.ts'
 import type { KeyBatch } from './key-batch.ts'
 import { SegmentMemory } from './segment-memory.ts'
 import { SegmentRing } from './segment-ring.ts'
@@ -52,7 +53,8 @@ export class RecordMemory {
   /** The ones that serve reads only, in the order in which they go. */
   readonly #cached = new Set<Segment>()
   readonly #index: ChangeIndex
-  readonly #memory = new SegmentMemory()
+  readonly #largePages = new LargePages()
+  readonly #memory = new SegmentMemory(this.#largePages)
   readonly #scratch = new RecordView()
   /** By vbucket: what lies before this position is of an earlier life of it. */
   readonly #floors: (number | undefined)[] = []
@@ -63,10 +65,9 @@ export class RecordMemory {
 
   constructor(options: RecordMemoryOptions) {
     this.#options = options
-    this.#index = new ChangeIndex({
-      isKeyAt: (segment, units, vbid, bytes, start, length) =>
-        this.#isKeyAt(segment, units, vbid, bytes, start, length),
-    })
+    const isKeyAt: LogKeys['isKeyAt'] = (segment, units, vbid, bytes, start, length) =>
+      this.#isKeyAt(segment, units, vbid, bytes, start, length)
+    this.#index = new ChangeIndex({ isKeyAt }, this.#largePages)
   }
 
   /** Memory held for reads alone. */

@@ -5,6 +5,8 @@
  * would be lost for hours, so it is kept and used again: there is never more of it than was in use
  * at one time.
  */
+import type { LargePages } from '../storage/large-pages.ts'
+
 interface Spare {
   readonly memory: SharedArrayBuffer
   /** From its beginning, what holds something. */
@@ -12,15 +14,26 @@ interface Spare {
 }
 
 export class SegmentMemory {
+  readonly #largePages: LargePages
   readonly #spares: Spare[] = []
+
+  constructor(largePages: LargePages) {
+    this.#largePages = largePages
+  }
 
   /** All zeroes, of at least this length. */
   take(bytes: number): SharedArrayBuffer {
     const spare = this.#smallest(bytes)
-    if (spare === undefined) return new SharedArrayBuffer(powerOfTwo(bytes))
+    if (spare === undefined) return this.#new(powerOfTwo(bytes))
     this.#spares.splice(this.#spares.indexOf(spare), 1)
     new Uint8Array(spare.memory, 0, spare.dirtyBytes).fill(0)
     return spare.memory
+  }
+
+  #new(bytes: number): SharedArrayBuffer {
+    const memory = new SharedArrayBuffer(bytes)
+    this.#largePages.useFor(memory)
+    return memory
   }
 
   giveBack(memory: SharedArrayBuffer, dirtyBytes: number): void {

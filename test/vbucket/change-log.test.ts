@@ -4,6 +4,7 @@ import t from 'tap'
 import { positionAt } from '../../src/storage/log-segment.ts'
 import { RecordKind, RecordView } from '../../src/storage/record.ts'
 import { hashKey } from '../../src/storage/key-hash.ts'
+import { LargePages } from '../../src/storage/large-pages.ts'
 import { ChangeIndex } from '../../src/vbucket/change-index.ts'
 import { ChangeLog } from '../../src/vbucket/change-log.ts'
 import { SeqnoRun } from '../../src/vbucket/seqno-run.ts'
@@ -25,6 +26,7 @@ t.test('the change index agrees with a map, whatever collides', async t => {
           isKeyAt: (segment, units, vbid, bytes) =>
             vbid === 0 && keyAt.get(positionAt(segment, units)) === bytes[0],
         },
+        new LargePages(),
         16,
       )
       const model = new Map<number, number>()
