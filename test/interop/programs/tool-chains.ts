@@ -6,14 +6,16 @@ import { execFile } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import type { Test } from 'tap'
+import tap, { type Test } from 'tap'
 
 const root = resolve(import.meta.dirname, '../../../..')
 const sources = join(root, 'test/interop')
 const cache = join(root, '.cache/interop')
 
-/** Downloads and builds on a busy machine. */
-const deadlineMs = 280_000
+/** Of a download or a build: without anything in Go's cache, or Maven's, on a busy machine, it takes minutes. */
+const deadlineMs = 20 * 60_000
+/** Of the test file that waits for them, which is otherwise given what `.taprc` says. */
+const fileDeadlineMs = 30 * 60_000
 
 /** How a client's program is started; its own words follow. */
 export interface Program {
@@ -78,6 +80,7 @@ export async function programIn(
   t: Test,
   language: keyof typeof toolChains,
 ): Promise<Program | undefined> {
+  for (const waiting of [tap, t]) waiting.setTimeout(fileDeadlineMs)
   try {
     return await toolChains[language]()
   } catch (error) {
