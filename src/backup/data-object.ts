@@ -55,7 +55,7 @@ export async function* readBlocks(
   const seen = { ...noRecords }
   try {
     for await (const records of reader.blocks()) {
-      for (const record of records) countRecord(seen, record)
+      for (const { kind, key, value } of records) countRecord(seen, kind, key.length + value.length)
       yield records
     }
   } catch (error) {

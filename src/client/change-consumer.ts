@@ -14,6 +14,8 @@ export interface ConsumerHost {
   /** The consumer followed a rollback of this stream. */
   followed(stream: VbucketStream): void
   failed(error: unknown): void
+  /** There is room for more. */
+  readOn(): void
   close(options?: { release?: boolean }): Promise<void>
 }
 
@@ -117,7 +119,7 @@ export class ChangeConsumer {
       if (everything || isChange(item.event))
         return Promise.resolve({ done: false, value: item.event })
     }
-    this.#host.session()?.pause(false)
+    this.#host.readOn()
     if (acknowledges) this.#host.session()?.acknowledge(true)
     if (this.#failure) return Promise.reject(this.#failure.error)
     if (this.#ended) return Promise.resolve({ done: true, value: undefined })
@@ -137,7 +139,7 @@ export class ChangeConsumer {
     if (stream.queued === 0) stream.settle()
     session.consumed(bytes)
     if (isChange(event)) this.#changes++
-    if (this.#queue.bytes < this.#settings.queueBytesMax / 2) this.#host.session()?.pause(false)
+    if (this.#queue.bytes < this.#settings.queueBytesMax / 2) this.#host.readOn()
   }
 
   async #follow(

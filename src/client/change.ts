@@ -115,7 +115,7 @@ export function readChange(
   const collectionId = names ? leb128At(bytes, keyStart, keyStart + keyLength) : defaultCollection
   const idLength = names ? leb128Length(collectionId) : 0
   return {
-    type: isMutation ? 'mutation' : frame.opcode === Opcode.dcpDeletion ? 'deletion' : 'expiration',
+    type: typeOfChange(frame),
     vbid: frame.vbid,
     seqno,
     revno: frame.extrasSeqno(MutationOffset.revno),
@@ -127,11 +127,17 @@ export function readChange(
     collection: names ? names.of(collectionId) : defaultCollectionPath,
     key: detached(frame, keyStart + idLength, keyLength - idLength),
     value: detached(frame, frame.valueStart, frame.valueLength),
-    deleteTime: isMutation ? undefined : readDeleteTime(frame),
+    deleteTime: isMutation ? undefined : deleteTimeOf(frame),
   }
 }
 
-function readDeleteTime(frame: Frame): number | undefined {
+export function typeOfChange({ opcode }: Frame): Change['type'] {
+  if (opcode === Opcode.dcpMutation) return 'mutation'
+  return opcode === Opcode.dcpDeletion ? 'deletion' : 'expiration'
+}
+
+/** Of a deletion or expiration. */
+export function deleteTimeOf(frame: Frame): number | undefined {
   if (frame.opcode === Opcode.dcpExpiration) return frame.extrasUint32(ExpirationOffset.deleteTime)
   const told = frame.extrasLength === deletionV2ExtrasLength
   return told ? frame.extrasUint32(DeletionOffset.deleteTime) : undefined

@@ -1,4 +1,5 @@
 import { StreamEndReason, streamEndReasonName } from '../../protocol/dcp/stream-end.ts'
+import { Arrivals } from './arrivals.ts'
 import { ChangeConsumer } from './change-consumer.ts'
 import type { Change, DcpEvent } from './change.ts'
 import { CollectionNames } from './collection-names.ts'
@@ -68,6 +69,7 @@ export class DcpClient implements AsyncIterable<Change> {
   readonly #receiver: DcpReceiver
   readonly #link: DcpLink
   readonly #consumer: ChangeConsumer
+  readonly #arrivals: Arrivals | undefined
   #closing: Promise<void> | undefined
   #rollbacks = 0
   #resumedStreams = 0
@@ -121,8 +123,10 @@ export class DcpClient implements AsyncIterable<Change> {
       queued,
       failed,
     })
+    this.#arrivals = this.#newArrivals()
     this.#receiver = new DcpReceiver(streams, queue, {
       names: this.#names,
+      arrivals: this.#arrivals,
       queued,
       ended: (stream, reason) => this.#opener.ended(stream, reason),
       violated: failed,
@@ -132,6 +136,7 @@ export class DcpClient implements AsyncIterable<Change> {
       allDone: () => this.#allDone(),
       followed: stream => this.#opener.reopen(stream),
       failed,
+      readOn: () => this.#readOn(),
       close: options => this.close(options),
     })
   }
@@ -191,7 +196,7 @@ export class DcpClient implements AsyncIterable<Change> {
       bytesReceived: this.#link.bytesReceived,
       reconnects: this.#link.reconnects,
       rollbacks: this.#rollbacks,
-      changes: this.#consumer.changes,
+      changes: this.#arrivals?.count ?? this.#consumer.changes,
       resumedStreams: this.#resumedStreams,
       queuedEvents: this.#queue.length,
       queuedBytes: this.#queue.bytes,
@@ -231,7 +236,26 @@ export class DcpClient implements AsyncIterable<Change> {
 
   #queued(): void {
     this.#consumer.wake()
-    if (this.#queue.bytes > this.#settings.queueBytesMax) this.#link.session?.pause(true)
+    if (this.#isFull()) this.#link.session?.pause(true)
+  }
+
+  #isFull(): boolean {
+    return this.#queue.bytes > this.#settings.queueBytesMax || (this.#arrivals?.isHeld ?? false)
+  }
+
+  #readOn(): void {
+    if (!this.#isFull()) this.#link.session?.pause(false)
+  }
+
+  #newArrivals(): Arrivals | undefined {
+    const { takeChange, manualAcknowledgement, collections } = this.#settings
+    if (!takeChange) return undefined
+    const acknowledges = !manualAcknowledgement
+    const options = { acknowledges, hasCollections: collections !== undefined }
+    return new Arrivals(takeChange, options, {
+      held: isHeld => (isHeld ? this.#link.session?.pause(true) : this.#readOn()),
+      failed: error => this.#fail(error),
+    })
   }
 
   #allDone(): boolean {
@@ -257,7 +281,7 @@ export class DcpClient implements AsyncIterable<Change> {
   #attach(session: DcpSession): void {
     if (session.manifest) this.#names?.learn(session.manifest)
     session.onMessage = frame => this.#receiver.receive(frame, session)
-    if (this.#queue.bytes > this.#settings.queueBytesMax) session.pause(true)
+    if (this.#isFull()) session.pause(true)
     this.#opener.attach(session, this.#streams)
   }
 

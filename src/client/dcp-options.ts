@@ -2,6 +2,7 @@ import { dcpNameLengthMax } from '../../protocol/dcp/open.ts'
 import type { Clock } from '../clock.ts'
 import { silentLog, type Log } from '../log.ts'
 import { systemRandom, type Random } from '../random.ts'
+import type { ChangeTaker } from './arrivals.ts'
 import type { BackoffOptions } from './backoff.ts'
 import { clientClock } from './client-clock.ts'
 import { checkSelection, type CollectionSelection } from './collection-selection.ts'
@@ -70,6 +71,11 @@ export interface DcpClientOptions extends Omit<ConnectionOptions, 'bodyBytesMax'
   controls?: Readonly<Record<string, string>>
   /** `false`: the first loss of the connection is the end. */
   reconnect?: false | (BackoffOptions & { attemptsMax?: number })
+  /**
+   * Takes every change as it arrives; the iteration then has everything else, and where the client is
+   * does not depend on it. For those to whom an object for each change is too much.
+   */
+  takeChange?: ChangeTaker
   /** Aborting it ends the client and the iteration, which throws the reason. */
   signal?: AbortSignal
   log?: Log
@@ -98,6 +104,7 @@ export interface DcpSettings {
   readonly streamFlags: number
   readonly controls: Readonly<Record<string, string>>
   readonly reconnect: false | (BackoffOptions & { attemptsMax?: number })
+  readonly takeChange: ChangeTaker | undefined
   readonly log: Log
   readonly random: Random
   readonly clock: Clock
@@ -129,6 +136,7 @@ export function settle(options: DcpClientOptions): DcpSettings {
     streamFlags: options.streamFlags ?? 0,
     controls: options.controls ?? {},
     reconnect: options.reconnect ?? {},
+    takeChange: options.takeChange,
     log: options.log ?? silentLog,
     random: options.random ?? systemRandom,
     clock,

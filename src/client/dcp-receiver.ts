@@ -4,6 +4,7 @@ import { decodeStreamEnd } from '../../protocol/dcp/stream-end.ts'
 import { decodeSystemEvent } from '../../protocol/dcp/system-event.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { Opcode, opcodeName } from '../../protocol/opcode.ts'
+import type { Arrivals } from './arrivals.ts'
 import { changeSeqno, isWholeChange, readChange, type DcpEvent } from './change.ts'
 import type { CollectionNames } from './collection-names.ts'
 import { windowBytes, type DcpSession } from './dcp-session.ts'
@@ -29,17 +30,22 @@ export class DcpReceiver {
   readonly #streams: ReadonlyMap<number, VbucketStream>
   readonly #queue: EventQueue
   readonly #names: CollectionNames | undefined
+  readonly #arrivals: Arrivals | undefined
   readonly #events: ReceiverEvents
 
-  /** With `names`, streams are of collections; they learn what events tell. */
+  /**
+   * With `names`, streams are of collections; they learn what events tell. With `arrivals`, changes go to
+   * them.
+   */
   constructor(
     streams: ReadonlyMap<number, VbucketStream>,
     queue: EventQueue,
-    events: ReceiverEvents & { names: CollectionNames | undefined },
+    events: ReceiverEvents & { names: CollectionNames | undefined; arrivals: Arrivals | undefined },
   ) {
     this.#streams = streams
     this.#queue = queue
     this.#names = events.names
+    this.#arrivals = events.arrivals
     this.#events = events
   }
 
@@ -69,7 +75,8 @@ export class DcpReceiver {
     stream.advance(seqno, context)
     if (stream.backoff.attempts > 0) stream.backoff.reset()
     stream.rollbacksInRow = 0
-    this.#push(frame, readChange(frame, seqno, this.#names), context, seqno)
+    if (this.#arrivals) this.#arrivals.change(frame, seqno, stream)
+    else this.#push(frame, readChange(frame, seqno, this.#names), context, seqno)
     return undefined
   }
 
@@ -133,7 +140,10 @@ export class DcpReceiver {
   }
 
   #push(frame: Frame, event: DcpEvent, context: EventContext, seqno: number): void {
-    this.#queue.push({ event, context, seqno, bytes: windowBytes(frame) })
+    const { stream } = context
+    if (this.#arrivals && seqno >= 0) this.#arrivals.taken(seqno, stream)
+    const moves = this.#arrivals ? -1 : seqno
+    this.#queue.push({ event, context, seqno: moves, bytes: windowBytes(frame) })
     this.#events.queued()
   }
 }

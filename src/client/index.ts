@@ -1,4 +1,5 @@
 /** The clients, as the package exports them: `import { DcpClient, KvClient } from 'holdfast'`. */
+export { type ArrivedChange, type ChangeTaker } from './arrivals.ts'
 export { Backoff, type BackoffOptions } from './backoff.ts'
 export {
   isChange,

@@ -144,6 +144,11 @@ export class VbucketStream {
     this.#taken = context
   }
 
+  /** Whether the newest that the consumer has came in it. */
+  isTakenIn(context: EventContext): boolean {
+    return this.#taken === context
+  }
+
   /** Nothing is queued: what the consumer has is known under the newest history. */
   settle(): void {
     if (this.#takenSeqno === this.#receivedSeqno)

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { CompressionName } from './compression.ts'
 import { saltLength } from './object-header.ts'
 import { countRecord, noRecords, type RecordCounts } from './record-counts.ts'
-import { encodeUnsealedRecord, recordLength, type ArchiveRecord } from './record.ts'
+import { formOf, recordHeaderLength, type ArchiveRecord, type RecordForm } from './record.ts'
 import { SegmentBuilder, type Segment, type SegmentMaker } from './segment-builder.ts'
 import type { SegmentMakers } from './segment-makers.ts'
 import { SpareBlocks } from './spare-blocks.ts'
@@ -98,15 +98,21 @@ export class ObjectWriter {
 
   /** A promise if the caller has to wait before it appends more. */
   append(record: ArchiveRecord): Promise<void> | undefined {
+    return this.appendForm(formOf(record))
+  }
+
+  /** The same, for whoever has records in a form of its own. */
+  appendForm(form: RecordForm): Promise<void> | undefined {
     if (this.#failure) throw this.#failure.error
-    const length = recordLength(record)
+    const { kind, seqno, documentBytes } = form
+    const length = recordHeaderLength + documentBytes
     let wait: Promise<void> | undefined
     if (this.#raw && this.#rawLength + length > this.#raw.length) wait = this.#sealSoon()
     this.#raw ??= this.#emptyBlock(length)
-    if (this.#rawLength === 0) this.#firstSeqno = record.seqno
-    this.#rawLength = encodeUnsealedRecord(this.#raw, this.#rawLength, record)
-    this.#lastSeqno = record.seqno
-    countRecord(this.#counts, record)
+    if (this.#rawLength === 0) this.#firstSeqno = seqno
+    this.#rawLength = form.encode(this.#raw, this.#rawLength)
+    this.#lastSeqno = seqno
+    countRecord(this.#counts, kind, documentBytes)
     return wait
   }
 

@@ -1,4 +1,4 @@
-import { recordKindName, type ArchiveRecord } from './record.ts'
+import { recordKindName, type RecordKind } from './record.ts'
 
 /** How many records of each kind there are, and the bytes of their keys and values. */
 export interface RecordCounts {
@@ -15,9 +15,10 @@ export const noRecords: Readonly<RecordCounts> = {
   documentBytes: 0,
 }
 
-export function countRecord(counts: RecordCounts, { kind, key, value }: ArchiveRecord): void {
+/** `documentBytes`: of its key and value. */
+export function countRecord(counts: RecordCounts, kind: RecordKind, documentBytes: number): void {
   counts[recordKindName[kind] as 'mutation' | 'deletion' | 'expiration']++
-  counts.documentBytes += key.length + value.length
+  counts.documentBytes += documentBytes
 }
 
 export function recordsIn({ mutation, deletion, expiration }: Readonly<RecordCounts>): number {

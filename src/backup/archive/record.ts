@@ -68,6 +68,25 @@ export interface ArchiveRecord {
   readonly value: Buffer
 }
 
+/** What can be put into a block without being an `ArchiveRecord`. */
+export interface RecordForm {
+  readonly kind: RecordKind
+  readonly seqno: number
+  /** Of its key and value. */
+  readonly documentBytes: number
+  /** Writes all but the checksum at `at`, where there is room for it; returns the end. */
+  encode(target: Buffer, at: number): number
+}
+
+export function formOf(record: ArchiveRecord): RecordForm {
+  return {
+    kind: record.kind,
+    seqno: record.seqno,
+    documentBytes: record.key.length + record.value.length,
+    encode: (target, at) => encodeUnsealedRecord(target, at, record),
+  }
+}
+
 export function recordLength(record: ArchiveRecord): number {
   return recordHeaderLength + record.key.length + record.value.length
 }

@@ -2,9 +2,7 @@ import { VbucketState } from '../../../protocol/vbucket-state.ts'
 import {
   ClientError,
   DcpClient,
-  isChange,
-  type Change,
-  type DcpEvent,
+  type ArrivedChange,
   type DcpState,
   type SavedPosition,
 } from '../../client/index.ts'
@@ -36,8 +34,6 @@ export interface StreamStep {
 const progressIntervalMs = 500
 /** What may be on its way from the server. */
 const windowBytes = 20 * 1024 * 1024
-/** What may be read, but not yet taken: small documents take three times their bytes while they wait. */
-const queueBytesMax = 4 * 1024 * 1024
 /** Small vbuckets: to make them durable is to wait for the store, in which the stream goes on. */
 const closingPerThread = 8
 
@@ -131,11 +127,11 @@ class Streaming {
   readonly #positions: Map<number, SavedPosition>
   readonly #uploads = new Map<number, VbucketUpload>()
   readonly #packs: PackWriter
-  /** A marker has come: the next change is in another snapshot, perhaps of another history. */
-  readonly #moved = new Set<number>()
   readonly #closing = new Set<Promise<void>>()
   /** What of those that are closing was in memory when they began to. */
   #closingBytes = 0
+  /** Nothing more is to be read meanwhile. */
+  #busyClosing: Promise<void> | undefined
   #failure: { readonly error: unknown } | undefined
   #records = 0
   #documentBytes = 0
@@ -159,13 +155,10 @@ class Streaming {
     const client = await this.#connect(AbortSignal.any([context.signal, stopping.signal]))
     const ticking = context.clock.every(progressIntervalMs, () => this.#report(client))
     try {
-      for await (const first of client.events())
-        // A promise for each change would take longer than the change.
-        for (let event: DcpEvent | undefined = first; event; event = client.eventNow()) {
-          if (this.#failure) throw this.#failure.error
-          const wait = this.#took(event, client)
-          if (wait) await wait
-        }
+      for await (const event of client.events()) {
+        if (this.#failure) throw this.#failure.error
+        if (event.type === 'stream-end' && !event.reopens) await this.#end(event.vbid, client)
+      }
       await Promise.all(this.#closing)
       if (this.#failure) throw this.#failure.error
       await this.#packs.finish()
@@ -202,9 +195,9 @@ class Streaming {
         until: this.#wanted,
         openStreamsMax: context.threads,
         bufferBytes: windowBytes,
-        queueBytesMax,
         includeXattrs: true,
         collections: 'all' as const,
+        takeChange: (change: ArrivedChange) => this.#append(change),
         signal,
         log,
       }
@@ -214,21 +207,12 @@ class Streaming {
     }
   }
 
-  /** A promise if nothing more can be taken for now. */
-  #took(event: DcpEvent, client: DcpClient): Promise<void> | undefined {
-    if (isChange(event)) return this.#append(event, client)
-    if (event.type === 'snapshot-marker') this.#moved.add(event.vbid)
-    else if (event.type === 'stream-end' && !event.reopens) return this.#end(event.vbid, client)
-    return undefined
-  }
-
-  #append(change: Change, client: DcpClient): Promise<void> | undefined {
-    const { vbid, seqno } = change
-    const upload = this.#upload(vbid)
-    if (this.#moved.delete(vbid)) upload.stretch(seqno, client.position(vbid)!)
+  /** Within the read that brings it. A promise if nothing more is to be read for now. */
+  #append(change: ArrivedChange): Promise<void> | undefined {
+    if (this.#failure) throw this.#failure.error
     this.#records++
-    this.#documentBytes += change.key.length + change.value.length
-    return upload.append(change)
+    this.#documentBytes += change.keyLength + change.frame.valueLength
+    return this.#upload(change.vbid).append(change) ?? this.#busyClosing
   }
 
   #upload(vbid: number): VbucketUpload {
@@ -262,7 +246,14 @@ class Streaming {
         this.#closingBytes -= heldBytes
       })
     this.#closing.add(closing)
+    if (!this.#isBusyClosing()) return
+    this.#busyClosing ??= this.#whileBusyClosing()
+    await this.#busyClosing
+  }
+
+  async #whileBusyClosing(): Promise<void> {
     while (this.#isBusyClosing()) await Promise.race(this.#closing)
+    this.#busyClosing = undefined
   }
 
   #isBusyClosing(): boolean {

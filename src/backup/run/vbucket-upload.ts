@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import type { Change, SavedPosition } from '../../client/index.ts'
+import type { ArrivedChange, SavedPosition } from '../../client/index.ts'
 import { dataKey } from '../archive/layout.ts'
 import { ObjectWriter } from '../archive/object-writer.ts'
-import { RecordKind, type ArchiveRecord } from '../archive/record.ts'
 import type { Segment } from '../archive/segment-builder.ts'
 import { sizeOf, type Upload } from '../store/object-store.ts'
+import { ArrivedRecord } from './arrived-record.ts'
 import type { BackupContext } from './context.ts'
 import type { Journal } from './journal.ts'
 import type { WholeObject } from './pack-writer.ts'
@@ -23,6 +23,7 @@ export class VbucketUpload {
   readonly #context: BackupContext
   readonly #vbid: number
   readonly #writer: ObjectWriter
+  readonly #record = new ArrivedRecord()
   #journal: Journal | undefined
   #upload: Upload | undefined
   #firstSeqno: number
@@ -56,15 +57,12 @@ export class VbucketUpload {
     return this.#writer.heldBytes
   }
 
-  /** The change about to be appended is the first within the snapshot and history of `position`. */
-  stretch(fromSeqno: number, position: SavedPosition): void {
-    this.#stretches.push({ fromSeqno, position })
-  }
-
   /** A promise if the caller has to wait before it appends more. */
-  append(change: Change): Promise<void> | undefined {
-    if (this.#firstSeqno === 0) this.#firstSeqno = change.seqno
-    return this.#writer.append(recordOf(change))
+  append(change: ArrivedChange): Promise<void> | undefined {
+    const { seqno } = change
+    if (change.isFirst) this.#stretches.push({ fromSeqno: seqno, position: change.position() })
+    if (this.#firstSeqno === 0) this.#firstSeqno = seqno
+    return this.#writer.appendForm(this.#record.of(change))
   }
 
   /** All up to `position` was appended: brings it to safety; or answers with it, to be put into a pack. */
@@ -119,20 +117,4 @@ export class VbucketUpload {
 
 function progressOf({ salt, segments, parts, lastSeqno, counts }: Journal) {
   return { salt, segments: segments.length, size: sizeOf(parts), lastSeqno, counts }
-}
-
-function recordOf(change: Change): ArchiveRecord {
-  const { type, seqno, cas, revno, flags, datatype, collectionId, key, value } = change
-  return {
-    kind: RecordKind[type],
-    seqno,
-    cas,
-    revno,
-    flags,
-    time: type === 'mutation' ? change.expiry : (change.deleteTime ?? 0),
-    datatype,
-    collectionId,
-    key,
-    value,
-  }
 }
