@@ -7,6 +7,7 @@ import {
   writeUint32,
 } from '../../../protocol/bytes.ts'
 import { damaged } from '../errors.ts'
+import { freeMemory } from '../free-memory.ts'
 import { codecOf, Compression } from './compression.ts'
 import { crc32c } from '../../checksum.ts'
 import type { ObjectCipher } from './object-cipher.ts'
@@ -70,6 +71,7 @@ export async function compressBlock(
 ): Promise<CompressedBlock> {
   const compressed = await codecOf(compression).compress(raw)
   const pays = compressed.length < raw.length
+  if (!pays && compressed !== raw) freeMemory(compressed)
   return {
     ...summary,
     rawLength: raw.length,

@@ -34,6 +34,8 @@ export interface Segment {
   readonly lastSeqno: number
   /** Of the object up to here. */
   readonly counts: Readonly<RecordCounts>
+  /** To be called when nobody looks at the chunks any more, once or again. */
+  readonly release?: (() => void) | undefined
 }
 
 /** Makes the segments of one object. What is asked of it is asked one after the other. */

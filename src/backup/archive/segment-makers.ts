@@ -29,6 +29,8 @@ export class SegmentMakers {
   #failure: Error | undefined
   #bytes = 0
   #objects = 0
+  /** Memory of segments that goes back with the next block. */
+  #released: Uint8Array[] = []
 
   constructor(spareBlocks: SpareBlocks, bytesBeforeThread = defaultBytesBeforeThread) {
     this.#spareBlocks = spareBlocks
@@ -64,9 +66,11 @@ export class SegmentMakers {
           object,
           options: first,
           block: { ...block, memory },
+          released: this.#released,
         } as const
         first = undefined
-        return this.#ask(message, [memory.buffer as ArrayBuffer])
+        this.#released = []
+        return this.#ask(message, buffersOf([memory, ...message.released]))
       },
       end: () => (first ? Promise.resolve(undefined) : this.#ask({ type: 'end', object }, [])),
     }
@@ -101,7 +105,12 @@ export class SegmentMakers {
     if (!segment) return waiting?.done(undefined)
     const { bytes, ...rest } = segment
     const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-    waiting?.done({ ...rest, chunks: [chunk] })
+    let isReleased = false
+    const release = () => {
+      if (!isReleased) this.#released.push(bytes)
+      isReleased = true
+    }
+    waiting?.done({ ...rest, chunks: [chunk], release })
   }
 
   #failed(error: Error): void {
@@ -109,4 +118,8 @@ export class SegmentMakers {
     for (const { failed } of this.#waiting.values()) failed(this.#failure)
     this.#waiting.clear()
   }
+}
+
+function buffersOf(memory: readonly Uint8Array[]): ArrayBuffer[] {
+  return memory.map(({ buffer }) => buffer as ArrayBuffer)
 }

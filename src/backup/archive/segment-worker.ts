@@ -3,6 +3,8 @@
  * thread has the stream to read.
  */
 import { parentPort, type TransferListItem } from 'node:worker_threads'
+import { freeMemory } from '../free-memory.ts'
+import { SpareMemory } from '../spare-memory.ts'
 import { SegmentBuilder, type Segment } from './segment-builder.ts'
 import type { FromSegmentThread, ToSegmentThread } from './segment-messages.ts'
 
@@ -15,6 +17,8 @@ interface BuiltObject {
 }
 
 const objects = new Map<number, BuiltObject>()
+/** Of segments that were written. */
+const spareMemory = new SpareMemory(16 * 1024 * 1024)
 const port = parentPort!
 
 port.on('message', (message: ToSegmentThread) => {
@@ -32,6 +36,7 @@ async function answerTo(message: ToSegmentThread): Promise<FromSegmentThread> {
   if (!built) return { object, freed: [] }
   const { builder, freed, used } = built
   if (message.type === 'add') {
+    for (const memory of message.released) spareMemory.give(memory)
     const { memory, ...block } = message.block
     const bytes = Buffer.from(memory.buffer, memory.byteOffset, memory.length)
     segment = await builder.add({ ...block, memory: bytes })
@@ -44,11 +49,14 @@ async function answerTo(message: ToSegmentThread): Promise<FromSegmentThread> {
   if (!segment) return { object, freed: freed.splice(0) }
   const { chunks, ...rest } = segment
   // What a compressor answers with cannot be handed over, and many chunks are many messages.
-  const bytes = Buffer.allocUnsafeSlow(segment.size)
+  const bytes = spareMemory.take(segment.size)
   let at = 0
+  const blocks = new Set(used.map(({ buffer }) => buffer))
   for (const chunk of chunks) {
     bytes.set(chunk, at)
     at += chunk.length
+    // What was compressed, or encrypted; what was neither goes back.
+    if (!blocks.has(chunk.buffer)) freeMemory(chunk)
   }
   return { object, segment: { ...rest, bytes }, freed: [...freed.splice(0), ...used.splice(0)] }
 }

@@ -18,7 +18,7 @@ const partsOfPackMax = 16
 
 /** What is to become a part. */
 interface Filling {
-  readonly chunks: Buffer[]
+  readonly segments: Segment[]
   size: number
   readonly objects: PackedObject[]
 }
@@ -51,11 +51,11 @@ export class PackWriter {
   async add({ vbid, segment, firstSeqno, position }: WholeObject): Promise<void> {
     while (this.#full) await this.#full
     this.#check()
-    const filling = (this.#filling ??= { chunks: [], size: 0, objects: [] })
+    const filling = (this.#filling ??= { segments: [], size: 0, objects: [] })
     const { sha256, lastSeqno, counts, size } = segment
     const object = { vbid, offset: filling.size, size, sha256, firstSeqno, lastSeqno, counts }
     filling.objects.push({ ...object, position })
-    filling.chunks.push(...segment.chunks)
+    filling.segments.push(segment)
     filling.size += size
     if (filling.size >= this.#context.segmentBytes) this.#putSoon()
   }
@@ -90,7 +90,7 @@ export class PackWriter {
       })
   }
 
-  async #put({ chunks, size, objects }: Filling): Promise<void> {
+  async #put({ segments, size, objects }: Filling): Promise<void> {
     const { store, prefix, backupId } = this.#context
     const before = this.#journal
     const upload =
@@ -98,8 +98,13 @@ export class PackWriter {
       (await store.createUpload(`${prefix}${packKey(this.#number)}`, randomUUID()))
     const parts = before?.parts ?? []
     const offset = parts.reduce((sum, part) => sum + part.size, 0)
-    const content = { chunks, size, sha256: digestOf(objects) }
+    const chunks = segments.flatMap(segment => segment.chunks)
+    const release = () => {
+      for (const segment of segments) segment.release?.()
+    }
+    const content = { chunks, size, sha256: digestOf(objects), release }
     const part = await store.putPart(upload, parts.length + 1, content)
+    release()
     const placed = objects.map(object => ({ ...object, offset: offset + object.offset }))
     const journal: PackJournal = {
       format: 'holdfast-backup-pack-journal',

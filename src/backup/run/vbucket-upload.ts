@@ -87,6 +87,7 @@ export class VbucketUpload {
     this.#upload ??= await store.createUpload(`${prefix}${dataKey(this.#vbid)}`, randomUUID())
     const parts = this.#journal?.parts ?? []
     const part = await store.putPart(this.#upload, parts.length + 1, segment)
+    segment.release?.()
     await this.#keep({
       format: 'holdfast-backup-journal',
       version: 1,

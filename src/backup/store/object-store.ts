@@ -84,6 +84,8 @@ export interface PartContent {
   readonly size: number
   /** Of the bytes, or of the SHA-256s of what they are made of; in hexadecimal digits. */
   readonly sha256: string
+  /** Called as soon as nobody looks at the chunks any more: by a store that has a copy, or behind it. */
+  readonly release?: (() => void) | undefined
 }
 
 export interface Part {

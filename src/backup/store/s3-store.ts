@@ -11,6 +11,7 @@ import {
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { BackupError } from '../errors.ts'
+import { SpareMemory } from '../spare-memory.ts'
 import type {
   ByteRange,
   ObjectStore,
@@ -45,6 +46,8 @@ export class S3Store implements ObjectStore {
   readonly #bucket: string
   /** Ends with a slash, or is empty. */
   readonly #prefix: string
+  /** Not freed by force: of an attempt that was given up, the system may still have to write some. */
+  readonly #spareBodies = new SpareMemory(16 * 1024 * 1024, () => {})
   readonly #connection: S3Connection
 
   /** `prefix` is what stands behind the bucket in the URL. */
@@ -142,7 +145,7 @@ export class S3Store implements ObjectStore {
   }
 
   putPart(upload: UploadReference, number: number, content: PartContent): Promise<Part> {
-    const Body = Buffer.concat(content.chunks, content.size)
+    const Body = this.#bodyOf(content)
     const request = {
       ...this.#of(upload),
       PartNumber: number,
@@ -152,6 +155,8 @@ export class S3Store implements ObjectStore {
     }
     return this.#taken(upload.key, async () => {
       const { ETag } = await this.#connection.send(new UploadPartCommand(request))
+      // The store has all of it: nothing is sent of it any more. What has failed is not used again.
+      this.#spareBodies.give(Body)
       return { number, size: content.size, etag: etagOf(ETag) }
     })
   }
@@ -234,6 +239,18 @@ export class S3Store implements ObjectStore {
   /** Whatever is on its way is given up. */
   async close(): Promise<void> {
     this.#connection.close()
+  }
+
+  /** The SDK can repeat what it has in one piece. */
+  #bodyOf({ chunks, size, release }: PartContent): Buffer {
+    const body = this.#spareBodies.take(size)
+    let at = 0
+    for (const chunk of chunks) {
+      body.set(chunk, at)
+      at += chunk.length
+    }
+    release?.()
+    return body
   }
 
   #below(prefix: string) {
