@@ -14,6 +14,9 @@ const valueBytes = 256
 /** Of the documents of the larger bucket, of which there are as many. */
 const largeValueBytes = 1024
 const mebibyte = 1024 * 1024
+/** Of which each has 3 MiB: more than a block, less than a segment. */
+const fewVbuckets = 64
+const documentsOfFew = 196_608
 const programs = resolve(import.meta.dirname, '../backup')
 const commandLine = resolve(import.meta.dirname, '../../bin/holdfast.js')
 
@@ -46,6 +49,14 @@ async function run(context: Context): Promise<Outcome> {
     names: ['DCP client discarding', 'backup'],
   })
   await large.done()
+  const few = await measuredOf(context, {
+    documents: context.quick ? documentsOfFew / 4 : documentsOfFew,
+    valueBytes: largeValueBytes,
+    vbuckets: fewVbuckets,
+    names: ['backup'],
+  })
+  await few.done()
+  const fewMemory = few.measured.backup.map(one => one.memoryBytes / mebibyte)
   const speeds = (name: Name) => measured[name].map(one => one.documentsPerSecond)
   const memory = (name: Name) => measured[name].map(one => one.memoryBytes / mebibyte)
   const largeSpeeds = (name: Name) => large.measured[name].map(one => one.documentsPerSecond)
@@ -73,6 +84,11 @@ async function run(context: Context): Promise<Outcome> {
       value: spreadOf(largeMemory),
       atMost: 256,
     },
+    {
+      figure: `resident MiB of backup, of ${fewVbuckets} vbuckets of 3 MiB`,
+      value: spreadOf(fewMemory),
+      atMost: 256,
+    },
     { figure: 'resident MiB of restore', value: spreadOf(memory('restore')), atMost: 256 },
   ]
   const settings = { documents, valueBytes, largeValueBytes, vbuckets: vbucketCount, rounds }
@@ -82,16 +98,17 @@ async function run(context: Context): Promise<Outcome> {
 /** Fills a bucket, and measures what is done with it, in turns; `done` drops it. */
 async function measuredOf(
   context: Context,
-  bucket: { documents: number; valueBytes: number; names: readonly Name[] },
+  bucket: { documents: number; valueBytes: number; vbuckets?: number; names: readonly Name[] },
 ): Promise<{ measured: Record<Name, Round[]>; done: () => Promise<void> }> {
-  const { documents, valueBytes, names } = bucket
-  const data = join(context.folder, `source-${valueBytes}`)
+  const { documents, valueBytes, vbuckets = vbucketCount, names } = bucket
+  const data = join(context.folder, `source-${vbuckets}-${valueBytes}`)
+  const flags = ['--vbuckets', String(vbuckets)]
   context.progress(`storing ${documents} documents of ${valueBytes} B`)
-  const first = await benchmarkDaemon(context, { data })
-  await fill(first, { keys: documents, valueBytes })
+  const first = await benchmarkDaemon(context, { data, flags })
+  await fill({ ...first, vbuckets }, { keys: documents, valueBytes })
   await first.stop()
   // Started anew, so that nothing of them is in memory.
-  const source = await benchmarkDaemon(context, { data })
+  const source = await benchmarkDaemon(context, { data, flags })
   await untilQuiet(source.pid)
   const archive = join(context.folder, 'archive')
   const scene = { context, source, documents, valueBytes, archive }
