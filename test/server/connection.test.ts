@@ -1,5 +1,6 @@
 import t from 'tap'
-import { encodeStoreExtras } from '../../protocol/commands/index.ts'
+import { encodeFeatures, encodeStoreExtras } from '../../protocol/commands/index.ts'
+import { Feature } from '../../protocol/feature.ts'
 import { encodeRequestFraming } from '../../protocol/framing.ts'
 import { Opcode } from '../../protocol/opcode.ts'
 import { encodeRequest } from '../../protocol/requests.ts'
@@ -139,8 +140,6 @@ t.test('malformed requests are refused, and the connection lives', async t => {
   t.equal(unknown.status, Status.unknownFrameInfo)
   const level = await one.call({ ...set('k', 'v'), framing: Buffer.of(0x11, 9) })
   t.equal(level.status, Status.durabilityInvalidLevel)
-  const other = await one.call({ ...get('k'), framing: encodeRequestFraming({ impersonate: 'x' }) })
-  t.equal(other.status, Status.accessDenied)
   // Lengths that cannot be: the body is skipped.
   const contradiction = encodeRequest({ opcode: Opcode.get, key: 'key', opaque: 5 })
   contradiction.writeUInt16BE(200, 2)
@@ -150,6 +149,28 @@ t.test('malformed requests are refused, and the connection lives', async t => {
   t.equal(answer.opaque, 5)
   t.equal((await one.call({ opcode: Opcode.noop })).status, Status.success)
   t.equal(server.counters.framesRefused, 1)
+})
+
+t.test('nobody acts as another user, nor with more privileges than his own', async t => {
+  const { client } = await serve(t)
+  const one = await client()
+  await one.call({ opcode: Opcode.hello, value: encodeFeatures([Feature.json, Feature.xerror]) })
+  const refused = [
+    { impersonate: 'x' },
+    { impersonate: '^external' },
+    { impersonate: 'x', impersonateExtraPrivileges: ['Read'] },
+    { impersonateExtraPrivileges: ['Read'] },
+    { impersonateTokenAuthId: 1 },
+  ]
+  for (const framing of refused) {
+    const answer = await one.call({ ...set('k', 'v'), framing: encodeRequestFraming(framing) })
+    t.equal(answer.status, Status.accessDenied, JSON.stringify(framing))
+    t.match(answer.value().toString(), /nobody may act as another user/)
+  }
+  // A token of one byte.
+  const malformed = await one.call({ ...get('k'), framing: Buffer.of(0x71, 1) })
+  t.equal(malformed.status, Status.invalidArguments)
+  t.equal((await one.call(get('k'))).status, Status.keyNotFound, 'it lives, and nothing was stored')
 })
 
 t.test('keys, values and frames beyond their limits are too large; all goes on', async t => {
