@@ -1,11 +1,12 @@
 import type { MergeEvent, RemoveEvent, VerifyEvent } from '../backup/index.ts'
 import type { JobEvents } from './job-report.ts'
+import { countText } from './sizes.ts'
 
 export const verifyEvents: JobEvents<VerifyEvent> = {
   progressOf(event) {
     if (event.type !== 'progress') return undefined
     const { records, bytesRead, bytes, bytesTotal } = event
-    return { done: bytes, total: bytesTotal, text: `${records} changes`, bytes: bytesRead }
+    return { done: bytes, total: bytesTotal, text: countText(records, 'change'), bytes: bytesRead }
   },
   textOf: event => (event.type === 'note' ? event.message : undefined),
   resultOf: event => (event.type === 'damage' ? `DAMAGED ${event.message}` : undefined),
@@ -28,7 +29,7 @@ export const removeEvents: JobEvents<RemoveEvent> = {
   progressOf(event) {
     if (event.type !== 'progress') return undefined
     const { objects, bytes } = event
-    return { done: objects, total: undefined, text: `${objects} objects`, bytes }
+    return { done: objects, total: undefined, text: countText(objects, 'object'), bytes }
   },
   textOf: event => (event.type === 'note' ? event.message : undefined),
 }

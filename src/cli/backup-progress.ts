@@ -1,12 +1,13 @@
 import type { BackupEvent, RestoreEvent } from '../backup/index.ts'
 import type { JobEvents } from './job-report.ts'
+import { countText } from './sizes.ts'
 
 export const backupEvents: JobEvents<BackupEvent> = {
   progressOf(event) {
     if (event.type !== 'progress') return undefined
     const { records, documentBytes, seqnosLeft, seqnosTotal } = event
     const done = seqnosTotal - seqnosLeft
-    return { done, total: seqnosTotal, text: `${records} changes`, bytes: documentBytes }
+    return { done, total: seqnosTotal, text: countText(records, 'change'), bytes: documentBytes }
   },
   textOf(event) {
     if (event.type === 'backup') return `${event.kind} backup ${event.id}`

@@ -7,7 +7,7 @@ import { accessOf, type Target } from './command-options.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import type { JobOptions } from './job-options.ts'
 import { runJob } from './run-job.ts'
-import { durationText, sizeText } from './sizes.ts'
+import { changesText, durationText, sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export interface BackupCommandOptions extends Target, ArchiveOptions, JobOptions {
@@ -56,9 +56,8 @@ export async function backUpBucket(
 }
 
 function textOf({ id, type, counts, storedBytes }: BackupDocument, seconds: number): string {
-  const { mutation, deletion, expiration, documentBytes } = counts
   return (
-    `${id} ${type}: ${mutation} mutations, ${deletion} deletions, ${expiration} expirations; ` +
-    `${sizeText(documentBytes)} in ${sizeText(storedBytes)}, ${durationText(seconds)}\n`
+    `${id} ${type}: ${changesText(counts)}; ` +
+    `${sizeText(counts.documentBytes)} in ${sizeText(storedBytes)}, ${durationText(seconds)}\n`
   )
 }

@@ -6,7 +6,7 @@ import { secretOf, withStore } from './archive-access.ts'
 import type { ArchiveOptions } from './archive-options.ts'
 import { keyFields, valueFields } from './change-line.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
-import { sizeText, tableText } from './sizes.ts'
+import { countText, sizeText, tableText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export interface ExamineCommandOptions extends ArchiveOptions {
@@ -43,7 +43,10 @@ export async function examineKey(
   if (json) world.stdout.write(`${JSON.stringify({ type: 'complete', ...result })}\n`)
   else if (rows.length > 0) world.stdout.write(tableText([head, ...rows]))
   if (result.versions === 0)
-    throw new CommandError(ExitCode.refused, `none of ${result.backups} backups has this key`)
+    throw new CommandError(
+      ExitCode.refused,
+      `none of ${countText(result.backups, 'backup')} has this key`,
+    )
 }
 
 const head = ['backup', 'version', 'seqno', 'cas', 'revision', 'expiry', 'datatype', 'size']

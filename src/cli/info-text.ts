@@ -1,5 +1,5 @@
 import type { BackupDetails, ListedBackup, Repository, UnfinishedDetails } from '../backup/index.ts'
-import { durationText, sizeText, tableText } from './sizes.ts'
+import { changesText, countText, durationText, sizeText, tableText } from './sizes.ts'
 
 /** What is known of a backup, as far as it was asked for. */
 export interface ShownBackup extends ListedBackup {
@@ -49,13 +49,13 @@ function commonRows({ document, unfinished }: ShownBackup): [string, string][] {
   const known = document ?? unfinished
   if (!known) return []
   const { type, previous, started, vbuckets, counts, storedBytes } = known
-  const { mutation, deletion, expiration, documentBytes } = counts
+  const { documentBytes } = counts
   const continues = previous === undefined ? '' : `, continues ${previous}`
   const rows: [string, string][] = [
     ['type', `${type}${continues}`],
     ['began', `${timeText(started)}${document ? `, took ${tookText(document)}` : ''}`],
     ['vbuckets', `${vbuckets}`],
-    ['changes', `${mutation} mutations, ${deletion} deletions, ${expiration} expirations`],
+    ['changes', changesText(counts)],
     ['bytes', `${sizeText(documentBytes)} of keys and values, stored in ${sizeText(storedBytes)}`],
   ]
   if (document?.merged) rows.push(['has taken up', document.merged.join(', ')])
@@ -68,7 +68,7 @@ function detailRows({ objects, segments, seqnos, collections }: BackupDetails): 
   const { first, last, sum } = seqnos
   const range = objects === 0 ? `up to ${last}` : `${first} to ${last}`
   return [
-    ['objects', `${objects}, of ${segments} segments`],
+    ['objects', `${objects}, of ${countText(segments, 'segment')}`],
     ['seqnos', `${range}; ${sum} in all vbuckets together`],
     ['collections', collections ? collectionsText(collections) : 'the default one alone'],
   ]

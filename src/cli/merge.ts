@@ -5,7 +5,7 @@ import { mergeEvents } from './archive-progress.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import type { JobOptions } from './job-options.ts'
 import { runJob } from './run-job.ts'
-import { durationText, sizeText } from './sizes.ts'
+import { changesText, countText, durationText, sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export interface MergeCommandOptions extends ArchiveOptions, JobOptions {
@@ -44,10 +44,9 @@ export async function mergeBackups(
 }
 
 function textOf({ merged, backup }: MergeResult, seconds: number): string {
-  const { mutation, deletion, expiration } = backup.counts
+  const { id, type, counts, storedBytes } = backup
   return (
-    `${backup.id} ${backup.type}, of ${merged.length} backups: ${mutation} mutations, ` +
-    `${deletion} deletions, ${expiration} expirations; ${sizeText(backup.storedBytes)}, ` +
-    `${durationText(seconds)}\n`
+    `${id} ${type}, of ${countText(merged.length, 'backup')}: ${changesText(counts)}; ` +
+    `${sizeText(storedBytes)}, ${durationText(seconds)}\n`
   )
 }

@@ -4,7 +4,7 @@ import { removeEvents } from './archive-progress.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import type { JobOptions } from './job-options.ts'
 import { runJob } from './run-job.ts'
-import { sizeText } from './sizes.ts'
+import { countText, sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export interface RemoveCommandOptions extends RepositoryPlace, JobOptions {
@@ -45,6 +45,8 @@ export async function removeBackups(
 function textOf({ backups, objects, bytes, broken }: RemoveResult, dryRun: boolean): string {
   const names = backups.map(id => `${dryRun ? 'would remove' : 'removed'} ${id}\n`)
   const lost = broken.map(id => `cannot be restored any more: ${id}\n`)
-  const sum = dryRun ? '' : `${backups.length} backups, ${objects} objects, ${sizeText(bytes)}\n`
+  const sum = dryRun
+    ? ''
+    : `${countText(backups.length, 'backup')}, ${countText(objects, 'object')}, ${sizeText(bytes)}\n`
   return [...names, ...lost, sum].join('')
 }

@@ -5,7 +5,7 @@ import { restoreEvents } from './backup-progress.ts'
 import { accessOf, type Target } from './command-options.ts'
 import type { JobOptions } from './job-options.ts'
 import { runJob } from './run-job.ts'
-import { durationText } from './sizes.ts'
+import { countText, durationText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export interface RestoreCommandOptions extends Target, ArchiveOptions, JobOptions {
@@ -57,7 +57,7 @@ export async function restoreBucket(
       const { applied, skipped, filtered, backups } = result
       const others = filtered === 0 ? '' : `, ${filtered} not asked for`
       const text =
-        `${backups.at(-1)!}: ${applied} changes applied, ${skipped} skipped as the bucket has them ` +
+        `${backups.at(-1)!}: ${countText(applied, 'change')} applied, ${skipped} skipped as the bucket has them ` +
         `or newer ones${others}, ${durationText(seconds)}\n`
       return { json: { type: 'complete', ...result }, text }
     },

@@ -11,6 +11,26 @@ export function sizeText(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(value < 10 ? 1 : 0)} ${units[unit]!}`
 }
 
+/** `1 backup`, `2 backups`: for nouns whose plural is made with an s. */
+export function countText(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
+/** What a backup holds, by kind. */
+export function changesText(counts: {
+  readonly mutation: number
+  readonly deletion: number
+  readonly expiration: number
+}): string {
+  const { mutation, deletion, expiration } = counts
+  const kinds = [
+    countText(mutation, 'mutation'),
+    countText(deletion, 'deletion'),
+    countText(expiration, 'expiration'),
+  ]
+  return kinds.join(', ')
+}
+
 /** `3725` is `1h02m`. */
 export function durationText(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds))

@@ -5,7 +5,7 @@ import { verifyEvents } from './archive-progress.ts'
 import { CommandError, ExitCode } from './exit-code.ts'
 import type { JobOptions } from './job-options.ts'
 import { runJob } from './run-job.ts'
-import { durationText, sizeText } from './sizes.ts'
+import { countText, durationText, sizeText } from './sizes.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export interface VerifyCommandOptions extends ArchiveOptions, JobOptions {
@@ -46,12 +46,13 @@ export async function verifyBackups(
 function textOf(result: VerifyResult, seconds: number): string {
   const { backups, objects, objectsRead, records, bytesRead, damages } = result
   return (
-    `${backups} backups, ${objects} objects, of which ${objectsRead} were read: ` +
-    `${records} changes, ${sizeText(bytesRead)}; ${damages} damages, ${durationText(seconds)}\n`
+    `${countText(backups, 'backup')}, ${countText(objects, 'object')}, ` +
+    `of which ${objectsRead} were read: ${countText(records, 'change')}, ${sizeText(bytesRead)}; ` +
+    `${countText(damages, 'damage')}, ${durationText(seconds)}\n`
   )
 }
 
 function failureOf({ damages }: VerifyResult): CommandError | undefined {
   if (damages === 0) return undefined
-  return new CommandError(ExitCode.damaged, `${damages} damages were found`)
+  return new CommandError(ExitCode.damaged, `found ${countText(damages, 'damage')}`)
 }

@@ -61,7 +61,7 @@ t.test('all about one backup, and about its vbuckets', async t => {
     /^ {2}type +incremental, continues 000001-/,
     /^ {2}began +20\S+Z, took \ds$/,
     /^ {2}vbuckets +4$/,
-    /^ {2}changes +0 mutations, 1 deletions, 0 expirations$/,
+    /^ {2}changes +0 mutations, 1 deletion, 0 expirations$/,
     /^ {2}bytes +\d+ B of keys and values, stored in \d+ B$/,
     /^ {2}objects +1, of 1 segments$/,
     // What was overwritten has left its seqnos.

@@ -116,7 +116,7 @@ t.test('verify finds nothing wrong, then what is', async t => {
     runCommandLine(source.port, ['verify', ...common, ...words])
   t.match(await verify(), { code: 0, stdout: /^2 backups, 32 objects, of which 32 .* 0 damages/ })
   t.match(await verify('--quick'), { code: 0, stdout: /of which 0 were read/ })
-  t.match(await verify('--sample', '50', '--backup', first), { code: 0, stdout: /^1 backups, 16 / })
+  t.match(await verify('--sample', '50', '--backup', first), { code: 0, stdout: /^1 backup, 16 / })
   t.match(await verify('--sample', '5', '--quick'), { code: 2 })
 
   const data = join(archive, 'r', first, 'data')

@@ -192,7 +192,7 @@ t.test('what cannot be read is told, and the rest looked at', async t => {
     `${ids[2]}: ${ids[2]} continues ${ids[1]}, which is not there`,
   ])
   t.match(notes, [
-    `${ids[2]}: 1 objects that it does not name, such as r/${ids[2]}/data/0099`,
+    `${ids[2]}: 1 under its prefix that it does not name, such as r/${ids[2]}/data/0099`,
     'backup 000004-20260102T030405Z is not looked at: it is unfinished',
   ])
   t.match(result, { backups: 3, objects: 4, objectsRead: 4, damages: 2 })
@@ -214,7 +214,7 @@ t.test('from the command line, with a file of metrics', async t => {
   rmSync(join(archive, 'r', ids[2]!, 'data/0000'))
   writeFileSync(join(archive, 'r', ids[1]!, 'manifest.json'), '{}')
   const found = await run('--metrics-file', metrics)
-  t.match(found, { code: 10, stderr: /2 damages were found/ })
+  t.match(found, { code: 10, stderr: /found 2 damages/ })
   t.match(found.stdout, /^DAMAGED r\/000002-.*\nDAMAGED r\/000003-\S+0000 is missing\n3 backups/)
   const text = readFileSync(metrics, 'utf8')
   t.match(text, /holdfast_verify_exit_code\{repository="r"\} 10\n/)

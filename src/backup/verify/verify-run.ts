@@ -105,7 +105,7 @@ export class VerifyRun {
     for (const object of manifest.objects) sizes.delete(keyOfObject(readable, object))
     const strays = straysIn(sizes.keys(), this.#repository.prefix(backup.id), backup)
     if (strays.length === 0) return
-    const which = `${strays.length} objects that it does not name, such as ${strays[0]}`
+    const which = `${strays.length} under its prefix that it does not name, such as ${strays[0]}`
     report({ type: 'note', message: `${backup.id}: ${which}` })
   }
 
