@@ -22,14 +22,14 @@ export const benchmark: Benchmark = {
   name: 'memory',
   about: 'Resident memory of the process with documents of 256 B, against memcached with the same',
   needs: ['cc', 'memcached'],
-  minutes: 10,
+  minutes: 16,
   run,
 }
 
 async function run(context: Context): Promise<Outcome> {
   const keys = context.quick ? 100_000 : 5_000_000
   // They differ by a hundredth.
-  const rounds = Math.min(3, roundsOf(context))
+  const rounds = roundsOf(context)
   const data = join(context.folder, 'data')
   const measured = await inTurns(rounds, names, async (name, round) => {
     const server =
