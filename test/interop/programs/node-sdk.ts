@@ -313,8 +313,10 @@ async function observedDurability(): Promise<void> {
 async function scans(): Promise<void> {
   const keys = Array.from({ length: 50 }, (_, index) => `scan-${index}`)
   const stored = await Promise.all(keys.map(key => documents.upsert(key, { key })))
-  // Scans show what is on disk: they are told what that has to be.
-  const consistentWith = new couchbase.MutationState(...stored.map(({ token }) => token!))
+  // Scans show what is on disk: they are told what that has to be. Of several tokens of one vbucket
+  // the SDK (4.7.0) keeps the first that it is given, so the newest ones go first.
+  const tokens = stored.map(({ token }) => token!).reverse()
+  const consistentWith = new couchbase.MutationState(...tokens)
   const prefix = new couchbase.PrefixScan('scan-')
   const found = await documents.scan(prefix, { idsOnly: false, consistentWith })
   assert.deepEqual(new Set(found.map(({ id }) => id)), new Set(keys))
