@@ -4,11 +4,15 @@
  * the tombstones it has not seen yet still there.
  *
  * What is stored may lag behind what is held in memory: a hold only ever moves forward, and a
- * stored one that is too low keeps more than it must, never less. One that moves backwards, for a
- * client that has lost something, is stored at once.
+ * stored one that is too low keeps more than it must, never less. A new one is stored in a moment, with
+ * those of other streams that its client opens; one that moves backwards, for a client that has lost
+ * something, at once.
  */
 import type { Clock, Timer } from '../clock.ts'
 import type { DurableHold } from './flusher-messages.ts'
+
+/** So long new holds gather: each commit is for all streams that were opened meanwhile. */
+const newHoldsMs = 25
 
 export interface PurgeHold extends DurableHold {
   vbid: number
@@ -29,6 +33,7 @@ export class PurgeHolds {
   readonly #holds = new Map<number, Map<string, PurgeHold>>()
   readonly #unstored = new Map<string, { vbid: number; holder: string }>()
   readonly #timer: Timer
+  #newHolds: Timer | undefined
 
   constructor(options: HoldOptions, stored: Iterable<PurgeHold> = []) {
     this.#options = options
@@ -63,7 +68,8 @@ export class PurgeHolds {
     this.#put({ vbid, holder, seqno, deadlineMs: deadline, durable, graceMs, lapsesAtMs })
     if (!durable && !before?.durable) return
     this.#unstored.set(`${vbid}/${holder}`, { vbid, holder })
-    if (!before?.durable || seqno < before.seqno) this.#storeChanges()
+    if (before?.durable && seqno < before.seqno) this.#storeChanges()
+    else if (!before?.durable) this.#storeSoon()
   }
 
   /** What a holder holds of a vbucket, lapsed or not. */
@@ -115,6 +121,7 @@ export class PurgeHolds {
   /** Hands what is not stored yet to the store, for a clean stop. */
   close(): void {
     this.#timer.cancel()
+    this.#newHolds?.cancel()
     this.#storeChanges()
   }
 
@@ -130,6 +137,13 @@ export class PurgeHolds {
     for (const [vbid, holds] of this.#holds) {
       for (const hold of holds.values()) if (isOver(hold, now)) this.release(vbid, hold.holder)
     }
+  }
+
+  #storeSoon(): void {
+    this.#newHolds ??= this.#options.clock.after(newHoldsMs, () => {
+      this.#newHolds = undefined
+      this.#storeChanges()
+    })
   }
 
   #storeChanges(): void {

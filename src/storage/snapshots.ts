@@ -11,6 +11,7 @@
 import type { Clock } from '../clock.ts'
 import { BackfillThread, type SlabPart } from './backfill-thread.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
+import { IdlePins } from './idle-pins.ts'
 import type { KeyScanRequest } from './key-scan.ts'
 import { OpenKeys } from './open-keys.ts'
 import { Pin, type Scan } from './pin.ts'
@@ -33,6 +34,8 @@ export class SnapshotService {
   readonly #thread: BackfillThread
   readonly #servedLately = new ServedLately()
   readonly #pins = new Map<number, Pin>()
+  /** Of these, the ones that nobody uses. */
+  readonly #idle: IdlePins
   readonly #figures: EnvironmentFigures[]
   readonly #generations: number[]
   #nextSnapshot = 1
@@ -49,6 +52,7 @@ export class SnapshotService {
     this.#figures = options.figures
     this.#generations = options.figures.map(() => 0)
     this.#thread = new BackfillThread(options)
+    this.#idle = new IdlePins(options.clock, pin => this.#release(pin))
   }
 
   /** Resolves when the thread has opened the store; fails when it cannot. */
@@ -101,7 +105,8 @@ export class SnapshotService {
    */
   share(vbid: number, request: PinRequest): SnapshotReference | undefined {
     if (this.#thread.isClosed) return undefined
-    return this.#shared(vbid, request)?.refer(vbid, request.holder)
+    const pin = this.#shared(vbid, request)
+    return pin && this.#refer(pin, vbid, request)
   }
 
   /**
@@ -162,7 +167,8 @@ export class SnapshotService {
 
   pins(): PinSummary[] {
     const now = this.#options.clock.nowMs()
-    return [...this.#pins.values()].map(pin => ({
+    const used = [...this.#pins.values()].filter(({ references }) => references > 0)
+    return used.map(pin => ({
       snapshotId: pin.id,
       environment: pin.environment,
       references: pin.references,
@@ -182,6 +188,7 @@ export class SnapshotService {
   }
 
   async close(): Promise<void> {
+    this.#idle.close()
     await this.#thread.close()
     this.#pins.clear()
   }
@@ -194,9 +201,8 @@ export class SnapshotService {
   #pinnedBytesIn(environment: number): number {
     let oldest: Pin | undefined
     for (const pin of this.#pins.values()) {
-      if (pin.environment === environment && (!oldest || pin.generation < oldest.generation)) {
-        oldest = pin
-      }
+      if (pin.environment !== environment || pin.references === 0) continue
+      if (!oldest || pin.generation < oldest.generation) oldest = pin
     }
     if (oldest === undefined) return 0
     const then = oldest.figures
@@ -211,15 +217,18 @@ export class SnapshotService {
   async #pin(vbid: number, request: PinRequest): Promise<SnapshotReference> {
     await this.#options.whenShown(vbid)
     const pin = this.#shared(vbid, request) ?? (await this.#makePin(this.environmentOf(vbid)))
-    return pin.refer(vbid, request.holder)
+    return this.#refer(pin, vbid, request)
+  }
+
+  #refer(pin: Pin, vbid: number, { holder }: PinRequest): SnapshotReference {
+    this.#idle.use(pin)
+    return pin.refer(vbid, holder)
   }
 
   /** The newest pin that the vbucket may share, if it shows enough; a client asks a thousand times. */
   #shared(vbid: number, { holder, atLeastSeqno }: PinRequest): Pin | undefined {
     const environment = this.environmentOf(vbid)
     const firstValid = this.#firstValid.get(vbid) ?? 0
-    const now = this.#options.clock.nowMs()
-    const generation = this.#generations[environment]!
     let own = 0
     let shared: Pin | undefined
     let newestOwn: Pin | undefined
@@ -231,9 +240,7 @@ export class SnapshotService {
         own++
         newestOwn = isEnough ? pin : undefined
       }
-      const isRecent =
-        pin.generation === generation || Math.abs(now - pin.pinnedAtMs) < shareWindowMs
-      if (isRecent && isEnough) shared = pin
+      if (isEnough && this.#isRecent(pin)) shared = pin
     }
     return shared ?? (own >= pinsPerHolderMax ? newestOwn : undefined)
   }
@@ -244,10 +251,20 @@ export class SnapshotService {
     const pinnedAtMs = this.#options.clock.nowMs()
     const figures = this.#figures[environment]!
     const vbuckets = await this.#thread.pin(id, environment)
-    const onUnused = (unused: Pin) => this.#release(unused)
+    const onUnused = (unused: Pin) => this.#unused(unused)
     const pin = new Pin({ id, environment, generation, pinnedAtMs, figures, vbuckets, onUnused })
     this.#pins.set(id, pin)
     return pin
+  }
+
+  #isRecent({ environment, generation, pinnedAtMs }: Pin): boolean {
+    if (generation === this.#generations[environment]) return true
+    return Math.abs(this.#options.clock.nowMs() - pinnedAtMs) < shareWindowMs
+  }
+
+  #unused(pin: Pin): void {
+    if (this.#isRecent(pin) && !this.#thread.isClosed) this.#idle.keep(pin)
+    else this.#release(pin)
   }
 
   #release({ id }: Pin): void {
