@@ -75,6 +75,8 @@ t.test('what a pin keeps from reuse is told; released, the file stops growing', 
   near(pinnedBytes(), growth / 2, 'the younger one what was freed since it began')
   second.release()
   t.equal(pinnedBytes(), 0)
+  // It has been kept for a moment, for the next who comes.
+  clock.advance(1000)
   const after = fileBytes()
   await update(40)
   // Were they not, the file would be twice as long; a group commit that happens to be larger than
@@ -111,6 +113,25 @@ t.test(
     t.same(bucket.snapshots.pins(), [])
   },
 )
+
+t.test('a pin that was let go serves the next who comes soon, then it is gone', async t => {
+  const clock = new ManualClock()
+  const { bucket } = await openBuckets(t, t.testdir(), { settings: { environments: 1 }, clock })
+  set(bucket, bucket.vbucket(1)!, 'k', 'v')
+  await committed(bucket)
+  const first = await pin(bucket, 1, 'client')
+  first.release()
+  t.same(bucket.snapshots.pins(), [], 'nobody has pinned anything')
+  const second = await pin(bucket, 2, 'client')
+  t.equal(second.snapshotId, first.snapshotId)
+  second.release()
+  t.equal(bucket.snapshots.pinnedIn(0), 1)
+  clock.advance(1000)
+  t.equal(bucket.snapshots.pinnedIn(0), 0)
+  const third = await pin(bucket, 1, 'client')
+  t.not(third.snapshotId, first.snapshotId)
+  third.release()
+})
 
 t.test('without a free reader slot a pin fails; all else goes on', async t => {
   const settings = { environments: 1, readerSlotsMax: 8 }
