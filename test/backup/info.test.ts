@@ -63,7 +63,7 @@ t.test('all about one backup, and about its vbuckets', async t => {
     /^ {2}vbuckets +4$/,
     /^ {2}changes +0 mutations, 1 deletion, 0 expirations$/,
     /^ {2}bytes +\d+ B of keys and values, stored in \d+ B$/,
-    /^ {2}objects +1, of 1 segments$/,
+    /^ {2}objects +1, of 1 segment$/,
     // What was overwritten has left its seqnos.
     /^ {2}seqnos +\d to \d; \d+ in all vbuckets together$/,
     /^ {2}collections +_default\._default, shop\.orders \(expiry 1000 s\); of manifest 2$/,

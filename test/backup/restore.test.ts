@@ -128,7 +128,7 @@ t.test('verify finds nothing wrong, then what is', async t => {
   closeSync(file)
   t.match(await verify('--quick'), { code: 0 })
   const found = await verify()
-  t.match(found, { code: 10, stdout: /DAMAGED r\/\S+\/data\/0003: .*\n.* 1 damages/ })
+  t.match(found, { code: 10, stdout: /DAMAGED r\/\S+\/data\/0003: .*\n.* 1 damage,/ })
   const daemon = await target(t, 16)
   t.match(await restore(daemon), { code: 10, stderr: /data\/0003/ })
 
