@@ -2,7 +2,13 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { CompressionName } from './compression.ts'
 import { saltLength } from './object-header.ts'
 import { countRecord, noRecords, type RecordCounts } from './record-counts.ts'
-import { formOf, recordHeaderLength, type ArchiveRecord, type RecordForm } from './record.ts'
+import {
+  encodeUnsealedRecord,
+  formOf,
+  recordHeaderLength,
+  type ArchiveRecord,
+  type RecordForm,
+} from './record.ts'
 import { SegmentBuilder, type Segment, type SegmentMaker } from './segment-builder.ts'
 import type { SegmentMakers } from './segment-makers.ts'
 import { SpareBlocks } from './spare-blocks.ts'
@@ -104,13 +110,14 @@ export class ObjectWriter {
   /** The same, for whoever has records in a form of its own. */
   appendForm(form: RecordForm): Promise<void> | undefined {
     if (this.#failure) throw this.#failure.error
-    const { kind, seqno, documentBytes } = form
+    const { kind, seqno } = form
+    const documentBytes = form.keyLength + form.valueLength
     const length = recordHeaderLength + documentBytes
     let wait: Promise<void> | undefined
     if (this.#raw && this.#rawLength + length > this.#raw.length) wait = this.#sealSoon()
     this.#raw ??= this.#emptyBlock(length)
     if (this.#rawLength === 0) this.#firstSeqno = seqno
-    this.#rawLength = form.encode(this.#raw, this.#rawLength)
+    this.#rawLength = encodeUnsealedRecord(this.#raw, this.#rawLength, form)
     this.#lastSeqno = seqno
     countRecord(this.#counts, kind, documentBytes)
     return wait

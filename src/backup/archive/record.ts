@@ -3,10 +3,11 @@ import {
   readUint16,
   readUint32,
   readUint64,
+  uint64High,
+  uint64Low,
   writeSeqno,
   writeUint16,
   writeUint32,
-  writeUint64,
 } from '../../../protocol/bytes.ts'
 import { damaged } from '../errors.ts'
 import { crc32c } from '../../checksum.ts'
@@ -68,22 +69,43 @@ export interface ArchiveRecord {
   readonly value: Buffer
 }
 
-/** What can be put into a block without being an `ArchiveRecord`. */
+/** What can be put into a block: numbers of 64 bits in halves, and the document wherever it lies. */
 export interface RecordForm {
   readonly kind: RecordKind
   readonly seqno: number
-  /** Of its key and value. */
-  readonly documentBytes: number
-  /** Writes all but the checksum at `at`, where there is room for it; returns the end. */
-  encode(target: Buffer, at: number): number
+  readonly casHigh: number
+  readonly casLow: number
+  readonly revnoHigh: number
+  readonly revnoLow: number
+  readonly flags: number
+  readonly time: number
+  readonly datatype: number
+  readonly collectionId: number
+  readonly keyLength: number
+  readonly valueLength: number
+  /** Copies key and value, one behind the other. */
+  copyDocument(target: Buffer, at: number): void
 }
 
 export function formOf(record: ArchiveRecord): RecordForm {
+  const { kind, seqno, cas, revno, flags, time, datatype, collectionId, key, value } = record
   return {
-    kind: record.kind,
-    seqno: record.seqno,
-    documentBytes: record.key.length + record.value.length,
-    encode: (target, at) => encodeUnsealedRecord(target, at, record),
+    kind,
+    seqno,
+    casHigh: uint64High(cas),
+    casLow: uint64Low(cas),
+    revnoHigh: Math.floor(revno / 2 ** 32),
+    revnoLow: revno % 2 ** 32,
+    flags,
+    time,
+    datatype,
+    collectionId,
+    keyLength: key.length,
+    valueLength: value.length,
+    copyDocument(target, at) {
+      target.set(key, at)
+      target.set(value, at + key.length)
+    },
   }
 }
 
@@ -93,28 +115,29 @@ export function recordLength(record: ArchiveRecord): number {
 
 /** Writes the record at `at`, where there is room for it; returns the end. */
 export function encodeRecord(target: Buffer, at: number, record: ArchiveRecord): number {
-  const end = encodeUnsealedRecord(target, at, record)
+  const end = encodeUnsealedRecord(target, at, formOf(record))
   writeUint32(target, at, crc32c(target, at + 4, end))
   return end
 }
 
 /** The same but for the checksum, which `sealRecord` is to write. */
-export function encodeUnsealedRecord(target: Buffer, at: number, record: ArchiveRecord): number {
-  const { key, value } = record
-  const end = at + recordHeaderLength + key.length + value.length
-  writeUint32(target, at + 4, value.length)
-  writeSeqno(target, at + 8, record.seqno)
-  writeUint64(target, at + 16, record.cas)
-  writeSeqno(target, at + 24, record.revno)
-  writeUint32(target, at + 32, record.flags)
-  writeUint32(target, at + 36, record.time)
-  target[at + 40] = record.kind
-  target[at + 41] = record.datatype
-  writeUint16(target, at + 42, key.length)
-  writeUint32(target, at + collectionIdOffset, record.collectionId)
-  target.set(key, at + recordHeaderLength)
-  target.set(value, at + recordHeaderLength + key.length)
-  return end
+export function encodeUnsealedRecord(target: Buffer, at: number, form: RecordForm): number {
+  const { keyLength, valueLength } = form
+  const start = at + recordHeaderLength
+  writeUint32(target, at + 4, valueLength)
+  writeSeqno(target, at + 8, form.seqno)
+  writeUint32(target, at + 16, form.casHigh)
+  writeUint32(target, at + 20, form.casLow)
+  writeUint32(target, at + 24, form.revnoHigh)
+  writeUint32(target, at + 28, form.revnoLow)
+  writeUint32(target, at + 32, form.flags)
+  writeUint32(target, at + 36, form.time)
+  target[at + 40] = form.kind
+  target[at + 41] = form.datatype
+  writeUint16(target, at + 42, keyLength)
+  writeUint32(target, at + collectionIdOffset, form.collectionId)
+  form.copyDocument(target, start)
+  return start + keyLength + valueLength
 }
 
 /** Writes the checksum of the record at `at`; returns where its key and where it ends. */

@@ -1,49 +1,48 @@
-import { writeSeqno, writeUint16, writeUint32 } from '../../../protocol/bytes.ts'
 import { MutationOffset } from '../../../protocol/dcp/mutation.ts'
 import type { ArrivedChange } from '../../client/index.ts'
-import {
-  collectionIdOffset,
-  recordHeaderLength,
-  RecordKind,
-  type RecordForm,
-} from '../archive/record.ts'
+import { RecordKind, type RecordForm } from '../archive/record.ts'
 
 /**
- * The record of a change that has arrived: written from its frame straight into a block. Filled in
- * again for each, like the change.
+ * The record of a change that has arrived: goes from its frame straight into a block. Filled in again
+ * for each, like the change.
  */
 export class ArrivedRecord implements RecordForm {
   kind: RecordKind = RecordKind.mutation
   seqno = 0
-  documentBytes = 0
+  casHigh = 0
+  casLow = 0
+  revnoHigh = 0
+  revnoLow = 0
+  flags = 0
+  time = 0
+  datatype = 0
+  collectionId = 0
+  keyLength = 0
+  valueLength = 0
   #change!: ArrivedChange
 
   /** Until the next call, and no longer than the change is valid. */
   of(change: ArrivedChange): this {
+    const { frame, type } = change
     this.#change = change
-    this.kind = RecordKind[change.type]
+    this.kind = RecordKind[type]
     this.seqno = change.seqno
-    this.documentBytes = change.keyLength + change.frame.valueLength
+    this.casHigh = frame.casHigh
+    this.casLow = frame.casLow
+    this.revnoHigh = frame.extrasUint32(MutationOffset.revno)
+    this.revnoLow = frame.extrasUint32(MutationOffset.revno + 4)
+    this.flags = change.flags
+    this.time = type === 'mutation' ? change.expiry : (change.deleteTime ?? 0)
+    this.datatype = frame.datatype
+    this.collectionId = change.collectionId
+    this.keyLength = change.keyLength
+    this.valueLength = frame.valueLength
     return this
   }
 
-  encode(target: Buffer, at: number): number {
-    const { frame, keyStart, keyLength, collectionId, flags, expiry, deleteTime } = this.#change
-    writeUint32(target, at + 4, frame.valueLength)
-    writeSeqno(target, at + 8, this.seqno)
-    writeUint32(target, at + 16, frame.casHigh)
-    writeUint32(target, at + 20, frame.casLow)
-    writeUint32(target, at + 24, frame.extrasUint32(MutationOffset.revno))
-    writeUint32(target, at + 28, frame.extrasUint32(MutationOffset.revno + 4))
-    writeUint32(target, at + 32, flags)
-    writeUint32(target, at + 36, this.kind === RecordKind.mutation ? expiry : (deleteTime ?? 0))
-    target[at + 40] = this.kind
-    target[at + 41] = frame.datatype
-    writeUint16(target, at + 42, keyLength)
-    writeUint32(target, at + collectionIdOffset, collectionId)
-    // The value stands behind the key, here as there.
-    const start = at + recordHeaderLength
-    frame.bytes.copy(target, start, keyStart, keyStart + this.documentBytes)
-    return start + this.documentBytes
+  /** The value stands behind the key, in the frame as in the record. */
+  copyDocument(target: Buffer, at: number): void {
+    const { frame, keyStart } = this.#change
+    frame.bytes.copy(target, at, keyStart, keyStart + this.keyLength + this.valueLength)
   }
 }
