@@ -92,20 +92,6 @@ export class ChangeConsumer {
     }
   }
 
-  /**
-   * The next event, if it is there already: what `next` would resolve with, without a turn of the event
-   * loop for each. Undefined says nothing but that `next` has to be asked.
-   */
-  nextNow(): DcpEvent | undefined {
-    if (this.#waiter || this.#followingRollback) return undefined
-    const item = this.#queue.first
-    if (!item || 'rollbackSeqno' in item) return undefined
-    if (!this.#settings.manualAcknowledgement) this.#host.session()?.acknowledge(false)
-    this.#queue.shift()
-    this.#take(item)
-    return item.event
-  }
-
   next(everything: boolean): Promise<Result> {
     if (this.#waiter || this.#followingRollback)
       return Promise.reject(new Error('one consumer at a time, and one change at a time'))

@@ -152,14 +152,6 @@ export class DcpClient implements AsyncIterable<Change> {
   }
 
   /**
-   * The next of `events()`, if it has arrived; for consumers that cannot wait for a promise each. When
-   * there is none, the iterator has to be asked: only that tells an end or an error.
-   */
-  eventNow(): DcpEvent | undefined {
-    return this.#consumer.nextNow()
-  }
-
-  /**
    * Where the consumer is, as plain JSON to be kept and given back as `state`. What it holds in
    * its hands counts as taken: keep the state when it is processed, not at any other time.
    */

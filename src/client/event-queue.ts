@@ -41,11 +41,6 @@ export class EventQueue {
     }
   }
 
-  /** What `shift` would answer with. */
-  get first(): QueuedEvent | undefined {
-    return this.#items[this.#head]
-  }
-
   shift(): QueuedEvent | undefined {
     if (this.#head === this.#items.length) return undefined
     const item = this.#items[this.#head]!
