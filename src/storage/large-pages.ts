@@ -12,32 +12,24 @@ const memoryBytesMin = 2 * 2 ** 20
 
 export class LargePages {
   #askedBytes = 0
+  /** Once it has been loaded. */
   #advice: MemoryAdvice | undefined
-  #state: 'not needed' | 'loading' | 'loaded' | 'not there' = 'not needed'
-  /** Asked for while the library was being loaded. */
-  #waiting: ArrayBufferLike[] = []
 
   /** For new memory, before it is written to. */
   useFor(memory: ArrayBufferLike): void {
     this.#askedBytes += memory.byteLength
     const isWorth = this.#askedBytes >= worthBytes && memory.byteLength >= memoryBytesMin
-    if (!isWorth || process.platform !== 'linux' || this.#state === 'not there') return
-    if (this.#advice !== undefined) return this.#advice.useLargePages(memory)
-    this.#waiting.push(memory)
-    if (this.#state === 'not needed') void this.#load()
+    if (!isWorth || process.platform !== 'linux') return
+    if (this.#advice !== undefined) this.#advice.useLargePages(memory)
+    else void this.#whenLoaded(memory)
   }
 
-  async #load(): Promise<void> {
-    this.#state = 'loading'
+  async #whenLoaded(memory: ArrayBufferLike): Promise<void> {
     try {
-      const advice = await MemoryAdvice.load()
-      for (const memory of this.#waiting) advice.useLargePages(memory)
-      this.#advice = advice
-      this.#state = 'loaded'
+      this.#advice = await MemoryAdvice.load()
+      this.#advice.useLargePages(memory)
     } catch {
       // Where the library does not run everything is as on a system that has no large pages.
-      this.#state = 'not there'
     }
-    this.#waiting = []
   }
 }
