@@ -28,7 +28,6 @@ export const benchmark: Benchmark = {
 
 async function run(context: Context): Promise<Outcome> {
   const keys = context.quick ? 100_000 : 5_000_000
-  // They differ by a hundredth.
   const rounds = roundsOf(context)
   const data = join(context.folder, 'data')
   const measured = await inTurns(rounds, names, async (name, round) => {

@@ -25,6 +25,15 @@ async function helloed(t: Test) {
   return one
 }
 
+/** One without anything special. */
+const document = {
+  opcode: Opcode.set,
+  vbid,
+  key: 'k',
+  value: 'v',
+  extras: encodeStoreExtras({ flags: 0, expiry: 0 }),
+}
+
 function getMeta(key: string, extras: Buffer, opcode: number = Opcode.getMeta) {
   return { opcode, vbid, key, extras }
 }
@@ -32,8 +41,8 @@ function getMeta(key: string, extras: Buffer, opcode: number = Opcode.getMeta) {
 t.test('what a document is, in the version asked for', async t => {
   const one = await helloed(t)
   const extras = encodeStoreExtras({ flags: 7, expiry })
-  const document = { vbid, key: 'k', value: '{"a":1}', datatype: Datatype.json, extras }
-  const stored = await one.call({ opcode: Opcode.set, ...document })
+  const json = { value: '{"a":1}', datatype: Datatype.json }
+  const stored = await one.call({ ...document, ...json, extras })
   const known = { isDeleted: false, flags: 7, expiry, revno: 1 }
   const datatypes = [undefined, undefined, Datatype.json]
   for (const [index, version] of versions.entries()) {
@@ -47,13 +56,7 @@ t.test('what a document is, in the version asked for', async t => {
 
 t.test('a tombstone is told of, with when it was deleted; what never was is not', async t => {
   const one = await helloed(t)
-  await one.call({
-    opcode: Opcode.set,
-    vbid,
-    key: 'k',
-    value: 'v',
-    extras: encodeStoreExtras({ flags: 0, expiry: 0 }),
-  })
+  await one.call(document)
   const removed = await one.call({ opcode: Opcode.delete, vbid, key: 'k' })
   for (const version of versions) {
     const answer = await one.call(getMeta('k', version))
@@ -68,13 +71,7 @@ t.test('a tombstone is told of, with when it was deleted; what never was is not'
 
 t.test('GETQ_META answers hits only', async t => {
   const one = await helloed(t)
-  await one.call({
-    opcode: Opcode.set,
-    vbid,
-    key: 'k',
-    value: 'v',
-    extras: encodeStoreExtras({ flags: 0, expiry: 0 }),
-  })
+  await one.call(document)
   const [, , second] = versions
   one.send({ ...getMeta('x', second!, Opcode.getqMeta), opaque: 1 })
   one.send({ ...getMeta('k', second!, Opcode.getqMeta), opaque: 2 })
