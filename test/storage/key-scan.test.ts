@@ -20,7 +20,9 @@ async function scanned(
   asked: Partial<KeyScanRequest>,
   limits = { itemsMax: 7, bytesMax: 1000 },
 ): Promise<{ parts: Buffer[]; reads: number }> {
-  const request = { holder: 'test', reason: 'test', atLeastSeqno: 0 }
+  // As a range scan does: all that is on disk, and not what an idle pin of a moment ago shows.
+  const atLeastSeqno = bucket.vbucket(vbid)!.persistedSeqno
+  const request = { holder: 'test', reason: 'test', atLeastSeqno }
   const reference = await bucket.snapshots.pin(vbid, request)
   const keys = await bucket.snapshots.openKeys(
     reference,
