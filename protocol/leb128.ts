@@ -40,6 +40,8 @@ export function readLeb128(bytes: Uint8Array, start: number, end: number): Leb12
 
 /** The same without an object, for hot paths: the value alone, -1 if there is none. */
 export function leb128At(bytes: Uint8Array, start: number, end: number): number {
+  // Nearly all ids are one byte.
+  if (start < end && bytes[start]! < 0x80) return bytes[start]!
   let value = 0
   const last = Math.min(end, start + lengthMax)
   for (let at = start; at < last; at++) {

@@ -11,8 +11,13 @@ export function crc32(bytes: Uint8Array, sum = 0): number {
 
 /** CRC-32C of `bytes` from `start` to `end` (Castagnoli's polynomial, RFC 3720). */
 export function crc32c(bytes: Uint8Array, start = 0, end = bytes.length): number {
-  if (end - start > summedHereMax) return nativeCrc32c(bytes.subarray(start, end))
+  if (end - start > summedHereMax) return nativeCrc32c(viewOf(bytes, start, end))
   return shortCrc32c(bytes, start, end)
+}
+
+/** What `subarray` makes, in two thirds of the time. */
+function viewOf({ buffer, byteOffset }: Uint8Array, start: number, end: number): Uint8Array {
+  return new Uint8Array(buffer, byteOffset + start, end - start)
 }
 
 /** Up to here no call is worth it. */

@@ -1,7 +1,11 @@
 import { uint64From } from '../../protocol/bytes.ts'
-import { deletionV2ExtrasLength, DeletionOffset } from '../../protocol/dcp/deletion.ts'
-import { ExpirationOffset } from '../../protocol/dcp/expiration.ts'
-import { MutationOffset } from '../../protocol/dcp/mutation.ts'
+import {
+  deletionV1ExtrasLength,
+  deletionV2ExtrasLength,
+  DeletionOffset,
+} from '../../protocol/dcp/deletion.ts'
+import { expirationExtrasLength, ExpirationOffset } from '../../protocol/dcp/expiration.ts'
+import { mutationExtrasLength, MutationOffset } from '../../protocol/dcp/mutation.ts'
 import type { StreamEndReasonName } from '../../protocol/dcp/stream-end.ts'
 import type { Frame } from '../../protocol/frame.ts'
 import { leb128At, leb128Length } from '../../protocol/leb128.ts'
@@ -76,17 +80,17 @@ export function isSystemEvent(event: DcpEvent): event is CollectionEvent | Scope
 
 const nothing = Buffer.alloc(0)
 
-/** The lengths of extras that each kind may have; the first is also the least. */
-const extrasLengths: Readonly<Record<number, readonly number[]>> = {
-  [Opcode.dcpMutation]: [31],
-  [Opcode.dcpDeletion]: [18, 21],
-  [Opcode.dcpExpiration]: [20],
+/** Whether the extras have a length that its kind may have. */
+function hasItsExtras({ opcode, extrasLength }: Frame): boolean {
+  if (opcode === Opcode.dcpMutation) return extrasLength === mutationExtrasLength
+  if (opcode === Opcode.dcpExpiration) return extrasLength === expirationExtrasLength
+  if (opcode !== Opcode.dcpDeletion) return false
+  return extrasLength === deletionV1ExtrasLength || extrasLength === deletionV2ExtrasLength
 }
 
 /** Whether `readChange` can read it. */
 export function isWholeChange(frame: Frame, hasCollections: boolean): boolean {
-  const lengths = extrasLengths[frame.opcode]
-  if (lengths === undefined || !lengths.includes(frame.extrasLength)) return false
+  if (!hasItsExtras(frame)) return false
   return frame.keyLength > (hasCollections ? prefixLength(frame) : 0)
 }
 

@@ -26,6 +26,11 @@ export interface ConnectionOptions {
   requestTimeoutMs?: number
   /** A longer body ends the connection (default 32 MiB). */
   bodyBytesMax?: number
+  /**
+   * What the socket is read into (default: 256 KiB that all connections share). Frames that came whole
+   * are views of it; nobody else may write to it.
+   */
+  readInto?: Buffer
   clock?: Clock
 }
 
@@ -95,7 +100,7 @@ export class Connection {
       return true
     }
     this.#tls = options.tls ?? false
-    const onread = { buffer: readBuffer, callback }
+    const onread = { buffer: options.readInto ?? readBuffer, callback }
     this.#socket = openSocket({ host, port, tls: this.#tls, onread })
     this.#outbox = new Outbox(this.#socket)
     this.#socket.on('error', error => this.#fail(this.#lost(error)))

@@ -161,12 +161,13 @@ function checkOptions(options: DcpClientOptions, bufferBytes: number, noopSecond
 }
 
 function connectionOptions(options: DcpClientOptions): ConnectionOptions {
-  const { host, port, tls, connectTimeoutMs, requestTimeoutMs } = options
+  const { host, port, tls, connectTimeoutMs, requestTimeoutMs, readInto } = options
   return {
     ...(host === undefined ? {} : { host }),
     ...(port === undefined ? {} : { port }),
     ...(tls === undefined ? {} : { tls }),
     ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
     ...(requestTimeoutMs === undefined ? {} : { requestTimeoutMs }),
+    ...(readInto === undefined ? {} : { readInto }),
   }
 }

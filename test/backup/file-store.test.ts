@@ -1,8 +1,9 @@
-import { appendFileSync, existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { FileStore } from '../../src/backup/store/file-store.ts'
+import { cachedBytes } from '../support/cached-bytes.ts'
 import { collect, content, storeSuite } from './store-suite.ts'
 
 t.test('a folder is a store', async t => {
@@ -61,6 +62,18 @@ t.test('an upload that a crash left half made or half completed', async t => {
   await next.abortUpload(upload)
   t.same(await collect(next.listUploads('')), [])
   t.equal((await next.get('a'))?.toString(), 'one')
+})
+
+t.test('a large part does not stay in the page cache', async t => {
+  const root = t.testdir()
+  const store = new FileStore(root)
+  const upload = await store.createUpload('a', randomUUID())
+  const bytes = 4 * 1024 * 1024
+  const path = join(root, '.uploads', `${upload.id}.data`)
+  await store.putPart(upload, 1, content('x'.repeat(bytes)))
+  t.ok(cachedBytes(path) < bytes / 4, `of ${bytes} bytes ${cachedBytes(path)} stayed`)
+  readFileSync(path)
+  t.equal(cachedBytes(path), bytes, 'which would be seen')
 })
 
 t.test('an upload without parts is one file, and is found by its name alone', async t => {

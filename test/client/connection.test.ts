@@ -43,6 +43,22 @@ t.test('requests are pipelined, and each gets its own answer', async t => {
   t.equal(connection.pendingCount, 0)
 })
 
+t.test('what is read lies in the memory that its owner gave', async t => {
+  const memory = Buffer.alloc(64 * 1024)
+  const readInto = memory.subarray(1000, 9000)
+  const { connection } = await open(t, echo, { readInto })
+  const lies = await connection.send({ opcode: Opcode.get, key: 'key' }, frame => {
+    const at = frame.bytes.byteOffset - memory.byteOffset
+    return { isInIt: frame.bytes.buffer === memory.buffer, at, value: frame.value().toString() }
+  })
+  t.same(lies, { isInIt: true, at: 1000, value: 'key' })
+  t.equal(
+    memory.findIndex(byte => byte !== 0),
+    1000,
+  )
+  t.ok(memory.subarray(9000).every(byte => byte === 0))
+})
+
 t.test('a batch of requests gets its answers in their order, among others', async t => {
   const { connection } = await open(t, echo)
   const seen: string[] = []

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { CompressionName } from './compression.ts'
+import type { FillingBlocks, FillingPlace } from './filling-blocks.ts'
 import { saltLength } from './object-header.ts'
 import { countRecord, noRecords, type RecordCounts } from './record-counts.ts'
 import {
@@ -32,6 +33,8 @@ export interface ObjectWriterOptions {
   blockBytes: number
   /** Blocks of this size, if others write as well. */
   spareBlocks?: SpareBlocks | undefined
+  /** Where blocks are filled, if not in the memory that goes on to become a segment. */
+  fillingBlocks?: FillingBlocks | undefined
   /** Where segments are made, if not here. */
   makers?: SegmentMakers | undefined
   /** A segment ends with the first block that brings it to this size. */
@@ -58,8 +61,11 @@ export class ObjectWriter {
   readonly #maker: SegmentMaker
   readonly #counts: RecordCounts
   readonly #spareBlocks: SpareBlocks
-  #raw: Buffer | undefined
-  #rawLength = 0
+  /** What the block that is being filled is in, and up to where. */
+  #place: FillingPlace | undefined
+  #filledTo = 0
+  /** Of `fillingBlocks`, from the first record to the last. */
+  #ownPlace: FillingPlace | undefined
   #firstSeqno = 0
   #lastSeqno: number
   #sealing: Promise<void> | undefined
@@ -99,7 +105,7 @@ export class ObjectWriter {
 
   /** What it has in memory, as it was before it was compressed. */
   get heldBytes(): number {
-    return this.#rawLength + this.#heldBytes
+    return this.#filledBytes + this.#heldBytes
   }
 
   /** A promise if the caller has to wait before it appends more. */
@@ -114,10 +120,13 @@ export class ObjectWriter {
     const documentBytes = form.keyLength + form.valueLength
     const length = recordHeaderLength + documentBytes
     let wait: Promise<void> | undefined
-    if (this.#raw && this.#rawLength + length > this.#raw.length) wait = this.#sealSoon()
-    this.#raw ??= this.#emptyBlock(length)
-    if (this.#rawLength === 0) this.#firstSeqno = seqno
-    this.#rawLength = encodeUnsealedRecord(this.#raw, this.#rawLength, form)
+    if (this.#place && this.#filledTo + length > this.#place.end) wait = this.#sealSoon()
+    if (!this.#place) {
+      this.#place = this.#emptyPlace(length)
+      this.#filledTo = this.#place.start
+      this.#firstSeqno = seqno
+    }
+    this.#filledTo = encodeUnsealedRecord(this.#place.memory, this.#filledTo, form)
     this.#lastSeqno = seqno
     countRecord(this.#counts, kind, documentBytes)
     return wait
@@ -125,22 +134,43 @@ export class ObjectWriter {
 
   /** Ends the last segment, if there is anything in it. Nothing is appended any more. */
   async finish(): Promise<void> {
-    if (this.#raw) await this.#sealSoon(true)
+    const sealed = this.#place && this.#sealSoon(true)
+    if (this.#ownPlace) this.#options.fillingBlocks!.give(this.#ownPlace)
+    this.#ownPlace = undefined
+    await sealed
     await this.#sealing
     if (this.#failure) throw this.#failure.error
     if (!this.#isEnded) await this.#take(await this.#maker.end())
   }
 
-  #emptyBlock(length: number): Buffer {
-    const { blockBytes } = this.#options
-    return length > blockBytes ? Buffer.allocUnsafeSlow(length) : this.#spareBlocks.take()
+  get #filledBytes(): number {
+    return this.#place ? this.#filledTo - this.#place.start : 0
+  }
+
+  #emptyPlace(length: number): FillingPlace {
+    const { blockBytes, fillingBlocks } = this.#options
+    if (length <= blockBytes) {
+      this.#ownPlace ??= fillingBlocks?.take()
+      if (this.#ownPlace) return this.#ownPlace
+    }
+    const memory = length > blockBytes ? Buffer.allocUnsafeSlow(length) : this.#spareBlocks.take()
+    return { memory, start: 0, end: memory.length }
+  }
+
+  /** The block that was filled, in memory that can be given away. */
+  #filledMemory(): Buffer {
+    const { memory, start } = this.#place!
+    if (this.#place !== this.#ownPlace) return memory
+    const copy = this.#spareBlocks.take()
+    memory.copy(copy, 0, start, this.#filledTo)
+    return copy
   }
 
   /** Answers with what was still being sealed before, to be waited for. */
   #sealSoon(isLast = false): Promise<void> | undefined {
     const block = {
-      memory: this.#raw!,
-      length: this.#rawLength,
+      memory: this.#filledMemory(),
+      length: this.#filledBytes,
       firstSeqno: this.#firstSeqno,
       lastSeqno: this.#lastSeqno,
       counts: { ...this.#counts },
@@ -162,8 +192,7 @@ export class ObjectWriter {
         if (this.#sealing === work) this.#sealing = undefined
       })
     this.#sealing = work
-    this.#raw = undefined
-    this.#rawLength = 0
+    this.#place = undefined
     return before
   }
 

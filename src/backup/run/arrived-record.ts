@@ -20,6 +20,10 @@ export class ArrivedRecord implements RecordForm {
   keyLength = 0
   valueLength = 0
   #change!: ArrivedChange
+  /** What the last frame lay in, and what the document went to; how far the one is ahead of the other. */
+  #bytes: Buffer | undefined
+  #target: Buffer | undefined
+  #ahead: number | undefined
 
   /** Until the next call, and no longer than the change is valid. */
   of(change: ArrivedChange): this {
@@ -43,6 +47,18 @@ export class ArrivedRecord implements RecordForm {
   /** The value stands behind the key, in the frame as in the record. */
   copyDocument(target: Buffer, at: number): void {
     const { frame, keyStart } = this.#change
-    frame.bytes.copy(target, at, keyStart, keyStart + this.keyLength + this.valueLength)
+    const { bytes } = frame
+    const end = keyStart + this.keyLength + this.valueLength
+    if (bytes !== this.#bytes || target !== this.#target) this.#between(bytes, target)
+    const ahead = this.#ahead
+    if (ahead === undefined) bytes.copy(target, at, keyStart, end)
+    else target.copyWithin(at, ahead + keyStart, ahead + end)
+  }
+
+  /** To ask for it takes as long as to copy a document. */
+  #between(bytes: Buffer, target: Buffer): void {
+    this.#bytes = bytes
+    this.#target = target
+    this.#ahead = bytes.buffer === target.buffer ? bytes.byteOffset - target.byteOffset : undefined
   }
 }

@@ -6,6 +6,7 @@ import type { BackupDocument, Manifest } from '../archive/documents.ts'
 import { BackupFile, backupIdOf } from '../archive/layout.ts'
 import { defaultBlockBytes, defaultSegmentBytes } from '../archive/object-writer.ts'
 import { SegmentMakers } from '../archive/segment-makers.ts'
+import { FillingBlocks } from '../archive/filling-blocks.ts'
 import { SpareBlocks } from '../archive/spare-blocks.ts'
 import type { Secret } from '../archive/repository-key.ts'
 import type { BucketAddress } from '../bucket-address.ts'
@@ -132,6 +133,7 @@ class Backup {
     const { state, backupId } = await this.#prepare(repository, backups, repositoryKey)
     const staging = this.#staging(repository, backupId)
     const spareBlocks = new SpareBlocks(blockBytes, sparesPerThread * threads)
+    const fillingBlocks = new FillingBlocks(blockBytes, threads)
     const makers = new SegmentMakers(spareBlocks)
     const context = {
       store,
@@ -141,6 +143,7 @@ class Backup {
       repositoryKey,
       blockBytes,
       spareBlocks,
+      fillingBlocks,
       makers,
       segmentBytes,
       packBelow: Math.min(packBelow, segmentBytes),

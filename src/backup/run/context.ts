@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts'
 import type { CompressionName } from '../archive/compression.ts'
+import type { FillingBlocks } from '../archive/filling-blocks.ts'
 import type { SegmentMakers } from '../archive/segment-makers.ts'
 import type { SpareBlocks } from '../archive/spare-blocks.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -15,6 +16,7 @@ export interface BackupContext {
   readonly repositoryKey: Uint8Array | undefined
   readonly blockBytes: number
   readonly spareBlocks: SpareBlocks
+  readonly fillingBlocks: FillingBlocks
   readonly makers: SegmentMakers
   readonly segmentBytes: number
   /** Vbuckets with less than this lie in packs; at most a segment. */

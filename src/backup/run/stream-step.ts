@@ -197,6 +197,7 @@ class Streaming {
         bufferBytes: windowBytes,
         includeXattrs: true,
         collections: 'all' as const,
+        readInto: context.fillingBlocks.readInto,
         takeChange: (change: ArrivedChange) => this.#append(change),
         signal,
         log,

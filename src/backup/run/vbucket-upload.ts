@@ -15,6 +15,9 @@ interface Stretch {
   readonly position: SavedPosition
 }
 
+/** One for all: what it says is used up before the call ends. */
+const record = new ArrivedRecord()
+
 /**
  * The object of one vbucket while it grows: changes to segments, a segment to a part of the upload,
  * and then into the journal. Only what the journal has is not asked for again.
@@ -23,7 +26,6 @@ export class VbucketUpload {
   readonly #context: BackupContext
   readonly #vbid: number
   readonly #writer: ObjectWriter
-  readonly #record = new ArrivedRecord()
   #journal: Journal | undefined
   #upload: Upload | undefined
   #firstSeqno: number
@@ -38,12 +40,14 @@ export class VbucketUpload {
     this.#journal = journal
     this.#upload = journal?.upload
     this.#firstSeqno = journal?.firstSeqno ?? 0
-    const { compression, blockBytes, spareBlocks, makers, segmentBytes, repositoryKey } = context
+    const { compression, blockBytes, spareBlocks, fillingBlocks } = context
+    const { makers, segmentBytes, repositoryKey } = context
     this.#writer = new ObjectWriter({
       vbid,
       compression,
       blockBytes,
       spareBlocks,
+      fillingBlocks,
       makers,
       segmentBytes,
       repositoryKey,
@@ -62,7 +66,7 @@ export class VbucketUpload {
     const { seqno } = change
     if (change.isFirst) this.#stretches.push({ fromSeqno: seqno, position: change.position() })
     if (this.#firstSeqno === 0) this.#firstSeqno = seqno
-    return this.#writer.appendForm(this.#record.of(change))
+    return this.#writer.appendForm(record.of(change))
   }
 
   /** All up to `position` was appended: brings it to safety; or answers with it, to be put into a pack. */

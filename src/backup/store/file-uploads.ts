@@ -3,6 +3,7 @@ import { constants } from 'node:fs'
 import { open, readdir, readFile, rename, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BackupError } from '../errors.ts'
+import { dropFromMemory } from './file-advice.ts'
 import type { FolderSyncs } from './folder-syncs.ts'
 import { readAll, writeAll } from './file-chunks.ts'
 import {
@@ -191,8 +192,10 @@ export class FileUploads {
       await log.write(line, length)
       await log.datasync()
     }
-    const written = await write(data, sizeOf(parts.slice(0, number - 1)))
+    const offset = sizeOf(parts.slice(0, number - 1))
+    const written = await write(data, offset)
     await data.datasync()
+    await dropFromMemory(data.fd, offset, written.size)
     const part = { number, ...written }
     await log.write(`${number} ${part.size} ${part.etag}\n`, length + line.length)
     await log.datasync()
