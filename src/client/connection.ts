@@ -227,12 +227,14 @@ export class Connection {
     if (!this.#error) this.#outbox.add(bytes)
   }
 
-  /** Stops reading from the socket: back-pressure towards the server. */
+  /** Stops reading from the socket: back-pressure towards the server. No request times out meanwhile. */
   pause(): void {
+    this.#pending.hold()
     this.#socket.pause()
   }
 
   resume(): void {
+    this.#pending.resume()
     this.#socket.resume()
   }
 

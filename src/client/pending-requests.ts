@@ -39,6 +39,8 @@ export class PendingRequests {
   #lastAnswerMs = -Infinity
   #timer: Timer | undefined
   #timerDueMs = Infinity
+  /** Since when no answer is read. */
+  #heldMs: number | undefined
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -60,7 +62,7 @@ export class PendingRequests {
     const sentMs = this.#clock.monotonicMs()
     this.#requests.set(opaque, { opcode, visit, fail, patience, sentMs, abandoned: false })
     const dueMs = sentMs + patience.timeoutMs
-    if (dueMs < this.#timerDueMs) this.#arm(dueMs)
+    if (dueMs < this.#timerDueMs && this.#heldMs === undefined) this.#arm(dueMs)
     return opaque
   }
 
@@ -84,11 +86,27 @@ export class PendingRequests {
     return undefined
   }
 
+  /** Nothing is read for now, whatever has come: it is not the server that lets requests wait. */
+  hold(): void {
+    this.#heldMs ??= this.#clock.monotonicMs()
+    this.#disarm()
+  }
+
+  /** Their time goes on where it stood. */
+  resume(): void {
+    if (this.#heldMs === undefined) return
+    const heldMs = this.#heldMs
+    const nowMs = this.#clock.monotonicMs()
+    this.#heldMs = undefined
+    this.#lastAnswerMs += nowMs - heldMs
+    for (const request of this.#requests.values())
+      request.sentMs += nowMs - Math.max(heldMs, request.sentMs)
+    this.#expire()
+  }
+
   /** Fails all: their connection is gone. */
   failAll(error: Error): void {
-    this.#timer?.cancel()
-    this.#timer = undefined
-    this.#timerDueMs = Infinity
+    this.#disarm()
     const requests = [...this.#requests.values()]
     this.#requests.clear()
     for (const request of requests) if (!request.abandoned) request.fail(error)
@@ -104,6 +122,12 @@ export class PendingRequests {
     }
   }
 
+  #disarm(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#timerDueMs = Infinity
+  }
+
   #arm(dueMs: number): void {
     this.#timer?.cancel()
     this.#timerDueMs = dueMs
@@ -113,8 +137,7 @@ export class PendingRequests {
 
   /** One timer serves all requests; most timeouts are alike, so it mostly finds what it looks for. */
   #expire(): void {
-    this.#timer = undefined
-    this.#timerDueMs = Infinity
+    this.#disarm()
     const nowMs = this.#clock.monotonicMs()
     let nextMs = Infinity
     for (const request of this.#requests.values()) {

@@ -159,6 +159,27 @@ t.test('timeouts of different lengths each come in time', async t => {
   t.same(order, [20, 40, 60])
 })
 
+t.test('while its owner does not read, no request times out', async t => {
+  const { connection, server } = await open(t, (frame, peer) => {
+    if (frame.key().toString() !== 'lost') return echo(frame, peer)
+    return true
+  })
+  const outcomes: string[] = []
+  const ask = (key: string) =>
+    connection
+      .send({ opcode: Opcode.get, key }, frame => frame.value().toString(), { timeoutMs: 300 })
+      .catch((error: ClientError) => error.code)
+      .then(outcome => outcomes.push(outcome))
+  connection.pause()
+  const asked = [ask('one'), ask('two'), ask('lost')]
+  await until(() => server.last.received.length === 3)
+  await new Promise(resolve => setTimeout(resolve, 600))
+  t.same(outcomes, [])
+  connection.resume()
+  await Promise.all(asked)
+  t.same(outcomes, ['one', 'two', 'HOLDFAST_TIMEOUT'])
+})
+
 t.test('as long as answers come, a request waits for those before it', async t => {
   const { connection } = await open(
     t,
