@@ -46,14 +46,16 @@ export interface ObjectWriterOptions {
 }
 
 const sparesOfOneWriter = 2
+/** Blocks of one object that are being sealed while the next is filled. */
+const sealingMax = 4
 
 export const defaultBlockBytes = 256 * 1024
 export const defaultSegmentBytes = 8 * 1024 * 1024
 
 /**
- * Makes the data object of one vbucket, as a row of segments. In memory are at most two blocks of
- * records and one segment: a block is compressed while the next is filled, and whoever appends waits
- * when that is full, too.
+ * Makes the data object of one vbucket, as a row of segments. In memory are at most six blocks of
+ * records and one segment: blocks are sealed while the next is filled, and whoever appends waits
+ * when there are too many of them.
  */
 export class ObjectWriter {
   readonly #options: ObjectWriterOptions
@@ -68,7 +70,8 @@ export class ObjectWriter {
   #ownPlace: FillingPlace | undefined
   #firstSeqno = 0
   #lastSeqno: number
-  #sealing: Promise<void> | undefined
+  /** One after the other, the oldest first. */
+  #sealing: Promise<void>[] = []
   #failure: { readonly error: unknown } | undefined
   /** Of blocks that are full and not yet part of a segment that was taken; and of those in one. */
   #heldBytes = 0
@@ -138,7 +141,7 @@ export class ObjectWriter {
     if (this.#ownPlace) this.#options.fillingBlocks!.give(this.#ownPlace)
     this.#ownPlace = undefined
     await sealed
-    await this.#sealing
+    await this.#sealing.at(-1)
     if (this.#failure) throw this.#failure.error
     if (!this.#isEnded) await this.#take(await this.#maker.end())
   }
@@ -166,7 +169,7 @@ export class ObjectWriter {
     return copy
   }
 
-  /** Answers with what was still being sealed before, to be waited for. */
+  /** Answers with what is to be waited for, if too much is being sealed. */
   #sealSoon(isLast = false): Promise<void> | undefined {
     const block = {
       memory: this.#filledMemory(),
@@ -178,8 +181,7 @@ export class ObjectWriter {
     }
     this.#isEnded = isLast
     this.#heldBytes += block.length
-    const before = this.#sealing
-    const work = (before ?? Promise.resolve())
+    const work = (this.#sealing.at(-1) ?? Promise.resolve())
       .then(async () => {
         if (this.#failure) return
         this.#segmentBytes += block.length
@@ -189,11 +191,12 @@ export class ObjectWriter {
         this.#failure ??= { error }
       })
       .then(() => {
-        if (this.#sealing === work) this.#sealing = undefined
+        this.#sealing.shift()
       })
-    this.#sealing = work
+    const wait = this.#sealing.length >= sealingMax ? this.#sealing[0] : undefined
+    this.#sealing.push(work)
     this.#place = undefined
-    return before
+    return wait
   }
 
   async #take(segment: Segment | undefined): Promise<void> {

@@ -52,8 +52,8 @@ export interface BackupOptions {
 const defaultThreads = 4
 /** What S3 takes no part below but as the last one: with so little, a vbucket could not be gone on with. */
 const defaultPackBelow = 5 * 1024 * 1024
-/** One is filled while another is compressed; and as many of vbuckets that are being closed. */
-const sparesPerThread = 4
+/** Four that are being sealed, and as many of vbuckets that are being closed. */
+const sparesPerThread = 8
 
 /** Backs up a bucket: all of it at first, then what has changed since. */
 export async function backUp(options: BackupOptions): Promise<BackupDocument> {
