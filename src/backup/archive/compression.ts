@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import { constants, deflateRaw, inflateRaw } from 'node:zlib'
-import { compressSync as compressSnappy, uncompress as uncompressSnappy } from 'snappy'
+import { compressSync as compressSnappy, uncompressSync as uncompressSnappy } from 'snappy'
 import { BackupError, damaged } from '../errors.ts'
 import { Compression } from './compression-name.ts'
 
@@ -24,14 +24,14 @@ const codecs: readonly Codec[] = [
       inflateAsync(bytes, { maxOutputLength: Math.max(1, length) }) as Promise<Buffer>,
   },
   {
-    // In the thread pool it took three times as much of the processors, and what it answered with had
-    // memory that neither counted nor could be given back.
+    // Both here: in the thread pool they took three times as much of the processors, and what they answer
+    // with has memory that neither counts nor can be given back.
     async compress(bytes) {
       return compressSnappy(bytes, { copyOutputData: true })
     },
     async decompress(bytes, length) {
       if (snappyLength(bytes) !== length) throw new Error('it says another length')
-      return Buffer.from((await uncompressSnappy(bytes, { asBuffer: true })) as Buffer)
+      return uncompressSnappy(bytes, { asBuffer: true, copyOutputData: true }) as Buffer
     },
   },
 ]
