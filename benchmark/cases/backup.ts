@@ -11,7 +11,7 @@ import { ratio, spreadOf } from '../spread.ts'
 
 const execute = promisify(execFile)
 const valueBytes = 256
-/** Of the documents of the larger bucket, of which there are half as many. */
+/** Of the documents of the larger bucket, of which there are a quarter as many. */
 const largeValueBytes = 1024
 const mebibyte = 1024 * 1024
 /** Of which each has 3 MiB: more than a block, less than a segment. */
@@ -20,8 +20,7 @@ const documentsOfFew = 196_608
 const programs = resolve(import.meta.dirname, '../backup')
 const commandLine = resolve(import.meta.dirname, '../../bin/holdfast.js')
 
-const names = ['DCP client discarding', 'backup', 'SET_WITH_META', 'restore'] as const
-type Name = (typeof names)[number]
+type Name = 'DCP client discarding' | 'backup' | 'SET_WITH_META' | 'restore'
 
 interface Round {
   readonly documentsPerSecond: number
@@ -40,68 +39,66 @@ export const benchmark: Benchmark = {
 
 async function run(context: Context): Promise<Outcome> {
   // Large enough for the start of each process to matter little.
-  const documents = context.quick ? 100_000 : 2_000_000
-  const rounds = roundsOf(context)
-  const { measured, done } = await measuredOf(context, { documents, valueBytes, names })
-  await done()
-  const large = await measuredOf(context, {
-    documents: documents / 2,
+  const documents = context.quick ? 100_000 : 4_000_000
+  const fewer = documents / 4
+  const few = context.quick ? documentsOfFew / 4 : documentsOfFew
+  const backedUp = ['DCP client discarding', 'backup'] as const
+  const restored = ['backup', 'SET_WITH_META', 'restore'] as const
+  const whole = await measuredOf(context, backedUp, { documents, valueBytes })
+  const large = await measuredOf(context, backedUp, {
+    documents: fewer,
     valueBytes: largeValueBytes,
-    names: ['DCP client discarding', 'backup'],
   })
-  await large.done()
-  const few = await measuredOf(context, {
-    documents: context.quick ? documentsOfFew / 4 : documentsOfFew,
+  const back = await measuredOf(context, restored, { documents: fewer, valueBytes })
+  const inFew = await measuredOf(context, ['backup'], {
+    documents: few,
     valueBytes: largeValueBytes,
     vbuckets: fewVbuckets,
-    names: ['backup'],
   })
-  await few.done()
-  const fewMemory = few.measured.backup.map(one => one.memoryBytes / mebibyte)
-  const speeds = (name: Name) => measured[name].map(one => one.documentsPerSecond)
-  const memory = (name: Name) => measured[name].map(one => one.memoryBytes / mebibyte)
-  const largeSpeeds = (name: Name) => large.measured[name].map(one => one.documentsPerSecond)
-  const largeMemory = large.measured.backup.map(one => one.memoryBytes / mebibyte)
-  const rowsOf = (names: readonly Name[], of: (name: Name) => number[], about: string) =>
-    names.map(name => ({ work: `${name}${about}`, 'documents/s': spreadOf(of(name)) }))
+  const ofLarge = `, of ${largeValueBytes} B`
+  const row = (work: string, rounds: Round[]) => ({
+    work,
+    'documents/s': spreadOf(rounds.map(speed)),
+  })
   const rows = [
-    ...rowsOf(names, speeds, ''),
-    ...rowsOf(['DCP client discarding', 'backup'], largeSpeeds, `, of ${largeValueBytes} B`),
+    ...backedUp.map(name => row(name, whole[name])),
+    ...backedUp.map(name => row(`${name}${ofLarge}`, large[name])),
+    row('SET_WITH_META', back.SET_WITH_META),
+    row('restore', back.restore),
   ]
+  const compared = (figure: string, one: Round[], other: Round[], atLeast: number) =>
+    ratio(figure, one.map(speed), other.map(speed), { atLeast })
+  const resident = (what: string, rounds: Round[]) => ({
+    figure: `resident MiB of ${what}`,
+    value: spreadOf(rounds.map(({ memoryBytes }) => memoryBytes / mebibyte)),
+    atMost: 256,
+  })
+  const figure = 'backup / DCP client discarding'
   const verdicts = [
-    ratio('backup / DCP client discarding', speeds('backup'), speeds('DCP client discarding'), {
-      atLeast: 0.8,
-    }),
-    ratio(
-      `backup / DCP client discarding, of ${largeValueBytes} B`,
-      largeSpeeds('backup'),
-      largeSpeeds('DCP client discarding'),
-      { atLeast: 0.8 },
-    ),
-    ratio('restore / SET_WITH_META', speeds('restore'), speeds('SET_WITH_META'), { atLeast: 0.5 }),
-    { figure: 'resident MiB of backup', value: spreadOf(memory('backup')), atMost: 256 },
-    {
-      figure: `resident MiB of backup, of ${largeValueBytes} B`,
-      value: spreadOf(largeMemory),
-      atMost: 256,
-    },
-    {
-      figure: `resident MiB of backup, of ${fewVbuckets} vbuckets of 3 MiB`,
-      value: spreadOf(fewMemory),
-      atMost: 256,
-    },
-    { figure: 'resident MiB of restore', value: spreadOf(memory('restore')), atMost: 256 },
+    compared(figure, whole.backup, whole['DCP client discarding'], 0.8),
+    compared(`${figure}${ofLarge}`, large.backup, large['DCP client discarding'], 0.8),
+    compared('restore / SET_WITH_META', back.restore, back.SET_WITH_META, 0.5),
+    resident('backup', whole.backup),
+    resident(`backup${ofLarge}`, large.backup),
+    resident(`backup, of ${fewVbuckets} vbuckets of 3 MiB`, inFew.backup),
+    resident('restore', back.restore),
   ]
+  const rounds = roundsOf(context)
   const settings = { documents, valueBytes, largeValueBytes, vbuckets: vbucketCount, rounds }
   return { settings, rows, plot: 'documents/s', verdicts }
 }
 
-/** Fills a bucket, and measures what is done with it, in turns; `done` drops it. */
-async function measuredOf(
+function speed({ documentsPerSecond }: Round): number {
+  return documentsPerSecond
+}
+
+/** Fills a bucket, and measures what is done with it, in turns. */
+async function measuredOf<Some extends Name>(
   context: Context,
-  bucket: { documents: number; valueBytes: number; vbuckets?: number; names: readonly Name[] },
-): Promise<{ measured: Record<Name, Round[]>; done: () => Promise<void> }> {
-  const { documents, valueBytes, vbuckets = vbucketCount, names } = bucket
+  names: readonly Some[],
+  bucket: { documents: number; valueBytes: number; vbuckets?: number },
+): Promise<Record<Some, Round[]>> {
+  const { documents, valueBytes, vbuckets = vbucketCount } = bucket
   const data = join(context.folder, `source-${vbuckets}-${valueBytes}`)
   const flags = ['--vbuckets', String(vbuckets)]
   context.progress(`storing ${documents} documents of ${valueBytes} B`)
@@ -122,11 +119,9 @@ async function measuredOf(
     context.progress(`round ${round}, ${name}: ${speed} documents/s${memory}`)
     return one
   })
-  const done = async () => {
-    await source.kill()
-    rmSync(data, { recursive: true, force: true })
-  }
-  return { measured, done }
+  await source.kill()
+  rmSync(data, { recursive: true, force: true })
+  return measured
 }
 
 interface Scene {
