@@ -190,9 +190,7 @@ export class ObjectWriter {
       .catch((error: unknown) => {
         this.#failure ??= { error }
       })
-      .then(() => {
-        this.#sealing.shift()
-      })
+      .then(() => void this.#sealing.shift())
     const wait = this.#sealing.length >= sealingMax ? this.#sealing[0] : undefined
     this.#sealing.push(work)
     this.#place = undefined
