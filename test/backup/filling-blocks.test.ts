@@ -1,10 +1,8 @@
 import t from 'tap'
 import fc from 'fast-check'
 import { FillingBlocks } from '../../src/backup/archive/filling-blocks.ts'
-import { ObjectWriter } from '../../src/backup/archive/object-writer.ts'
-import type { Segment } from '../../src/backup/archive/segment-builder.ts'
 import { SpareBlocks } from '../../src/backup/archive/spare-blocks.ts'
-import { anyRecords, readObject, smallObject } from './objects.ts'
+import { anyRecords, readObject, smallObject, writeSideBySide } from './objects.ts'
 
 t.test('whoever fills a block there, or finds no place, writes the same', async t => {
   const places = fc.integer({ min: 0, max: 2 })
@@ -12,26 +10,9 @@ t.test('whoever fills a block there, or finds no place, writes the same', async 
     fc.asyncProperty(places, anyRecords, anyRecords, async (count, ...both) => {
       const fillingBlocks = new FillingBlocks(smallObject.blockBytes, count)
       const spareBlocks = new SpareBlocks(smallObject.blockBytes, 3)
-      const segments: Segment[][] = [[], []]
-      const writers = segments.map(
-        list =>
-          new ObjectWriter({
-            ...smallObject,
-            spareBlocks,
-            fillingBlocks,
-            onSegment: segment => Promise.resolve(void list.push(segment)),
-          }),
-      )
-      for (let at = 0; at < 60; at++)
-        for (const [index, writer] of writers.entries()) {
-          const next = both[index]![at]
-          if (next) await writer.append(next)
-        }
-      await Promise.all(writers.map(writer => writer.finish()))
-      for (const [index, records] of both.entries()) {
-        const chunks = segments[index]!.flatMap(segment => segment.chunks)
-        t.same((await readObject(Buffer.concat(chunks))).records, records)
-      }
+      const written = await writeSideBySide(both, { spareBlocks, fillingBlocks })
+      for (const [index, records] of both.entries())
+        t.same((await readObject(written[index]!)).records, records)
       const free = Array.from({ length: count + 1 }, () => fillingBlocks.take())
       t.equal(free.filter(place => place !== undefined).length, count, 'all places are free again')
     }),

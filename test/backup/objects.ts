@@ -68,6 +68,30 @@ export async function writeObject(
   return { bytes, segments, salt: writer.salt }
 }
 
+/** Objects that are written in turns, a record of each at a time. */
+export async function writeSideBySide(
+  objects: readonly (readonly ArchiveRecord[])[],
+  options: Partial<ObjectWriterOptions>,
+): Promise<Buffer[]> {
+  const segments = objects.map((): Segment[] => [])
+  const writers = segments.map(
+    list =>
+      new ObjectWriter({
+        ...smallObject,
+        ...options,
+        onSegment: segment => Promise.resolve(void list.push(segment)),
+      }),
+  )
+  const longest = Math.max(...objects.map(records => records.length))
+  for (let at = 0; at < longest; at++)
+    for (const [index, writer] of writers.entries()) {
+      const next = objects[index]![at]
+      if (next) await writer.append(next)
+    }
+  await Promise.all(writers.map(writer => writer.finish()))
+  return segments.map(list => Buffer.concat(list.flatMap(({ chunks }) => chunks)))
+}
+
 export async function* inChunks(
   bytes: Buffer,
   length = bytes.length,

@@ -137,10 +137,9 @@ export class ObjectWriter {
 
   /** Ends the last segment, if there is anything in it. Nothing is appended any more. */
   async finish(): Promise<void> {
-    const sealed = this.#place && this.#sealSoon(true)
+    if (this.#place) void this.#sealSoon(true)
     if (this.#ownPlace) this.#options.fillingBlocks!.give(this.#ownPlace)
     this.#ownPlace = undefined
-    await sealed
     await this.#sealing.at(-1)
     if (this.#failure) throw this.#failure.error
     if (!this.#isEnded) await this.#take(await this.#maker.end())
