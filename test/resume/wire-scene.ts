@@ -97,6 +97,19 @@ export class WireScene {
     await inBatches(keys, key => this.kv.set(key, value, { vbid }))
   }
 
+  /**
+   * New versions of all documents again and again. By time, not by rounds: how many commits some
+   * rounds take depends on the machine, as commits that nobody waits for are put off.
+   */
+  async updateUntil(vbid: number, condition: () => Promise<boolean>): Promise<void> {
+    const updated = async () => {
+      if (await condition()) return true
+      await this.update(vbid, this.documents)
+      return false
+    }
+    await until(updated, `what updates of vbucket ${vbid} bring about`, 60_000)
+  }
+
   /** Deletes documents that were not deleted yet, from the last on. */
   async delete(vbid: number, count: number): Promise<void> {
     const keys = Array.from({ length: count }, (_, i) => keyOf(this.documents - 1 - 10 * i))
