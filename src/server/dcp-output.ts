@@ -24,7 +24,7 @@ export class SocketDcpOutput implements DcpOutput {
     const buffer = Buffer.isBuffer(bytes)
       ? bytes
       : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-    this.#writer.deliver(buffer, true, taken)
+    this.#writer.deliverFrames(buffer, taken)
   }
 
   close(reason: string): void {

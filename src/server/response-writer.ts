@@ -79,19 +79,27 @@ export class ResponseWriter implements OutputTarget, Answering {
     return this.#socket.writableLength + this.#queue.bytes
   }
 
-  /** `taken` is called when the kernel has the bytes, or never: when they had to wait in line. */
-  deliver(bytes: Buffer, owned: boolean, taken?: () => void): boolean {
-    if (this.#queue.isEmpty) return this.#send(bytes, owned, taken)
+  deliver(bytes: Buffer, owned: boolean): boolean {
+    if (this.#queue.isEmpty) return this.#send(bytes, owned)
     this.#queue.append(owned ? bytes : Buffer.from(bytes))
     this.#charge()
     return true
+  }
+
+  /**
+   * Frames of a stream, behind the answers encoded so far. The bytes are owned; `taken` is called when
+   * the kernel has them, or never: when they had to wait in line.
+   */
+  deliverFrames(bytes: Buffer, taken?: () => void): void {
+    if (this.#queue.appendFrames(bytes)) this.#charge()
+    else this.#send(bytes, true, taken)
   }
 
   /** `mayBeOvertaken`: what is answered from now on need not wait for it. */
   openSlot(mayBeOvertaken: boolean): Slot {
     if (!mayBeOvertaken || !this.#queue.isEmpty) return this.#queue.open()
     this.#detached++
-    const slot = new Slot()
+    const slot = new Slot(0)
     slot.isDetached = true
     return slot
   }

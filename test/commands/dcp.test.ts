@@ -90,6 +90,28 @@ t.test('the answer to a stream request comes before the frames of the stream', a
   t.equal(marker!.opcode, Opcode.dcpSnapshotMarker)
 })
 
+t.test('frames do not wait for the answers to later requests', async t => {
+  const served = await serve(t)
+  const { answers, output } = scriptProducer(served)
+  const one = await served.client()
+  await one.call(open)
+  one.send({ ...streamRequest, opaque: 1 }, { ...streamRequest, opaque: 2 })
+  await eventually(() => answers.length === 2)
+  answers[0]!({ status: Status.success, value: Buffer.alloc(16) })
+  const write = (opaque: number) =>
+    output().write(encodeRequest({ opcode: Opcode.dcpSnapshotMarker, opaque }))
+  write(11)
+  const opaques = async (count: number) => (await one.take(count)).map(({ opaque }) => opaque)
+  t.same(await opaques(2), [1, 11])
+  write(12)
+  t.same(await opaques(1), [12])
+  one.send({ opcode: Opcode.dcpCloseStream, vbid: 3, opaque: 3 }, streamRequest)
+  await eventually(() => answers.length === 3)
+  write(13)
+  answers[1]!({ status: Status.success, value: Buffer.alloc(16) })
+  t.same(await opaques(3), [2, 3, 13], 'but what was answered before them stays before them')
+})
+
 t.test('refused stream requests keep what their answer has to say', async t => {
   const served = await serve(t)
   const { answers } = scriptProducer(served)
