@@ -1,8 +1,8 @@
 /**
- * Stream requests wait here to be decided, one in a turn of the event loop: opening a stream takes
- * time, and a client asks for a thousand at once. Between two of them others have their turn. While
- * documents are being served they keep to a part of the time: a thousand openings in a row, with
- * what they send, would fill every turn of a twentieth of a second.
+ * Stream requests wait here to be decided, a few in a turn of the event loop: opening a stream takes
+ * time, and a client asks for a thousand at once. Between two turns others have theirs. While
+ * documents are being served it is one in a turn, and they keep to a part of the time: a thousand
+ * openings in a row, with what they send, would fill every turn of a twentieth of a second.
  *
  * Answers leave together, when so many are ready or nobody waits any more: a write for each of
  * them would cost more than the stream it is about.
@@ -12,6 +12,9 @@ import type { Clock, Timer } from '../clock.ts'
 
 /** Answers that wait for each other. */
 const answersMax = 16
+/** A turn of them ends after so many, or when so much time has passed. */
+const openingsPerTurnMax = 16
+const turnMs = 0.25
 /** While others are being served: so many are decided, and then none for so long. */
 const openingsBetweenRests = 4
 const restMs = 1
@@ -93,14 +96,18 @@ export class OpeningTurns {
   readonly #turn = (): void => {
     this.#isScheduled = false
     this.#rest = undefined
+    const endMs = this.#clock.monotonicMs() + turnMs
+    let decided = 0
     for (const opening of this.#waiting) {
       this.#waiting.delete(opening)
-      if (opening.areOthersServed) this.#sinceRest++
-      else this.#sinceRest = 0
-      this.#schedule()
+      const { areOthersServed } = opening
       opening.decide()
-      break
+      decided++
+      this.#sinceRest = areOthersServed ? this.#sinceRest + 1 : 0
+      if (areOthersServed || decided === openingsPerTurnMax) break
+      if (this.#clock.monotonicMs() >= endMs) break
     }
+    this.#schedule()
     if (this.#waiting.size === 0) this.#sendAnswers()
   }
 

@@ -33,9 +33,9 @@ export const Pause = {
 const slotsMax = 4096
 /**
  * Slow requests of one client that are run without a turn for others: who follows a thousand
- * vbuckets asks for all of them at once.
+ * vbuckets asks for all of them at once. More where nobody is known to wait for one.
  */
-const slowRequestsMax = 2
+const slowRequestsMax = { whileServing: 2, alone: 16 } as const
 const chargedBytesMin = 16 * 1024
 /** What somebody may send who has not logged in: more than any login is. */
 const strangerFrameBytesMax = 16 * 1024
@@ -71,6 +71,8 @@ export class Intake implements Writer, Debtor, TurnReader {
   #closed = false
   #chargedBytes = 0
   #slowRequests = 0
+  /** The last batch of requests had some about documents. */
+  #areDocuments = false
   #reads = 0
   /** Of the last look at whether half a request is waited for. */
   #readsSeen = 0
@@ -130,11 +132,14 @@ export class Intake implements Writer, Debtor, TurnReader {
 
   #run(chunk: Buffer, isFlushed: boolean): void {
     const { slab } = this.#context
-    const { producer, bucket } = this.#connection
-    if (producer === undefined) bucket?.snapshots.othersServed()
+    // Told before they are served, if they are expected to be documents' as they were last time.
+    const areExpected = this.#areDocuments
+    this.#areDocuments = false
+    if (areExpected) this.#connection.bucket?.snapshots.othersServed()
     slab.open(this.#writer)
     const error = this.#reader.read(chunk, this.#visit)
     slab.close(isFlushed)
+    if (this.#areDocuments && !areExpected) this.#connection.bucket?.snapshots.othersServed()
     this.#charge(this.#reader.pendingBytes)
     this.#options.onBatch(error)
   }
@@ -219,6 +224,7 @@ export class Intake implements Writer, Debtor, TurnReader {
       this.#pausedBy |= Pause.order
       return false
     }
+    if (command?.hasDocumentKey === true) this.#areDocuments = true
     dispatcher.run(connection, frame, command, framingError)
     if (isBarrier && !this.#writer.isInOrder) this.#pausedBy |= Pause.order
     this.#pauseIfTooMuch(command)
@@ -238,7 +244,9 @@ export class Intake implements Writer, Debtor, TurnReader {
   }
 
   #countSlow(): void {
-    if (++this.#slowRequests < slowRequestsMax) return
+    const areOthersServed = this.#connection.bucket?.snapshots.areOthersServed ?? true
+    const most = areOthersServed ? slowRequestsMax.whileServing : slowRequestsMax.alone
+    if (++this.#slowRequests < most) return
     this.#slowRequests = 0
     this.#pausedBy |= Pause.turn
     setImmediate(() => this.#unpause(Pause.turn))
