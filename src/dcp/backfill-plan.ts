@@ -212,6 +212,7 @@ function holdOf(
     receivedAtMs: undefined,
     deadlineMs: 0,
     onTaken: undefined,
+    parkNow: undefined,
   }
 }
 

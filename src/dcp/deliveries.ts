@@ -41,6 +41,14 @@ export interface Positions extends LinkPosition {
 
 const holdIntervalMs = 1000
 
+/** When the connection went away, and until when what is kept for its client is kept. */
+interface Left {
+  readonly epochMs: number
+  readonly monotonicMs: number
+  readonly deadlineMs: number
+  readonly holdDeadlineMs: number
+}
+
 export class Deliveries {
   readonly client: string
   readonly #options: DeliveriesOptions
@@ -48,6 +56,8 @@ export class Deliveries {
   readonly #bySlot = new Map<number, Delivery>()
   readonly #unconfirmed = new Set<Delivery>()
   #holdsAtMs = 0
+  #left: Left | undefined
+  #parked = 0
 
   constructor(options: DeliveriesOptions) {
     this.client = options.client
@@ -57,6 +67,11 @@ export class Deliveries {
 
   get graceMs(): number {
     return this.#options.graceMs
+  }
+
+  /** Snapshots that were parked when the connection was gone. */
+  get parked(): number {
+    return this.#parked
   }
 
   of(slot: number): Delivery | undefined {
@@ -166,23 +181,38 @@ export class Deliveries {
   }
 
   /**
-   * The connection is gone: keeps for the grace what its client may come back for. When the daemon
-   * stops, the grace of what outlives it begins with the next start, as after a crash.
+   * The connection is gone: for the grace from now, what its client may come back for is to be kept.
+   * When the daemon stops, the grace of what outlives it begins with the next start, as after a
+   * crash. What is held counts as in use until it has been parked.
    */
-  park(isStopping = false): HeldSnapshot[] {
-    const { clock, lot, graceMs } = this.#options
-    const nowMs = clock.nowMs()
+  leave(isStopping = false): void {
+    const { clock, graceMs } = this.#options
     this.confirm()
-    const parked: HeldSnapshot[] = []
+    const epochMs = clock.nowMs()
+    const deadlineMs = epochMs + graceMs
+    const holdDeadlineMs = isStopping ? Infinity : deadlineMs
+    this.#left = { epochMs, monotonicMs: clock.monotonicMs(), deadlineMs, holdDeadlineMs }
     for (const delivery of this.#bySlot.values()) {
-      for (const held of delivery.held.slice()) {
-        lot.park(held, nowMs, nowMs + graceMs)
-        parked.push(held)
-      }
-      delivery.leaveHold(clock.monotonicMs(), isStopping ? Infinity : nowMs + graceMs)
-      this.#drop(delivery)
+      for (const held of delivery.held) held.parkNow = () => this.#park(delivery)
     }
-    return parked
+  }
+
+  /** After `leave`: parks so many vbuckets more; true if there are others left. */
+  park(most = Infinity): boolean {
+    let count = 0
+    for (const delivery of this.#bySlot.values()) {
+      if (count++ === most) return true
+      this.#park(delivery)
+    }
+    return false
+  }
+
+  #park(delivery: Delivery): void {
+    const { epochMs, monotonicMs, deadlineMs, holdDeadlineMs } = this.#left!
+    for (const held of delivery.held) this.#options.lot.park(held, epochMs, deadlineMs)
+    this.#parked += delivery.held.length
+    delivery.leaveHold(monotonicMs, holdDeadlineMs)
+    this.#drop(delivery)
   }
 
   #releaseReceived(cause: ReleaseCause, slot?: number): void {

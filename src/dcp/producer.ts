@@ -17,6 +17,7 @@ import { control, type Controlled, type Negotiated } from './controls.ts'
 import type { DcpCounters } from './counters.ts'
 import type { Deliveries } from './deliveries.ts'
 import type { Delivery } from './delivery.ts'
+import { Departure } from './departure.ts'
 import { FlowControl } from './flow-control.ts'
 import { NoopTimer } from './noop.ts'
 import type { ConnectionForm } from './open-request.ts'
@@ -94,6 +95,8 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
   resumed = 0
   readonly #options: ProducerOptions
   #deliveries: Deliveries | undefined
+  /** Of a connection that is gone. */
+  #departure: Departure | undefined
   /** Decided and not answered yet. */
   #decided: StreamOpening[] = []
 
@@ -225,19 +228,17 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
     this.isClosed = true
     this.sendAnswers()
     this.pump.close()
-    const deliveries = this.#deliveries
     for (const stream of this.streams.values()) stream.end(StreamEndReason.disconnected)
-    const parked = clean ? [] : (deliveries?.park(isStopping) ?? [])
-    if (clean) deliveries?.releaseAll(ReleaseCause.quit)
-    this.counters.parked += parked.length
-    this.counters.sentBytesBefore += this.flow.sentBytes
-    if (parked.length > 0) {
-      const graceSeconds = deliveries!.graceMs / 1000
-      this.log.info({ snapshots: parked.length, graceSeconds }, 'client is away: snapshots parked')
-      this.reaper.reap()
-    }
-    if (deliveries !== undefined && !clean) this.reaper.limitHolds(this.bucket)
     this.#options.output.onDrain = undefined
+    const deliveries = this.#deliveries
+    if (clean) deliveries?.releaseAll(ReleaseCause.quit)
+    if (clean || deliveries === undefined) return this.#left()
+    const onParked = () => this.#left()
+    this.#departure = new Departure({ producer: this, deliveries, isStopping, onParked })
+  }
+
+  #left(): void {
+    this.counters.sentBytesBefore += this.flow.sentBytes
     this.#options.onClosed(this)
   }
 
@@ -249,7 +250,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
 
   /** The daemon stops: every stream is ended with its reason, what may be resumed stays held. */
   shutDown(): void {
-    if (this.isClosed) return
+    if (this.isClosed) return this.#departure?.finish()
     for (const stream of this.streams.values()) {
       this.#finish(stream, StreamEndReason.disconnected)
     }
@@ -259,8 +260,8 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
 
   /** Its bucket is being deleted: there is nothing left to ask this connection for. */
   bucketDeleted(): void {
-    if (this.isClosed) return
     this.endAll(StreamEndReason.disconnected, ReleaseCause.bucketDeleted)
+    if (this.isClosed) return this.#departure?.finish()
     this.pump.flushEnds()
     this.disconnected(true)
     this.#options.output.close('its bucket has been deleted')
@@ -268,6 +269,7 @@ export class Producer implements ProducerCore, StreamHost, Controlled {
 
   /** Drives what depends on time. */
   tick(): void {
+    if (this.isClosed) return
     const nowMs = this.clock.monotonicMs()
     const due = this.noop.due(nowMs, this.streams.size > 0)
     if (due === 'dead') {

@@ -36,7 +36,7 @@ export function findHeld(
   })
   if (shared === undefined) return undefined
   const candidates = producer.lot
-    .at(place)
+    .lookFor(place)
     .filter(held => held.bucket === producer.bucket && held.snapshotEnd <= shared)
   return findMatch(candidates, presented)
 }

@@ -90,7 +90,13 @@ export class DcpService {
     const { clock, settings, random } = this.#options
     const form = readOpen(name, flags, value, settings.connectionNameBytesMax, snappy)
     for (const other of this.#producers) {
-      if (other.connectionName !== name || other.user !== user || other.bucket !== bucket) continue
+      if (
+        other.isClosed ||
+        other.connectionName !== name ||
+        other.user !== user ||
+        other.bucket !== bucket
+      )
+        continue
       other.log.info({ by: connectionId }, 'taken over by a new connection')
       this.counters.takenOver++
       other.takenOver()

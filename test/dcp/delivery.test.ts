@@ -316,8 +316,9 @@ t.test('what a finished stream left under way is parked all the same', async t =
   all.finish(0)
   t.same(lot.all(), [held], 'one that was not sent whole is of no use')
   t.equal(claims.size, 1)
-  t.same(all.park(), [held])
-  t.equal(lot.parked.size, 1)
+  all.leave()
+  t.notOk(all.park())
+  t.same([...lot.parked], [held])
   t.equal(claims.size, 0)
 })
 
@@ -351,7 +352,35 @@ t.test('a second connection of the client takes the holds over', async t => {
   all.sent(0, { ...step(60, undefined), bytes: 10 })
   positions.acked = 10
   all.confirm()
+  all.leave()
   all.park()
   t.equal(bucket.purgeHolds.get('0 client')?.seqno, 70, 'the first has no say any more')
   t.equal(bucket.purgeHolds.get('0 client')?.deadlineMs, Infinity)
+})
+
+t.test('parked part by part, what a client asks for is parked at once', async t => {
+  const bucket = new FakeBucket()
+  const { all, lot, clock, claims } = deliveries(bucket)
+  const snapshots = [0, 1, 2, 3, 4].map(vbid => {
+    all.open(wholeOf(vbid), 0)
+    const held = { ...bucket.held(), vbid, slot: vbid, place: `place of ${vbid}` }
+    all.hold(held)
+    return held
+  })
+  const deadlineMs = clock.nowMs() + all.graceMs
+  all.leave()
+  t.equal(lot.parked.size, 0)
+  t.ok(all.park(2), 'there is more')
+  t.same([...lot.parked], snapshots.slice(0, 2))
+  clock.advance(1000)
+  t.same(lot.lookFor('place of 4'), [snapshots[4]])
+  t.same([...lot.parked], [snapshots[0], snapshots[1], snapshots[4]])
+  lot.release(snapshots[2]!, 'history', clock.nowMs())
+  t.notOk(all.park(2))
+  t.equal(lot.parked.size, 4, 'one was gone by then')
+  t.equal(all.parked, 4)
+  t.equal(claims.size, 0)
+  for (const held of lot.parked) t.match(held, { deadlineMs, parkNow: undefined })
+  const holds = [...bucket.purgeHolds.values()]
+  t.ok(holds.length > 0 && holds.every(hold => hold.deadlineMs === deadlineMs))
 })

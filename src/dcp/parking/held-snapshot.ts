@@ -72,6 +72,11 @@ export interface HeldSnapshot extends SnapshotBounds {
   deadlineMs: number
   /** Called when someone else releases or takes over a snapshot that is in use. */
   onTaken: (() => void) | undefined
+  /**
+   * Of one whose connection is gone and has not come to parking it: to be called before a client is
+   * judged by what is held for it.
+   */
+  parkNow: (() => void) | undefined
 }
 
 /** A stream of its client sends it, or has sent it and waits to hear that it arrived. */

@@ -55,6 +55,12 @@ export class ParkingLot {
     return this.#places.get(place) ?? []
   }
 
+  /** The same for a client that asks for it: what connections that are gone have left is parked first. */
+  lookFor(place: string): readonly HeldSnapshot[] {
+    for (const held of this.at(place)) held.parkNow?.()
+    return this.at(place)
+  }
+
   hold(held: HeldSnapshot): void {
     const here = this.#places.get(held.place)
     if (here === undefined) this.#places.set(held.place, [held])
@@ -66,6 +72,7 @@ export class ParkingLot {
     held.parkedAtMs = nowMs
     held.deadlineMs = deadlineMs
     held.onTaken = undefined
+    held.parkNow = undefined
     this.#parked.add(held)
     this.#holdPurge(held)
   }
@@ -77,6 +84,7 @@ export class ParkingLot {
     held.deadlineMs = deadlineMs
     held.onTaken?.()
     held.onTaken = undefined
+    held.parkNow = undefined
     this.#parked.delete(held)
     this.#received.add(held)
     this.#holdPurge(held)
@@ -120,6 +128,7 @@ export class ParkingLot {
     if (here === undefined || index < 0) return false
     here.splice(index, 1)
     if (here.length === 0) this.#places.delete(held.place)
+    held.parkNow = undefined
     this.#parked.delete(held)
     this.#received.delete(held)
     this.#holdPurge(held)

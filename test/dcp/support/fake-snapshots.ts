@@ -106,6 +106,7 @@ export class FakeBucket {
       receivedAtMs: undefined,
       deadlineMs: 0,
       onTaken: undefined,
+      parkNow: undefined,
       ...fields,
     }
   }
