@@ -18,6 +18,8 @@ export interface DeliveriesOptions {
   /** The newest delivery of a client and vbucket: an older connection's gives way to it. */
   claims: Map<string, Delivery>
   client: string
+  /** Where what is held for the client is looked up, see parking/identity.ts. */
+  places: string
   graceMs: number
   purgeHoldMaxMs: number
   /** For so long the client may ask again from before what it is known to have; 0: not at all. */
@@ -63,6 +65,10 @@ export class Deliveries {
     this.client = options.client
     this.#options = options
     this.#receipts = new Receipts(options.graceMs)
+  }
+
+  get places(): string {
+    return this.#options.places
   }
 
   get graceMs(): number {

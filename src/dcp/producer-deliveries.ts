@@ -2,7 +2,7 @@ import { StreamEndReason } from '../../protocol/dcp/stream-end.ts'
 import { Deliveries } from './deliveries.ts'
 import type { Delivery } from './delivery.ts'
 import { LinkPositions, type Link } from './link-positions.ts'
-import { clientOf, receivedGraceMsOf } from './parking/identity.ts'
+import { clientOf, placesOf, receivedGraceMsOf } from './parking/identity.ts'
 import type { ProducerCore } from './producer-core.ts'
 import type { DcpSettings } from './settings.ts'
 
@@ -21,6 +21,7 @@ export function deliveriesOf(
     bucket,
     claims,
     client: clientOf(user, bucket.name, resume, holder),
+    places: placesOf(user, bucket.name, resume),
     graceMs: resume.graceMs,
     purgeHoldMaxMs: settings.purgeHoldMaxSeconds * 1000,
     receivedGraceMs,

@@ -16,10 +16,9 @@ import { holderOf, scopeName, type StreamScope } from './stream-scope.ts'
 
 /** Where the snapshots of this connection's client are looked up; undefined: it has none. */
 export function placeIn(producer: ProducerCore, scope: StreamScope): string | undefined {
-  const { resume } = producer.negotiated
-  if (resume.kind === 'off') return undefined
-  const { vbid } = scope
-  return placeOf(producer.user, producer.bucket.name, resume, { vbid, scope: scopeName(scope) })
+  const { deliveries } = producer
+  if (deliveries === undefined) return undefined
+  return placeOf(deliveries.places, { vbid: scope.vbid, scope: scopeName(scope) })
 }
 
 export function findHeld(

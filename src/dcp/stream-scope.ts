@@ -55,6 +55,8 @@ export function filterOf(scope: StreamScope, manifest: Manifest): CollectionFilt
 export function scopeName(scope: StreamScope): string {
   const { streamId, isAware, collections, scopeId } = scope
   if (!isAware) return streamId === 0 ? '' : `${streamId}`
+  // Nearly all streams are of this kind.
+  if (collections === undefined && scopeId === undefined) return `[${streamId},null,null]`
   const ids = collections && [...collections].sort((one, other) => one - other)
   return JSON.stringify([streamId, ids ?? null, scopeId ?? null])
 }

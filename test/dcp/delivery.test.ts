@@ -248,6 +248,7 @@ function deliveries(
       bucket: bucket.asBucket,
       claims,
       client: 'client',
+      places: 'places',
       receivedGraceMs: 0,
       onReceived: held => lot.release(held, 'received', clock.nowMs()),
       positions,

@@ -103,16 +103,22 @@ export function clientOf(
 }
 
 /**
- * Names the place where the snapshots of a client are looked up. Clients that are recognised by
- * what they present share one place for each user, bucket and vbucket. What a stream is of is part of
- * it: a snapshot that was sent in part through one filter is none for another.
+ * Names all places of a client. Those that are recognised by what they present share theirs, for each
+ * user and bucket.
  */
-export function placeOf(
+export function placesOf(
   user: string,
   bucket: string,
   resume: Exclude<Resume, { kind: 'off' }>,
-  { vbid, scope }: { vbid: number; scope: string },
 ): string {
   const who = resume.kind === 'presented' ? '' : resume.identity
-  return JSON.stringify([user, bucket, resume.kind, who, vbid, scope])
+  return JSON.stringify([user, bucket, resume.kind, who])
+}
+
+/**
+ * Names the place where the snapshots of a vbucket are looked up. What a stream is of is part of it: a
+ * snapshot that was sent in part through one filter is none for another.
+ */
+export function placeOf(places: string, { vbid, scope }: { vbid: number; scope: string }): string {
+  return `${places} ${vbid} ${scope}`
 }

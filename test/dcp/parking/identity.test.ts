@@ -4,6 +4,7 @@ import {
   clientOf,
   parseResume,
   placeOf,
+  placesOf,
   resumeByDefault,
   type Resume,
 } from '../../../src/dcp/parking/identity.ts'
@@ -84,19 +85,19 @@ t.test('users, buckets, names, ids, vbuckets and filters have places of their ow
   const id: Resume = { kind: 'id', identity: 'x', graceMs: 1 }
   const presented: Resume = { kind: 'presented', graceMs: 1, receivedGraceMs: 1 }
   const places = [
-    placeOf('user', 'bucket', name, place(1)),
-    placeOf('user', 'bucket', name, place(2)),
-    placeOf('user', 'bucket', id, place(1)),
-    placeOf('user', 'bucket', presented, place(1)),
-    placeOf('user', 'other', name, place(1)),
-    placeOf('other', 'bucket', name, place(1)),
-    placeOf('user","bucket', 'x', name, place(1)),
-    placeOf('user', 'bucket', name, { vbid: 1, scope: 'another' }),
+    placeOf(placesOf('user', 'bucket', name), place(1)),
+    placeOf(placesOf('user', 'bucket', name), place(2)),
+    placeOf(placesOf('user', 'bucket', id), place(1)),
+    placeOf(placesOf('user', 'bucket', presented), place(1)),
+    placeOf(placesOf('user', 'other', name), place(1)),
+    placeOf(placesOf('other', 'bucket', name), place(1)),
+    placeOf(placesOf('user","bucket', 'x', name), place(1)),
+    placeOf(placesOf('user', 'bucket', name), { vbid: 1, scope: 'another' }),
   ]
   t.equal(new Set(places).size, places.length)
   t.equal(
-    placeOf('user', 'bucket', presented, place(1)),
-    placeOf('user', 'bucket', { ...presented, graceMs: 2 }, place(1)),
+    placeOf(placesOf('user', 'bucket', presented), place(1)),
+    placeOf(placesOf('user', 'bucket', { ...presented, graceMs: 2 }), place(1)),
     'those who are recognised by what they present share one',
   )
   t.not(clientOf('user', 'bucket', presented, 'a'), clientOf('user', 'bucket', presented, 'b'))
