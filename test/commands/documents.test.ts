@@ -1,6 +1,6 @@
 import t from 'tap'
 import { Buffer } from 'node:buffer'
-import { cpSync, rmSync } from 'node:fs'
+import { cpSync } from 'node:fs'
 import {
   counterExpiryNoCreate,
   decodeCounterValue,
@@ -17,6 +17,7 @@ import { Opcode } from '../../protocol/opcode.ts'
 import { Status } from '../../protocol/status.ts'
 import { systemClock, type Clock } from '../../src/clock.ts'
 import { openBuckets, read } from '../support/bucket.ts'
+import { ownDirectory } from '../support/own-directory.ts'
 import { eventually, serve, type TestClient } from '../server/harness.ts'
 
 const set = (key: string, value: string, more: { flags?: number; expiry?: number } = {}) => ({
@@ -330,15 +331,14 @@ t.test('a majority of one is there at once, the levels above wait for the disk',
 })
 
 t.test('with --ack disk every mutation is on disk before it is answered', async t => {
-  const { bucket, client } = await serve(t, { settings: { ack: 'disk' } })
+  const { bucket, client, directory } = await serve(t, { settings: { ack: 'disk' } })
   const one = await client()
   const vbucket = bucket.vbucket(0)!
   for (let seqno = 1; seqno <= 5; seqno++) {
     t.equal((await one.call(set('k', String(seqno)))).status, Status.success)
     // As a crash right now would leave it, in LMDB or in the journal.
-    const copy = `${t.testdirName}-copy-${seqno}`
-    t.teardown(() => rmSync(copy, { recursive: true }))
-    cpSync(t.testdirName, copy, { recursive: true, filter: path => !path.endsWith('LOCK') })
+    const copy = ownDirectory(t)
+    cpSync(directory, copy, { recursive: true, filter: path => !path.endsWith('LOCK') })
     const after = await openBuckets(t, copy)
     t.equal(read(after.bucket, after.bucket.vbucket(0)!, 'k'), String(seqno))
     await after.buckets.close()

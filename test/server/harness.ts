@@ -17,6 +17,7 @@ import type { Bucket } from '../../src/vbucket/bucket.ts'
 import type { Buckets, BucketsOptions } from '../../src/vbucket/buckets.ts'
 import { accessTo, writeUsers, type TestUser } from '../support/access.ts'
 import { openBuckets } from '../support/bucket.ts'
+import { ownDirectory } from '../support/own-directory.ts'
 
 const deadlineMs = 10_000
 
@@ -55,6 +56,8 @@ export class ScriptedDcp {
 
 export interface Served {
   server: Server
+  /** Of its data. */
+  directory: string
   access: Access
   userFile: string
   buckets: Buckets
@@ -81,12 +84,13 @@ export async function serve(t: Test, options: ServedOptions = {}): Promise<Serve
   const settings = { ...testSettings, ...options.settings }
   const { clock = systemClock, log = silentLog, audit = silentAudit } = options
   const { valueBytesMax } = settings
-  const { buckets, bucket } = await openBuckets(t, t.testdir(), {
+  const directory = ownDirectory(t)
+  const { buckets, bucket } = await openBuckets(t, directory, {
     settings: { valueBytesMax, ...options.bucketSettings },
     clock,
   })
   const dcp = new ScriptedDcp()
-  const userFile = join(t.testdirName, 'users.json')
+  const userFile = join(directory, 'users.json')
   if (options.users !== undefined) await writeUsers(userFile, ...options.users)
   const access = accessTo(t, { clock, log, audit, ...options.access })
   const server = new Server({
@@ -103,6 +107,7 @@ export async function serve(t: Test, options: ServedOptions = {}): Promise<Serve
   const { port } = await server.listen('127.0.0.1', 0)
   return {
     server,
+    directory,
     access,
     userFile,
     buckets,

@@ -12,6 +12,7 @@ import type { Bucket } from '../../../src/vbucket/bucket.ts'
 import type { Buckets } from '../../../src/vbucket/buckets.ts'
 import type { Vbucket } from '../../../src/vbucket/vbucket.ts'
 import { committed, documentKey, openBuckets, remove, set } from '../../support/bucket.ts'
+import { ownDirectory } from '../../support/own-directory.ts'
 import { Consumer } from './consumer.ts'
 import { FakeOutput } from './fake-output.ts'
 import { ManualClock } from './manual-clock.ts'
@@ -182,7 +183,7 @@ export class Scene {
 export async function openScene(
   t: Test,
   settings: Partial<DcpSettings> = {},
-  directory: string = t.testdir(),
+  directory: string = ownDirectory(t),
 ): Promise<Scene> {
   const clock = new ManualClock()
   // So little is kept in memory that a stream has to go to the disk for anything older.
