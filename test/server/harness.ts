@@ -92,7 +92,7 @@ export async function serve(t: Test, options: ServedOptions = {}): Promise<Serve
   const dcp = new ScriptedDcp()
   const userFile = join(directory, 'users.json')
   if (options.users !== undefined) await writeUsers(userFile, ...options.users)
-  const access = accessTo(t, { clock, log, audit, ...options.access })
+  const access = accessTo(t, { userFile, clock, log, audit, ...options.access })
   const server = new Server({
     settings,
     httpPorts: { httpPort: 8091, httpsPort: undefined },
