@@ -15,59 +15,80 @@ const valueBytes = 256
 export const benchmark: Benchmark = {
   name: 'key-value-scale',
   about:
-    'Throughput and CPU of an operation with more and more documents, and of the first GETs after a cold start',
+    'Throughput and CPU of an operation with more and more documents, in memory or beyond it, and of the first GETs after a cold start',
   needs: ['cc'],
-  minutes: 9,
+  minutes: 14,
   run,
 }
 
+/** So many documents, and where they are. */
+interface Store {
+  readonly name: string
+  readonly keys: number
+  readonly flags?: readonly string[]
+}
+
+/** Where a daemon with its default settings keeps the most, the greater part is on disk only. */
+function storesOf(context: Context): readonly [Store, Store, Store, Store] {
+  const [few, middle, most] = context.quick
+    ? ([4_000, 20_000, 100_000] as const)
+    : ([200_000, 1_000_000, 5_000_000] as const)
+  const store = (keys: number, where = '') => ({ name: shown(keys) + where, keys })
+  const inMemory = { ...store(most, ' in memory'), flags: ['--document-cache', '4GiB'] }
+  return [store(few), store(middle), inMemory, store(most)]
+}
+
 async function run(context: Context): Promise<Outcome> {
-  const counts = context.quick ? [4_000, 20_000, 100_000] : [200_000, 1_000_000, 5_000_000]
+  const stores = storesOf(context)
+  const [few, middle, ...most] = stores
   const seconds = context.quick ? 1 : 5
   const rounds = roundsOf(context)
   const daemons = new Map<string, Daemon>()
-  for (const keys of counts) {
-    context.progress(`storing ${keys} documents of ${valueBytes} B`)
-    const daemon = await benchmarkDaemon(context, { data: join(context.folder, `data-${keys}`) })
+  for (const [index, { name, keys, flags = [] }] of stores.entries()) {
+    context.progress(`storing ${name} documents of ${valueBytes} B`)
+    const data = join(context.folder, `data-${index}`)
+    const daemon = await benchmarkDaemon(context, { data, flags })
     await fill(daemon, { keys, valueBytes })
     await untilQuiet(daemon.pid)
-    daemons.set(String(keys), daemon)
+    daemons.set(name, daemon)
   }
+  const keysOf = new Map(stores.map(({ name, keys }) => [name, keys]))
   const rows: Row[] = []
   const verdicts: Verdict[] = []
   for (const pipeline of [1, 32]) {
     for (const mix of Object.keys(mixes) as Mix[]) {
-      const measured = await inTurns(rounds, [...daemons.keys()], async (keys, round) => {
-        const plan = { keys: Number(keys), valueBytes, connections, pipeline, seconds, seed: round }
-        const one = await measureLoad(daemons.get(keys)!, { ...plan, ...mixes[mix] })
-        const what = `${mix}, pipeline ${pipeline}, round ${round}, ${keys} documents`
+      const measured = await inTurns(rounds, [...daemons.keys()], async (name, round) => {
+        const keys = keysOf.get(name)!
+        const plan = { keys, valueBytes, connections, pipeline, seconds, seed: round }
+        const one = await measureLoad(daemons.get(name)!, { ...plan, ...mixes[mix] })
+        const what = `${mix}, pipeline ${pipeline}, round ${round}, ${name} documents`
         context.progress(`${what}: ${describe(one)}`)
         return one
       })
-      for (const keys of daemons.keys()) {
-        const asked = { work: mix, pipeline: `${pipeline}`, documents: shown(keys) }
-        rows.push({ ...asked, ...loadColumns(measured[keys]!) })
+      for (const name of daemons.keys()) {
+        const asked = { work: mix, pipeline: `${pipeline}`, documents: name }
+        rows.push({ ...asked, ...loadColumns(measured[name]!) })
       }
-      verdicts.push(verdictOf(`${mix}, pipeline ${pipeline}`, counts, measured))
+      for (const { name } of most) {
+        const figure = `${mix}, pipeline ${pipeline}, CPU of an operation: ${name} / ${few.name} documents`
+        verdicts.push(verdictOf(figure, measured[name]!, measured[few.name]!))
+      }
     }
   }
-  const middle = counts[1]!
-  rows.push(
-    ...(await coldRows(context, daemons.get(String(middle))!, { keys: middle, seconds, rounds })),
-  )
+  const { keys } = middle
+  const daemon = daemons.get(middle.name)!
+  rows.push(...(await coldRows(context, daemon, { keys, seconds, rounds })))
   const settings = { valueBytes, connections, seconds, rounds }
   return { settings, rows, plot: 'server CPU µs/operation', verdicts }
 }
 
 /** A tree of 25 times as many documents is deeper by a level or so; its pages are in no cache. */
 function verdictOf(
-  what: string,
-  counts: readonly number[],
-  measured: Record<string, MeasuredLoad[]>,
-) {
-  const costs = (keys: number) => measured[keys]!.map(one => one.serverMicroseconds)
-  const [fewest, most] = [counts[0]!, counts.at(-1)!]
-  const figure = `${what}, CPU of an operation: ${shown(most)} / ${shown(fewest)} documents`
+  figure: string,
+  most: readonly MeasuredLoad[],
+  fewest: readonly MeasuredLoad[],
+): Verdict {
+  const costs = (measured: readonly MeasuredLoad[]) => measured.map(one => one.serverMicroseconds)
   return ratio(figure, costs(most), costs(fewest), { atMost: 1.5 })
 }
 
@@ -99,6 +120,6 @@ async function coldRows(
   }))
 }
 
-function shown(count: number | string): string {
-  return Number(count).toLocaleString('en')
+function shown(count: number): string {
+  return count.toLocaleString('en')
 }
