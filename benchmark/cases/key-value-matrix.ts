@@ -29,7 +29,7 @@ export const benchmark: Benchmark = {
   about:
     'As key-value, with more connections, other sizes of values, and keys of which few are popular',
   needs: ['cc', 'memcached', 'redis'],
-  minutes: 12,
+  minutes: 24,
   run,
 }
 

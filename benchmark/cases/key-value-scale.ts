@@ -17,7 +17,7 @@ export const benchmark: Benchmark = {
   about:
     'Throughput and CPU of an operation with more and more documents, in memory or beyond it, and of the first GETs after a cold start',
   needs: ['cc'],
-  minutes: 14,
+  minutes: 16,
   run,
 }
 
