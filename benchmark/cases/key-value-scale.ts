@@ -43,29 +43,28 @@ async function run(context: Context): Promise<Outcome> {
   const [few, middle, ...most] = stores
   const seconds = context.quick ? 1 : 5
   const rounds = roundsOf(context)
-  const daemons = new Map<string, Daemon>()
+  const running = new Map<string, { readonly daemon: Daemon; readonly keys: number }>()
   for (const [index, { name, keys, flags = [] }] of stores.entries()) {
     context.progress(`storing ${name} documents of ${valueBytes} B`)
     const data = join(context.folder, `data-${index}`)
     const daemon = await benchmarkDaemon(context, { data, flags })
     await fill(daemon, { keys, valueBytes })
     await untilQuiet(daemon.pid)
-    daemons.set(name, daemon)
+    running.set(name, { daemon, keys })
   }
-  const keysOf = new Map(stores.map(({ name, keys }) => [name, keys]))
   const rows: Row[] = []
   const verdicts: Verdict[] = []
   for (const pipeline of [1, 32]) {
     for (const mix of Object.keys(mixes) as Mix[]) {
-      const measured = await inTurns(rounds, [...daemons.keys()], async (name, round) => {
-        const keys = keysOf.get(name)!
+      const measured = await inTurns(rounds, [...running.keys()], async (name, round) => {
+        const { daemon, keys } = running.get(name)!
         const plan = { keys, valueBytes, connections, pipeline, seconds, seed: round }
-        const one = await measureLoad(daemons.get(name)!, { ...plan, ...mixes[mix] })
+        const one = await measureLoad(daemon, { ...plan, ...mixes[mix] })
         const what = `${mix}, pipeline ${pipeline}, round ${round}, ${name} documents`
         context.progress(`${what}: ${describe(one)}`)
         return one
       })
-      for (const name of daemons.keys()) {
+      for (const name of running.keys()) {
         const asked = { work: mix, pipeline: `${pipeline}`, documents: name }
         rows.push({ ...asked, ...loadColumns(measured[name]!) })
       }
@@ -75,8 +74,7 @@ async function run(context: Context): Promise<Outcome> {
       }
     }
   }
-  const { keys } = middle
-  const daemon = daemons.get(middle.name)!
+  const { daemon, keys } = running.get(middle.name)!
   rows.push(...(await coldRows(context, daemon, { keys, seconds, rounds })))
   const settings = { valueBytes, connections, seconds, rounds }
   return { settings, rows, plot: 'server CPU µs/operation', verdicts }

@@ -89,14 +89,8 @@ export class DcpService {
     const { name, user, bucket, isAware, flags, value, snappy, output, connectionId } = request
     const { clock, settings, random } = this.#options
     const form = readOpen(name, flags, value, settings.connectionNameBytesMax, snappy)
-    for (const other of this.#producers) {
-      if (
-        other.isClosed ||
-        other.connectionName !== name ||
-        other.user !== user ||
-        other.bucket !== bucket
-      )
-        continue
+    for (const other of this.#producersOf(bucket)) {
+      if (other.isClosed || other.connectionName !== name || other.user !== user) continue
       other.log.info({ by: connectionId }, 'taken over by a new connection')
       this.counters.takenOver++
       other.takenOver()

@@ -1,6 +1,5 @@
 /** A connection with many streams is lost: they are parked in parts, and the client need not wait. */
 import t from 'tap'
-import { until } from './until.ts'
 import type { WireConsumer } from './wire-consumer.ts'
 import { WireScene } from './wire-scene.ts'
 
@@ -34,7 +33,7 @@ t.test('a client that is back at once goes on in every vbucket', async t => {
   }
   t.match(await scene.parked(), { parked_snapshots: '0' })
   second.drop()
-  await until(async () => (await scene.kv.stats('dcp')).get('ep_dcp_count') === '0', 'gone')
+  await scene.untilGone()
 })
 
 t.test('what a client leaves is parked whole, also when the daemon stops meanwhile', async t => {
@@ -44,7 +43,7 @@ t.test('what a client leaves is parked whole, also when the daemon stops meanwhi
   await first.received(10)
   const { changes } = first
   first.drop()
-  await until(async () => (await scene.kv.stats('dcp')).get('ep_dcp_count') === '0', 'gone')
+  await scene.untilGone()
   const parked = Number((await scene.parked())['parked_snapshots'])
   t.ok(parked > vbuckets / 2, `${parked} snapshots are parked`)
 

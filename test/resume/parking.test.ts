@@ -202,7 +202,7 @@ t.test('parking', async t => {
     await until(() => here.of(streaming).ended === 'stateChanged', 'the stream ends')
     t.equal(await scene.pins(), 0)
     here.drop()
-    await until(async () => (await scene.kv.stats('dcp')).get('ep_dcp_count') === '0', 'gone')
+    await scene.untilGone()
     t.match(await scene.parked(), { parked_snapshots: '0' })
   })
 

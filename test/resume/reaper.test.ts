@@ -1,6 +1,5 @@
 /** What is kept for a client goes at its deadline, or earlier where it would cost too much. */
 import t from 'tap'
-import { until } from './until.ts'
 import { WireScene } from './wire-scene.ts'
 
 t.setTimeout(120_000)
@@ -60,7 +59,7 @@ t.test('past the number of vbuckets, in all or of one client, the oldest go', as
     for (const vbid of vbids) t.equal(await consumer.stream(vbid), 'accepted')
     await consumer.received(1)
     consumer.drop()
-    await until(async () => (await scene.kv.stats('dcp')).get('ep_dcp_count') === '0', 'gone')
+    await scene.untilGone()
     await scene.untilParked(left)
   }
   t.match(await scene.parked(), {
@@ -96,7 +95,7 @@ t.test('past the reader slots, the oldest make room for a new backfill', async t
     t.equal(await consumer.stream(0), 'accepted', `${name} is served`)
     await consumer.received(40)
     consumer.drop()
-    await until(async () => (await scene.kv.stats('dcp')).get('ep_dcp_count') === '0', 'gone')
+    await scene.untilGone()
     // A snapshot is shared while nothing was committed since, or while it is young.
     await scene.update(0, 1)
     await new Promise(resolve => setTimeout(resolve, 1_100))

@@ -66,7 +66,7 @@ for (const holdMax of ['0', '1d']) {
     t.test('after the connection that had all is gone', async t => {
       const { before, taken, second } = await receiveAll(t, scene, 0)
       second.drop()
-      await until(async () => (await scene.kv.stats('dcp')).get('ep_dcp_count') === '0', 'gone')
+      await scene.untilGone()
       await scene.delete(0, 30)
       await scene.update(0, 1)
       if (holdMax === '0') await purgedBeyond(scene, 0, before)
@@ -110,7 +110,7 @@ for (const holdMax of ['0', '1d']) {
       await scene.update(2, 1)
       await takeAll(second, 2, end + 26)
       second.drop()
-      await until(async () => (await scene.kv.stats('dcp')).get('ep_dcp_count') === '0', 'gone')
+      await scene.untilGone()
       await scene.purge(2)
       const third = await scene.open(t, { name: 'third', controls: {} })
       t.equal(await third.stream(2, before), 'accepted')

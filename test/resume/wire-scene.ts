@@ -110,6 +110,11 @@ export class WireScene {
     await until(updated, `what updates of vbucket ${vbid} bring about`, 60_000)
   }
 
+  /** The server has noticed that no stream client is connected, and parked what they left. */
+  async untilGone(): Promise<void> {
+    await until(async () => (await this.kv.stats('dcp')).get('ep_dcp_count') === '0', 'gone')
+  }
+
   /** Deletes documents that were not deleted yet, from the last on. */
   async delete(vbid: number, count: number): Promise<void> {
     const keys = Array.from({ length: count }, (_, i) => keyOf(this.documents - 1 - 10 * i))
