@@ -3,6 +3,7 @@ import { writeUint32 } from '../../protocol/bytes.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { Status } from '../../protocol/status.ts'
 import type { Frame } from '../../protocol/frame.ts'
+import { copyShared } from '../storage/copy-shared.ts'
 import { PlainValue } from '../storage/plain-value.ts'
 import type { RecordView } from '../storage/record.ts'
 import { beginAnswer } from './answer-header.ts'
@@ -11,23 +12,6 @@ import { hiddenKeyBytes } from './shown-key.ts'
 import type { Session } from './session.ts'
 
 const flagsLength = 4
-/** Below this a loop is faster than a call. */
-const loopedBytesMax = 40
-
-export function copyBytes(
-  source: Buffer,
-  start: number,
-  length: number,
-  target: Buffer,
-  at: number,
-): void {
-  if (length <= loopedBytesMax) {
-    for (let index = 0; index < length; index++) target[at + index] = source[start + index]!
-  } else {
-    source.copy(target, at, start, start + length)
-  }
-}
-
 const shown = new PlainValue()
 
 /**
@@ -74,7 +58,9 @@ export function replyDocument(
   )
   const target = output.buffer
   writeUint32(target, bodyAt, record.flags)
-  if (withKey) copyBytes(record.bytes, keyStart, keyLength, target, bodyAt + flagsLength)
-  copyBytes(bytes, start, valueLength, target, bodyAt + bodyLength - valueLength)
+  if (withKey) {
+    copyShared(record.bytes, keyStart, keyStart + keyLength, target, bodyAt + flagsLength)
+  }
+  copyShared(bytes, start, end, target, bodyAt + bodyLength - valueLength)
   return Status.success
 }

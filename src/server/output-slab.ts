@@ -1,12 +1,19 @@
 import type { Output } from '../commands/session.ts'
 
-/** Enough for a turn's batches of small answers; what is larger gets a buffer of its own. */
+/** Enough for a turn's batches of small answers. */
 export const slabBytes = 64 * 1024
+/**
+ * For an answer that is larger, of a client that is going to take it at once. What is even larger, or
+ * of others, gets a buffer of its own.
+ */
+const largeSlabBytes = 256 * 1024
 
 /** Takes what was encoded. */
 export interface OutputTarget {
+  /** Nothing is before it that it would have to wait for. */
+  readonly takesAtOnce: boolean
   /**
-   * `owned`: the bytes were allocated for this answer and may be kept. Otherwise they are the slab,
+   * `owned`: the bytes were allocated for this answer and may be kept. Otherwise they are a slab's,
    * and the result says whether it may be written to again.
    */
   deliver(bytes: Buffer, owned: boolean): boolean
@@ -23,6 +30,8 @@ export interface OutputTarget {
 export class OutputSlab implements Output {
   buffer: Buffer = Buffer.allocUnsafeSlow(slabBytes)
   #slab = this.buffer
+  /** Made when first wanted: memory that is used for the first time is slow. */
+  #largeSlab: Buffer | undefined
   #used = 0
   #target: OutputTarget | undefined
   /** Where in the slab the batch begins that is open. */
@@ -73,7 +82,9 @@ export class OutputSlab implements Output {
     if (buffer !== this.#slab) {
       this.#used = 0
       this.buffer = this.#slab
-      this.#target!.deliver(buffer, true)
+      const isOwned = buffer !== this.#largeSlab
+      const isFree = this.#target!.deliver(buffer.subarray(0, used), isOwned)
+      if (!isOwned && !isFree) this.#largeSlab = undefined
       return
     }
     if (used > this.#begin) this.#wait(this.#target!)
@@ -113,8 +124,13 @@ export class OutputSlab implements Output {
 
   #reserveAnew(length: number): number {
     this.flush()
-    if (length > slabBytes) this.buffer = Buffer.allocUnsafeSlow(length)
+    if (length > slabBytes) this.buffer = this.#roomFor(length)
     this.#used = length
     return 0
+  }
+
+  #roomFor(length: number): Buffer {
+    if (length > largeSlabBytes || !this.#target!.takesAtOnce) return Buffer.allocUnsafeSlow(length)
+    return (this.#largeSlab ??= Buffer.allocUnsafeSlow(largeSlabBytes))
   }
 }

@@ -79,6 +79,12 @@ export class ResponseWriter implements OutputTarget, Answering {
     return this.#socket.writableLength + this.#queue.bytes
   }
 
+  /** False too when it would be dear to be wrong, as others lag already. */
+  get takesAtOnce(): boolean {
+    if (this.#copies || !this.#queue.isEmpty || this.#chargedBytes > 0) return false
+    return !this.#budget.isCrowded && this.#budget.allowanceBytes > 0
+  }
+
   deliver(bytes: Buffer, owned: boolean): boolean {
     if (this.#queue.isEmpty) return this.#send(bytes, owned)
     this.#queue.append(owned ? bytes : Buffer.from(bytes))
@@ -167,7 +173,7 @@ export class ResponseWriter implements OutputTarget, Answering {
     socket.write(copied ? Buffer.from(bytes) : bytes, taken)
     if (socket.writableLength === 0) return true
     const keepsSlab = !owned && !copied
-    if (keepsSlab) this.#slackBytes = slabBytes - bytes.length
+    if (keepsSlab) this.#slackBytes = bytes.buffer.byteLength - bytes.length
     this.#awaitWritten()
     this.#charge()
     return !keepsSlab

@@ -27,7 +27,8 @@ import { Turn } from './turn.ts'
 import { TrafficSinceReset } from './traffic-since-reset.ts'
 import { WritePressure } from './write-pressure.ts'
 
-const readBytes = 64 * 1024
+/** A value of 64 KiB with its request comes in one piece. */
+const readBytes = 128 * 1024
 /** A frame up to this many times the limit is answered and skipped; beyond, the client is lost. */
 const skipFactor = 16
 const stopReason = 'the server stops'

@@ -11,6 +11,9 @@ import {
 import type { SeqnoKey } from './keys.ts'
 import { copySealed, type RecordView } from './record.ts'
 
+/** Memory for one large record is kept up to here: where there is one, others mostly follow. */
+const keptBytesMax = 1024 * 1024
+
 export class BlockWriter {
   readonly #environment: Environment
   /** Name of the block that is open; meaningless while `#length` is 0. */
@@ -54,8 +57,7 @@ export class BlockWriter {
     else sealBlock(this.#bytes, this.#length)
     this.#environment.blocks.putSync(this.#place, this.#bytes.subarray(0, this.#length))
     this.#length = 0
-    // Memory for one large record is not kept.
-    if (this.#bytes.length > blockBytesMax) this.#bytes = Buffer.allocUnsafeSlow(blockBytesMax)
+    if (this.#bytes.length > keptBytesMax) this.#bytes = Buffer.allocUnsafeSlow(blockBytesMax)
   }
 
   #hasRoom(recordBytes: number, seqno: number): boolean {
@@ -68,9 +70,8 @@ export class BlockWriter {
     this.#place.seqno = seqno
     this.#length = blockHeadLength
     this.#stored = 0
-    if (!fitsIntoBlock(recordBytes)) {
-      this.#bytes = Buffer.allocUnsafeSlow(blockHeadLength + recordBytes)
-    }
+    const needed = blockHeadLength + recordBytes
+    if (needed > this.#bytes.length) this.#bytes = Buffer.allocUnsafeSlow(needed)
   }
 
   /** Goes on with a block that is stored, unless it is full. */

@@ -13,6 +13,7 @@
  */
 import { crc32 } from '../checksum.ts'
 import { writeSeqno, writeUint16, writeUint32, writeUint64 } from '../../protocol/bytes.ts'
+import { setShared } from './copy-shared.ts'
 import { entryHeaderLength, entryLength } from './log-segment.ts'
 import { RecordView } from './record.ts'
 
@@ -82,7 +83,7 @@ export class BlockEncoder {
       at += vbucketLength
     }
     for (const bytes of entries) {
-      block.set(bytes, at)
+      setShared(bytes, block, at)
       at += bytes.length
     }
     writeUint32(block, 4, crc32(block.subarray(checksummedFrom)))

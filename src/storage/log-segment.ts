@@ -4,9 +4,10 @@
  *
  *   | record length u32 | superseded u32 | key hash u32 | unused u32 | record … | padding |
  *
- * A length of 0 ends what is written so far. `superseded` is 0, or how many seqnos later the same
- * key changed again: it is the only word that is written after the entry was published, and being
- * one aligned word it is read whole by the other thread.
+ * A length of 0 ends what is written so far; memory is used again, so what lies behind it is of an
+ * earlier segment. `superseded` is 0, or how many seqnos later the same key changed again: it is the
+ * only word that is written after the entry was published, and being one aligned word it is read
+ * whole by the other thread.
  *
  * A position names an entry for good: segment number × 2^26 + its offset in units of 8 bytes. So a
  * segment may take up to 512 MiB, and the numbers last for 2^27 segments: decades.
@@ -52,6 +53,12 @@ export function offsetUnitsIn(position: number): number {
 
 export function offsetIn(position: number): number {
   return offsetUnitsIn(position) * offsetUnitBytes
+}
+
+/** Nothing is written yet from `offset` on. */
+export function markEnd({ words }: LogSegment, offset: number): void {
+  const word = offset >>> 2
+  if (word < words.length) words[word] = 0
 }
 
 export function recordLengthAt(segment: LogSegment, offset: number): number {

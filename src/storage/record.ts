@@ -30,6 +30,7 @@ import {
 import { headerLength } from '../../protocol/header.ts'
 import { Magic } from '../../protocol/magic.ts'
 import { Opcode } from '../../protocol/opcode.ts'
+import { setShared } from './copy-shared.ts'
 
 export const RecordKind = {
   mutation: Opcode.dcpMutation,
@@ -242,7 +243,7 @@ export function sealRecord(bytes: Buffer, start: number, length: number): void {
 export function copySealed({ bytes, start, length }: RecordView, target: Buffer, at: number): void {
   const tail = tailOf(bytes, start, length)
   for (let i = 0; i < opaqueOffset; i++) target[at + i] = bytes[start + i]!
-  target.set(tail, at + tailOffset)
+  setShared(tail, target, at + tailOffset)
   writeUint32(target, at + opaqueOffset, checksumOf(target, at, tail))
 }
 

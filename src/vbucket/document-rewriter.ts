@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { Status } from '../../protocol/status.ts'
+import { copyShared } from '../storage/copy-shared.ts'
 import { RecordKind, type RecordView } from '../storage/record.ts'
 import type { DocumentFinder } from './document-finder.ts'
 import type { DocumentWriter } from './document-writer.ts'
@@ -101,7 +102,7 @@ export class DocumentRewriter {
       if (room !== Status.success) return room
     }
     const record = this.#writer.begin(vbucket, key, keyStart, keyLength, value.length)
-    value.copy(record.bytes, record.valueStart)
+    copyShared(value, 0, value.length, record.bytes, record.valueStart)
     seal?.(record)
     this.#locks.unlock(vbucket.id, key, keyStart, keyLength)
     this.#writer.finish(vbucket)

@@ -8,6 +8,7 @@ import type { Clock } from '../clock.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { Status } from '../../protocol/status.ts'
 import { systemXattrs } from '../../protocol/xattrs.ts'
+import { copyShared } from '../storage/copy-shared.ts'
 import { PlainValue } from '../storage/plain-value.ts'
 import { RecordKind, type RecordView } from '../storage/record.ts'
 import type { DocumentFinder } from './document-finder.ts'
@@ -108,7 +109,7 @@ export class Documents {
         ? this.#finder.current.expiry
         : this.#expiryOf(key, keyStart, request.expiry)
     const record = this.#writer.begin(vbucket, key, keyStart, keyLength, form.length)
-    form.bytes.copy(record.bytes, record.valueStart, form.start, form.start + form.length)
+    copyShared(form.bytes, form.start, form.start + form.length, record.bytes, record.valueStart)
     this.#finish(vbucket, key, keyStart, keyLength)
     return Status.success
   }
@@ -141,10 +142,10 @@ export class Documents {
     this.#keepMeta(RecordKind.mutation).datatype &= Datatype.xattr
     const record = this.#writer.begin(vbucket, key, keyStart, keyLength, total)
     const { bytes, valueStart } = record
-    bytes.set(old.bytes.subarray(old.start, splitAt), valueStart)
+    copyShared(old.bytes, old.start, splitAt, bytes, valueStart)
     const addedAt = valueStart + splitAt - old.start
-    form.bytes.copy(bytes, addedAt, form.start, form.start + form.length)
-    bytes.set(old.bytes.subarray(splitAt, old.end), addedAt + form.length)
+    copyShared(form.bytes, form.start, form.start + form.length, bytes, addedAt)
+    copyShared(old.bytes, splitAt, old.end, bytes, addedAt + form.length)
     record.markDatatype(form.withJson(bytes, valueStart, total, record.datatype))
     this.#finish(vbucket, key, keyStart, keyLength)
     return Status.success
@@ -187,7 +188,7 @@ export class Documents {
     this.#keepMeta(RecordKind.mutation)
     this.#writer.change.time = absolute
     const record = this.#writer.begin(vbucket, key, start, length, end - valueStart)
-    bytes.copy(record.bytes, record.valueStart, valueStart, end)
+    copyShared(bytes, valueStart, end, record.bytes, record.valueStart)
     this.#writer.finish(vbucket)
     return record
   }

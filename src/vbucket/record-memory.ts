@@ -7,6 +7,7 @@
  * goes, with all that it holds. What is found here is the newest version of its key, so a read that
  * finds something does not look on disk.
  */
+import { copyShared } from '../storage/copy-shared.ts'
 import { hashKey } from '../storage/key-hash.ts'
 import { LargePages } from '../storage/large-pages.ts'
 import {
@@ -14,6 +15,7 @@ import {
   entryLength,
   keyHashAt,
   logSegment,
+  markEnd,
   offsetIn,
   offsetUnitBytes,
   positionAt,
@@ -86,6 +88,7 @@ export class RecordMemory {
     const number = this.#next++
     const segment = { ...logSegment(number, memory), memory, capacity, used: 0 }
     this.#segments.add(segment)
+    markEnd(segment, 0)
     return segment
   }
 
@@ -132,6 +135,7 @@ export class RecordMemory {
     words[word + 1] = 0
     words[word + 2] = hash
     segment.used += entryLength(length)
+    markEnd(segment, segment.used)
     const position = positionOf(segment.number, used)
     return this.#index.put(hash, vbid, bytes, keyStart, keyLength, position)
   }
@@ -149,7 +153,7 @@ export class RecordMemory {
     const segment = this.#filling
     if (segment === undefined) return
     const at = segment.used + entryHeaderLength
-    bytes.copy(segment.bytes, at, start, start + length)
+    copyShared(bytes, start, start + length, segment.bytes, at)
     this.put(segment, at + record.keyStart - start, keyLength, vbid, length)
   }
 
@@ -180,7 +184,7 @@ export class RecordMemory {
     this.#cached.delete(segment)
     this.#cachedBytes -= memory.byteLength
     this.#segments.remove(segment)
-    this.#memory.giveBack(memory, used)
+    this.#memory.giveBack(memory)
   }
 
   #isKeyAt(

@@ -7,27 +7,20 @@
  */
 import type { LargePages } from '../storage/large-pages.ts'
 
-interface Spare {
-  readonly memory: SharedArrayBuffer
-  /** From its beginning, what holds something. */
-  readonly dirtyBytes: number
-}
-
 export class SegmentMemory {
   readonly #largePages: LargePages
-  readonly #spares: Spare[] = []
+  readonly #spares = new Set<SharedArrayBuffer>()
 
   constructor(largePages: LargePages) {
     this.#largePages = largePages
   }
 
-  /** All zeroes, of at least this length. */
+  /** Of at least this length, with whatever it held last. */
   take(bytes: number): SharedArrayBuffer {
     const spare = this.#smallest(bytes)
     if (spare === undefined) return this.#new(powerOfTwo(bytes))
-    this.#spares.splice(this.#spares.indexOf(spare), 1)
-    new Uint8Array(spare.memory, 0, spare.dirtyBytes).fill(0)
-    return spare.memory
+    this.#spares.delete(spare)
+    return spare
   }
 
   #new(bytes: number): SharedArrayBuffer {
@@ -36,16 +29,15 @@ export class SegmentMemory {
     return memory
   }
 
-  giveBack(memory: SharedArrayBuffer, dirtyBytes: number): void {
-    this.#spares.push({ memory, dirtyBytes })
+  giveBack(memory: SharedArrayBuffer): void {
+    this.#spares.add(memory)
   }
 
-  #smallest(bytes: number): Spare | undefined {
-    let best: Spare | undefined
+  #smallest(bytes: number): SharedArrayBuffer | undefined {
+    let best: SharedArrayBuffer | undefined
     for (const spare of this.#spares) {
-      const { byteLength } = spare.memory
-      if (byteLength < bytes) continue
-      if (best === undefined || byteLength < best.memory.byteLength) best = spare
+      if (spare.byteLength < bytes) continue
+      if (best === undefined || spare.byteLength < best.byteLength) best = spare
     }
     return best
   }

@@ -5,6 +5,7 @@
 import type { Clock } from '../clock.ts'
 import { Datatype } from '../../protocol/datatype.ts'
 import { Status } from '../../protocol/status.ts'
+import { copyShared } from '../storage/copy-shared.ts'
 import { xattrBytes } from '../storage/plain-value.ts'
 import { RecordKind } from '../storage/record.ts'
 import { casMax } from './cas-clock.ts'
@@ -96,7 +97,7 @@ export class MetaWriter {
       : request.time || nowSeconds
     change.revno = request.revno
     const record = this.#begin(vbucket, request)
-    form.bytes.copy(record.bytes, record.valueStart, form.start, form.start + form.length)
+    copyShared(form.bytes, form.start, form.start + form.length, record.bytes, record.valueStart)
     this.#locks.unlock(vbucket.id, key, keyStart, keyLength)
     this.#writer.finish(vbucket)
     return Status.success

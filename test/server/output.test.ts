@@ -85,6 +85,7 @@ t.test('the batches of a turn are written at its end, each to its connection', a
   const slab = new OutputSlab()
   const delivered: string[] = []
   const target = (name: string) => ({
+    takesAtOnce: true,
     deliver(bytes: Buffer) {
       delivered.push(`${name}: ${bytes.toString()}`)
       return true
@@ -163,10 +164,11 @@ t.test('past the hard limit the largest debtor goes', t => {
   t.end()
 })
 
-t.test('answers larger than the slab get a buffer of their own', t => {
+t.test('answers larger than the slab get a buffer of their own when the client lags', t => {
   const slab = new OutputSlab()
   const delivered: [length: number, owned: boolean][] = []
   slab.open({
+    takesAtOnce: false,
     deliver(bytes, owned) {
       delivered.push([bytes.length, owned])
       return true
@@ -188,6 +190,68 @@ t.test('answers larger than the slab get a buffer of their own', t => {
   ])
   t.end()
 })
+
+t.test('large answers share memory as long as clients take them at once', t => {
+  const slab = new OutputSlab()
+  const delivered: [length: number, owned: boolean][] = []
+  const memory = new Set<Buffer>()
+  let isTaken = true
+  const answer = (length: number) => {
+    slab.open({
+      takesAtOnce: true,
+      deliver(bytes, owned) {
+        delivered.push([bytes.length, owned])
+        return isTaken
+      },
+    })
+    slab.reserve(length)
+    memory.add(slab.buffer)
+    slab.close()
+  }
+  answer(slabBytes + 1)
+  answer(3 * slabBytes)
+  t.equal(memory.size, 1)
+  isTaken = false
+  answer(2 * slabBytes)
+  t.equal(memory.size, 1)
+  isTaken = true
+  answer(2 * slabBytes)
+  t.equal(memory.size, 2, 'what one did not take is not written to again')
+  answer(8 * slabBytes)
+  answer(slabBytes + 2)
+  t.equal(memory.size, 3, 'what is too large for it has its own')
+  t.same(delivered, [
+    [slabBytes + 1, false],
+    [3 * slabBytes, false],
+    [2 * slabBytes, false],
+    [2 * slabBytes, false],
+    [8 * slabBytes, true],
+    [slabBytes + 2, false],
+  ])
+  t.equal(slab.buffer.length, slabBytes)
+  t.end()
+})
+
+t.test(
+  'a large answer that a client does not take at once is charged with all that it keeps',
+  t => {
+    const socket = new ReluctantSocket()
+    const budget = budgetOf(MiB)
+    const slab = new OutputSlab()
+    const writer = writerOn(socket, budget)
+    slab.open(writer)
+    slab.reserve(2 * slabBytes)
+    const kept = slab.buffer
+    slab.close()
+    t.equal(writer.chargedBytes, kept.length)
+    slab.open(writer)
+    slab.reserve(2 * slabBytes)
+    t.equal(slab.buffer.length, 2 * slabBytes, 'the next has no more than it needs')
+    slab.close()
+    t.equal(writer.chargedBytes, kept.length + 2 * slabBytes)
+    t.end()
+  },
+)
 
 t.test('a queue of answers gives out what nothing in front of it waits for', t => {
   const queue = new ResponseQueue()

@@ -51,7 +51,10 @@ t.test(
 t.test('answers leave with the turn; nothing is kept while it runs', async t => {
   const { slab, turn } = scene()
   const written: string[] = []
-  const target = { deliver: (bytes: Buffer) => (written.push(bytes.toString()), true) }
+  const target = {
+    takesAtOnce: true,
+    deliver: (bytes: Buffer) => (written.push(bytes.toString()), true),
+  }
   let wasKept: boolean | undefined
   const answering: TurnReader = {
     changes: undefined,

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert'
 import fc from 'fast-check'
 import t from 'tap'
+import { LogReader } from '../../src/storage/log-reader.ts'
 import { positionAt } from '../../src/storage/log-segment.ts'
 import { RecordKind, RecordView } from '../../src/storage/record.ts'
 import { hashKey } from '../../src/storage/key-hash.ts'
@@ -124,7 +125,13 @@ interface Scene {
   append: (vbid: number, key: string, valueLength?: number) => number
 }
 
-function scene(options: { segmentBytes?: number; retainBytes?: number } = {}): Scene {
+interface SceneOptions {
+  readonly segmentBytes?: number
+  readonly retainBytes?: number
+  readonly onSegment?: (number: number, memory: SharedArrayBuffer) => void
+}
+
+function scene(options: SceneOptions = {}): Scene {
   const opened: number[] = []
   const released: number[] = []
   const memories = new Set<SharedArrayBuffer>()
@@ -136,6 +143,7 @@ function scene(options: { segmentBytes?: number; retainBytes?: number } = {}): S
     onSegment: (number, memory) => {
       opened.push(number)
       memories.add(memory)
+      options.onSegment?.(number, memory)
     },
     onRelease: number => released.push(number),
   })
@@ -237,6 +245,37 @@ t.test('a segment that is used again shows nothing of what it held', async t => 
   }
   t.pass()
 })
+
+t.test(
+  'the flusher finds in memory that is used again what was appended, and nothing older',
+  async t => {
+    const lengths = fc.array(fc.nat(700), { minLength: 1, maxLength: 12 })
+    const property = fc.property(fc.array(lengths, { maxLength: 25 }), batches => {
+      const reader = new LogReader()
+      const { log, append } = scene({
+        segmentBytes: 1024,
+        retainBytes: 0,
+        onSegment: (number, memory) => reader.addSegment(number, memory),
+      })
+      for (const [round, batch] of batches.entries()) {
+        const keys = batch.map((length, index) => {
+          append(0, `key-${round}-${index}`, length)
+          return `key-${round}-${index}`
+        })
+        const step = { kind: 'apply', upTo: log.end } as const
+        const [stretch] = reader.stretches([step])
+        const found = stretch!.flatMap(({ positions }) =>
+          positions.map(position => reader.recordAt(position).key().toString()),
+        )
+        assert.deepEqual(found, keys)
+        reader.markApplied([step])
+        log.markCommitted(log.end)
+      }
+    })
+    fc.assert(property, { numRuns: 100 })
+    t.pass()
+  },
+)
 
 t.test('memory that is given up is used again, so that it never grows beyond its peak', async t => {
   const { log, append, opened, memories } = scene({ retainBytes: 0 })
