@@ -25,8 +25,13 @@ import type { Vbucket } from './vbucket.ts'
 const postponedMax = 300
 /** So many times without a change: there is nothing to wait for. */
 const quietMax = 5
-/** A commit of less is as cheap as what the journal would write instead. */
-const postponedBytesMin = 64 * 1024
+/**
+ * From how much on a commit is put off. A commit writes several pages for each change, and the journal
+ * only the changes, but it takes 64 MiB of the disk: so it is not made for a burst of a few documents,
+ * only for many of them, or for `steadyIntervals` in a row with some.
+ */
+const postponedBytesMin = { withJournal: 1024, steady: 4 * 1024, burst: 64 * 1024 } as const
+const steadyIntervals = 10
 /** More than that since the last time are large values: a commit of them is not dear. */
 const postponedGrowthBytesMax = 8 * 2 ** 20
 
@@ -50,6 +55,8 @@ export class Durability {
   /** Somebody has waited since this was last asked. */
   #isInUse = false
   #postponed = 0
+  /** Intervals in a row that have brought something, while there is no journal. */
+  #steady = 0
   /** How often in a row it was put off although nothing had been added. */
   #quiet = 0
   /** Bytes that were not in LMDB when a commit was put off last. */
@@ -99,8 +106,7 @@ export class Durability {
   postponesCommit(): boolean {
     const { unflushedBytes } = this.#options.changes
     const growthBytes = unflushedBytes - this.#postponedBytes
-    const isMuch = unflushedBytes >= postponedBytesMin
-    const pays = isMuch || this.#isInUse
+    const pays = this.#isInUse || this.#isMuch(unflushedBytes)
     this.#isInUse = false
     if (!pays || this.#postponed >= postponedMax) return false
     if (growthBytes > postponedGrowthBytesMax) return false
@@ -112,6 +118,13 @@ export class Durability {
     if (!this.#journal.isReady) return false
     this.#postponed++
     return true
+  }
+
+  #isMuch(unflushedBytes: number): boolean {
+    const { withJournal, steady, burst } = postponedBytesMin
+    if (this.#journal.isReady) return unflushedBytes >= withJournal
+    this.#steady = unflushedBytes >= steady ? this.#steady + 1 : 0
+    return unflushedBytes >= burst || this.#steady >= steadyIntervals
   }
 
   /** `isCommitted`: everything is in LMDB. Who still waits is told `error`. */

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import t from 'tap'
 import { ManualClock } from '../dcp/support/manual-clock.ts'
 import { openBuckets, set, untilJournalAnswers } from '../support/bucket.ts'
@@ -46,4 +47,59 @@ t.test('it is not put off for ever', async t => {
     await soon()
   }
   t.ok(intervals > 290 && intervals < 400, `after ${intervals} intervals`)
+})
+
+t.test('a journal that is there takes little, too, but not the least', async t => {
+  const clock = new ManualClock()
+  const { bucket } = await openBuckets(t, t.testdir(), { settings, clock })
+  const vbucket = bucket.vbucket(1)!
+  await untilJournalAnswers(bucket, bucket.vbucket(9)!)
+  const interval = async () => {
+    clock.advance(intervalSeconds * 1000)
+    await soon()
+  }
+  // That somebody has waited counts for one more interval.
+  for (let i = 0; i < 10; i++) await interval()
+  set(bucket, vbucket, 'least', 'x')
+  clock.advance(intervalSeconds * 1000)
+  while (vbucket.persistedSeqno < 1) await soon()
+  set(bucket, vbucket, 'little', 'x'.repeat(2000))
+  for (let i = 0; i < 4; i++) await interval()
+  t.equal(vbucket.persistedSeqno, 1)
+  while (vbucket.persistedSeqno < 2) await interval()
+  t.pass('it comes when nothing is added')
+})
+
+t.test('a journal is made for a steady load, not for bursts of a few documents', async t => {
+  const clock = new ManualClock()
+  const directory = t.testdir()
+  const { bucket } = await openBuckets(t, directory, { settings, clock })
+  const vbucket = bucket.vbucket(1)!
+  const hasJournal = () =>
+    readdirSync(directory, { recursive: true }).some(name => String(name).includes('journal-'))
+  const load = (bytes: number) => {
+    const seqno = vbucket.persistedSeqno
+    set(bucket, vbucket, 'document', 'x'.repeat(bytes))
+    clock.advance(intervalSeconds * 1000)
+    return seqno
+  }
+  const committed = async (bytes: number) => {
+    const before = load(bytes)
+    while (vbucket.persistedSeqno === before) await soon()
+  }
+  for (let burst = 0; burst < 3; burst++) {
+    for (let i = 0; i < 9; i++) await committed(5000)
+    await committed(10)
+  }
+  t.notOk(hasJournal())
+  for (let i = 0; i < 9; i++) await committed(5000)
+  await committed(5000)
+  let intervals = 0
+  for (let isPutOff = false; !isPutOff && intervals < 1000; intervals++) {
+    const before = load(5000)
+    await soon()
+    await soon()
+    isPutOff = vbucket.persistedSeqno === before
+  }
+  t.ok(hasJournal())
 })
