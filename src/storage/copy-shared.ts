@@ -22,12 +22,7 @@ export function copyShared(
   if (length <= loopedBytesMax) {
     for (let index = 0; index < length; index++) target[at + index] = source[start + index]!
   } else if (length < filledBytesMin) source.copy(target, at, start, end)
-  else fill(source, start, end, target, at)
-}
-
-/** Apart, so that what copies small values stays small enough to become part of its callers. */
-function fill(source: Buffer, start: number, end: number, target: Buffer, at: number): void {
-  target.fill(source.subarray(start, end), at, at + end - start)
+  else setShared(source.subarray(start, end), target, at)
 }
 
 /** The same for all of `bytes`, of which there is a view already. */

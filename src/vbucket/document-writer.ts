@@ -4,6 +4,7 @@
  */
 import type { Status } from '../../protocol/status.ts'
 import type { Clock } from '../clock.ts'
+import { setShared } from '../storage/copy-shared.ts'
 import { defaultCollection, systemCollection } from '../storage/record-key.ts'
 import { RecordKind, type RecordHead, type RecordView } from '../storage/record.ts'
 import type { ChangeLog } from './change-log.ts'
@@ -194,7 +195,7 @@ export class DocumentWriter {
     change.time = isTombstone ? nowSeconds : 0
     change.revno = isTombstone ? 2 : 1
     const record = this.begin(vbucket, key, 0, key.length, value.length)
-    record.bytes.set(value, record.valueStart)
+    setShared(value, record.bytes, record.valueStart)
     if (isTombstone) vbucket.tombstoneCount++
     vbucket.notify()
     this.#onAppend()

@@ -331,7 +331,7 @@ export class Documents {
     change.revno = current.revno + 1
     change.replace(true, current)
     const record = this.#writer.begin(vbucket, key, start, length, kept.length)
-    if (kept.length > 0) kept.copy(record.bytes, record.valueStart)
+    copyShared(kept, 0, kept.length, record.bytes, record.valueStart)
     this.#finish(vbucket, key, start, length)
   }
 

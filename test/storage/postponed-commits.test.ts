@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { ManualClock } from '../dcp/support/manual-clock.ts'
 import { openBuckets, set, untilJournalAnswers } from '../support/bucket.ts'
 
@@ -12,15 +12,25 @@ function soon(): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, 5))
 }
 
-t.test('a commit that nobody waits for is put off while there is more and more', async t => {
+async function scene(t: Test) {
   const clock = new ManualClock()
-  const { bucket } = await openBuckets(t, t.testdir(), { settings, clock })
-  const vbucket = bucket.vbucket(1)!
-  await untilJournalAnswers(bucket, bucket.vbucket(9)!)
+  const directory = t.testdir()
+  const { bucket } = await openBuckets(t, directory, { settings, clock })
   const interval = async () => {
     clock.advance(intervalSeconds * 1000)
     await soon()
   }
+  return { bucket, vbucket: bucket.vbucket(1)!, directory, interval }
+}
+
+async function sceneWithJournal(t: Test) {
+  const made = await scene(t)
+  await untilJournalAnswers(made.bucket, made.bucket.vbucket(9)!)
+  return made
+}
+
+t.test('a commit that nobody waits for is put off while there is more and more', async t => {
+  const { bucket, vbucket, interval } = await sceneWithJournal(t)
   set(bucket, vbucket, 'first', large)
   for (let i = 0; i < 100; i++) {
     set(bucket, vbucket, `key-${i}`, 'more')
@@ -35,33 +45,22 @@ t.test('a commit that nobody waits for is put off while there is more and more',
 })
 
 t.test('it is not put off for ever', async t => {
-  const clock = new ManualClock()
-  const { bucket } = await openBuckets(t, t.testdir(), { settings, clock })
-  const vbucket = bucket.vbucket(1)!
-  await untilJournalAnswers(bucket, bucket.vbucket(9)!)
+  const { bucket, vbucket, interval } = await sceneWithJournal(t)
   set(bucket, vbucket, 'first', large)
   let intervals = 0
   for (; vbucket.persistedSeqno === 0 && intervals < 1000; intervals++) {
     set(bucket, vbucket, 'second', `${intervals}`)
-    clock.advance(intervalSeconds * 1000)
-    await soon()
+    await interval()
   }
   t.ok(intervals > 290 && intervals < 400, `after ${intervals} intervals`)
 })
 
 t.test('a journal that is there takes little, too, but not the least', async t => {
-  const clock = new ManualClock()
-  const { bucket } = await openBuckets(t, t.testdir(), { settings, clock })
-  const vbucket = bucket.vbucket(1)!
-  await untilJournalAnswers(bucket, bucket.vbucket(9)!)
-  const interval = async () => {
-    clock.advance(intervalSeconds * 1000)
-    await soon()
-  }
+  const { bucket, vbucket, interval } = await sceneWithJournal(t)
   // That somebody has waited counts for one more interval.
   for (let i = 0; i < 10; i++) await interval()
   set(bucket, vbucket, 'least', 'x')
-  clock.advance(intervalSeconds * 1000)
+  await interval()
   while (vbucket.persistedSeqno < 1) await soon()
   set(bucket, vbucket, 'little', 'x'.repeat(2000))
   for (let i = 0; i < 4; i++) await interval()
@@ -71,20 +70,13 @@ t.test('a journal that is there takes little, too, but not the least', async t =
 })
 
 t.test('a journal is made for a steady load, not for bursts of a few documents', async t => {
-  const clock = new ManualClock()
-  const directory = t.testdir()
-  const { bucket } = await openBuckets(t, directory, { settings, clock })
-  const vbucket = bucket.vbucket(1)!
+  const { bucket, vbucket, directory, interval } = await scene(t)
   const hasJournal = () =>
     readdirSync(directory, { recursive: true }).some(name => String(name).includes('journal-'))
-  const load = (bytes: number) => {
-    const seqno = vbucket.persistedSeqno
-    set(bucket, vbucket, 'document', 'x'.repeat(bytes))
-    clock.advance(intervalSeconds * 1000)
-    return seqno
-  }
   const committed = async (bytes: number) => {
-    const before = load(bytes)
+    const before = vbucket.persistedSeqno
+    set(bucket, vbucket, 'document', 'x'.repeat(bytes))
+    await interval()
     while (vbucket.persistedSeqno === before) await soon()
   }
   for (let burst = 0; burst < 3; burst++) {
@@ -92,14 +84,15 @@ t.test('a journal is made for a steady load, not for bursts of a few documents',
     await committed(10)
   }
   t.notOk(hasJournal())
-  for (let i = 0; i < 9; i++) await committed(5000)
-  await committed(5000)
-  let intervals = 0
-  for (let isPutOff = false; !isPutOff && intervals < 1000; intervals++) {
-    const before = load(5000)
+  for (let i = 0; i < 10; i++) await committed(5000)
+  let isPutOff = false
+  for (let intervals = 0; !isPutOff && intervals < 1000; intervals++) {
+    const before = vbucket.persistedSeqno
+    set(bucket, vbucket, 'document', 'x'.repeat(5000))
+    await interval()
     await soon()
-    await soon()
-    isPutOff = vbucket.persistedSeqno === before
+    isPutOff = hasJournal() && vbucket.persistedSeqno === before
   }
   t.ok(hasJournal())
+  t.ok(isPutOff)
 })
