@@ -24,6 +24,7 @@ const counters: readonly Figure[] = [
   ['commits_total', 'Commits, each durable.', of => of.commits],
   ['commit_seconds_total', 'Time spent in commits.', of => of.commitMsTotal / 1000],
   ['committed_records_total', 'Changes written by commits.', of => of.records],
+  ['compactions_total', 'Files written anew while they were served.', of => of.compactions],
   ['quota_refusals_total', 'Writes that the quota had no room for.', of => of.quotaRefusals],
   ['expired_total', 'Documents that the expiry pager deleted.', of => of.expired],
   ['purged_total', 'Tombstones purged.', of => of.purged],

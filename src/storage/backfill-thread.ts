@@ -125,6 +125,20 @@ export class BackfillThread {
     if (!this.#closed) this.#send({ kind: 'close-keys', scanId })
   }
 
+  /** Opens the copy of an environment, which nobody reads before `adoptCopy`. */
+  async openCopy(environment: number): Promise<void> {
+    const answer = await this.#ask(request => ({ kind: 'open-copy', request, environment }))
+    if (answer.kind !== 'copy-opened') throw stopping()
+  }
+
+  /** Later pins are made in the copy, or it is dropped. Resolves when the other one is closed. */
+  async closeCopy(environment: number, isAdopted: boolean): Promise<void> {
+    const answer = await this.#ask(request => {
+      return { kind: 'close-copy', request, environment, isAdopted }
+    })
+    if (answer.kind !== 'copy-closed') throw stopping()
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true

@@ -9,6 +9,7 @@ import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Transaction } from 'lmdb'
 import { invariant, OperatorError } from '../errors.ts'
+import { copyIn } from './compaction.ts'
 import { openEnvironment, type Environment } from './environment.ts'
 import { storageError } from './storage-error.ts'
 import { isBlockIntact } from './block.ts'
@@ -38,14 +39,13 @@ interface Pinned {
 if (process.platform === 'linux') setPriority(10)
 
 const start = workerData as BackfillStart
+const { mapSizeBytes, readerSlotsMax } = start
 const environments = start.directories.map(directory =>
-  openEnvironment({
-    directory,
-    mapSizeBytes: start.mapSizeBytes,
-    readerSlotsMax: start.readerSlotsMax,
-  }),
+  openEnvironment({ directory, mapSizeBytes, readerSlotsMax }),
 )
 const scans = environments.map(environment => new BlockScan(environment))
+/** Of environments that are being written anew. */
+const copies = new Map<number, Environment>()
 const pinned = new Map<number, Pinned>()
 /** Range scans; each ends before its snapshot does. */
 const keyScans = new Map<number, KeyScan>()
@@ -90,6 +90,23 @@ function pinnedOf(snapshotId: number): Pinned {
   const found = pinned.get(snapshotId)
   invariant(found, 'a snapshot is used between its pin and its release')
   return found
+}
+
+function openCopy(index: number): void {
+  const { directory } = environments[index]!
+  const openIn = copyIn(directory)
+  copies.set(index, openEnvironment({ directory, openIn, mapSizeBytes, readerSlotsMax }))
+}
+
+async function closeCopy(index: number, isAdopted: boolean): Promise<void> {
+  const copy = copies.get(index)
+  copies.delete(index)
+  if (!isAdopted) return copy?.close()
+  invariant(copy, 'a copy is opened before it is adopted')
+  const original = environments[index]!
+  environments[index] = copy
+  scans[index] = new BlockScan(copy)
+  await original.close()
 }
 
 type ReadMessage = Extract<ToBackfill, { kind: 'read' }>
@@ -161,7 +178,9 @@ function rest(): void {
   if (servedLately.look(count, performance.now())) Atomics.wait(served, 0, count, restMs)
 }
 
-function perform(message: Exclude<ToBackfill, { kind: 'close' }>): FromBackfill | undefined {
+type Performed = Exclude<ToBackfill, { kind: 'close' | 'close-copy' }>
+
+function perform(message: Performed): FromBackfill | undefined {
   if (message.kind === 'read') return read(message)
   if (message.kind === 'open-keys') return openKeys(message)
   if (message.kind === 'read-keys') {
@@ -176,6 +195,10 @@ function perform(message: Exclude<ToBackfill, { kind: 'close' }>): FromBackfill 
   if (message.kind === 'release') {
     release(message.snapshotId)
     return undefined
+  }
+  if (message.kind === 'open-copy') {
+    openCopy(message.environment)
+    return { kind: 'copy-opened', request: message.request }
   }
   const vbuckets = pin(message.snapshotId, message.environment)
   return { kind: 'pinned', request: message.request, vbuckets }
@@ -193,11 +216,12 @@ function openKeys({ request, scanId, snapshotId, keys, seqno }: OpenKeysMessage)
 
 const port = parentPort
 invariant(port, 'backfills run as a worker thread')
+const say = (message: FromBackfill, memory: ArrayBuffer[] = []) => port.postMessage(message, memory)
 
 async function close(): Promise<void> {
   for (const snapshotId of pinned.keys()) release(snapshotId)
-  for (const environment of environments) await environment.close()
-  port!.postMessage({ kind: 'closed' } satisfies FromBackfill)
+  for (const environment of [...environments, ...copies.values()]) await environment.close()
+  say({ kind: 'closed' })
   port!.close()
 }
 
@@ -206,16 +230,21 @@ port.on('message', (message: ToBackfill) => {
     void close()
     return
   }
+  if (message.kind === 'close-copy') {
+    const { request, environment, isAdopted } = message
+    void closeCopy(environment, isAdopted).then(() => say({ kind: 'copy-closed', request }))
+    return
+  }
   try {
     const answer = perform(message)
     if (answer === undefined) return
     const larger = answer.kind === 'slab' ? answer.larger : undefined
-    port.postMessage(answer, larger === undefined ? [] : [larger])
+    say(answer, larger === undefined ? [] : [larger])
   } catch (error) {
     if (!('request' in message)) throw error
     const known = error instanceof OperatorError ? error : storageError(error, 'backfill')
     const { code, message: text, hint } = known
-    port.postMessage({ kind: 'failed', request: message.request, code, message: text, hint })
+    say({ kind: 'failed', request: message.request, code, message: text, hint })
   }
 })
-port.postMessage({ kind: 'ready' } satisfies FromBackfill)
+say({ kind: 'ready' })

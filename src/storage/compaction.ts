@@ -2,15 +2,17 @@
  * Writes an environment's file anew when most of it is free. LMDB takes free pages again, but never
  * gives them back to the file system; after a snapshot that was held for long under many updates, a
  * file may be many times what is in it. It happens at a start, before anybody has the file open, and
- * while little enough is in use that the start does not wait for long.
+ * while it is served (online-compaction.ts): as long as little enough is in use that nobody waits for
+ * long.
  *
  * The copy is made beside the file, counted, and renamed over it: a crash leaves one or the
  * other, whole. It is made by a process of its own, since LMDB ends the process when it comes to a
  * page that it cannot make sense of; what goes wrong there leaves the file as it was.
  */
-import { execFile } from 'node:child_process'
-import { mkdirSync, renameSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { execFile, type ChildProcess } from 'node:child_process'
+import { mkdirSync, renameSync, symlinkSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { dataFileOf } from './data-file.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
@@ -44,26 +46,72 @@ export async function compact(
   directory: string,
   { mapSizeBytes }: { readonly mapSizeBytes: number },
 ): Promise<string | undefined> {
-  const copy = copyIn(directory)
   try {
-    forgetCopy(directory)
-    mkdirSync(copy)
-    await promisify(execFile)(process.execPath, [program, directory, copy, String(mapSizeBytes)])
-    renameSync(dataFileOf(copy), dataFileOf(directory))
-    syncDirectory(directory)
-    return undefined
+    await makeCopy(directory, mapSizeBytes)
+    putCopyInPlace(directory)
   } catch (error) {
     return (error as Error).message
   } finally {
-    forgetCopy(directory)
+    await forgetCopy(directory)
+  }
+  syncDirectory(directory)
+  return undefined
+}
+
+/**
+ * Copies what is in use of an environment that nobody writes to meanwhile. Fails when that is not
+ * possible, or when `signal` says so.
+ */
+export async function makeCopy(
+  directory: string,
+  mapSizeBytes: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  await forgetCopy(directory)
+  const copy = copyIn(directory)
+  const original = join(copy, 'original')
+  mkdirSync(original, { recursive: true })
+  // With a lock of its own: by the one beside the file, whose users are told apart by process,
+  // LMDB may take the environment for one that nobody else has open.
+  symlinkSync(resolve(dataFileOf(directory)), dataFileOf(original))
+  const parameters = [program, original, copy, String(mapSizeBytes)]
+  const options = signal ? { signal, killSignal: 'SIGKILL' as const } : {}
+  const copying = promisify(execFile)(process.execPath, parameters, options)
+  try {
+    await copying
+  } catch (error) {
+    // As long as it lives, it makes files.
+    await ended(copying.child)
+    throw error
   }
 }
 
-/** Removes what a crash has left of a copy. */
-export function forgetCopy(directory: string): void {
-  rmSync(copyIn(directory), { recursive: true, force: true })
+async function ended(child: ChildProcess): Promise<void> {
+  const isRunning = child.exitCode === null && child.signalCode === null
+  if (child.pid !== undefined && isRunning) await new Promise(done => child.once('exit', done))
 }
 
-function copyIn(directory: string): string {
+/**
+ * From here on the copy is the environment. When it fails, the environment is what it was. Sync the
+ * directory before anything is written.
+ */
+export function putCopyInPlace(directory: string): void {
+  const copy = copyIn(directory)
+  // Whoever has the copy open goes on with its lock.
+  renameSync(lockFileOf(copy), lockFileOf(directory))
+  renameSync(dataFileOf(copy), dataFileOf(directory))
+}
+
+/** Removes a copy that has not been put in place, or what is left of one. */
+export async function forgetCopy(directory: string): Promise<void> {
+  // A process may be short of files for a while.
+  await rm(copyIn(directory), { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+}
+
+export function copyIn(directory: string): string {
   return join(directory, 'compacted')
+}
+
+function lockFileOf(directory: string): string {
+  return join(directory, 'lock.mdb')
 }

@@ -48,6 +48,13 @@ export class DiskReader {
     for (const environment of this.#environments) environment.refresh()
   }
 
+  /** An environment is another one. */
+  replaced(index: number): void {
+    const environment = this.#environments[index]!
+    this.#scans[index] = new BlockScan(environment)
+    this.#indexes[index] = new IndexReader(environment)
+  }
+
   /** Where a key's newest version is and its metadata; undefined when the key is unknown. */
   entry(vbid: number, bytes: Uint8Array, start: number, length: number): DocumentEntry | undefined {
     try {

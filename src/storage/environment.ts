@@ -31,6 +31,8 @@ export interface EnvironmentOptions {
   readerSlotsMax: number
   /** Make the tables. Else one that is missing means that the file is damaged. */
   create?: boolean
+  /** Where the files are now, if they are going to be in `directory`: see online-compaction.ts. */
+  openIn?: string
 }
 
 /**
@@ -249,10 +251,10 @@ function openTables(
 const ownReaders = 6
 
 function openRoot(options: EnvironmentOptions, mapBytes: number): RootDatabase<Buffer, string> {
-  const { directory } = options
+  const { directory, openIn = directory } = options
   try {
     return open<Buffer, string>({
-      path: directory,
+      path: openIn,
       // A dot in the path would otherwise make lmdb take the directory for a file.
       noSubdir: false,
       maxDbs: 16,

@@ -77,6 +77,10 @@ export type ToFlusher =
   | { kind: 'release'; number: number }
   /** The same steps again after a failure go on where they failed. */
   | { kind: 'batch'; steps: FlushStep[]; nowSeconds: number; heldBytes: number[] }
+  /** Put the copy of an environment in its place, and go on in it. */
+  | { kind: 'adopt'; environment: number }
+  /** Close what it was before. The last who does so frees its pages on the disk, which takes a while. */
+  | { kind: 'close-original' }
   | { kind: 'close' }
 
 export type FromFlusher =
@@ -84,6 +88,7 @@ export type FromFlusher =
   | CommittedBatch
   /** The transaction that failed has left nothing; the batch is to be sent again. */
   | { kind: 'failed'; code: string; message: string; hint: string }
+  | Adoption
   /** Pages of the maps cannot be given back. */
   | { kind: 'unbounded'; error: string }
   | { kind: 'closed' }
@@ -99,11 +104,18 @@ export interface CommittedBatch {
   environments: EnvironmentFigures[]
 }
 
+/** What became of a copy; the environment is as it was when there is a failure. */
+export interface Adoption {
+  kind: 'adopted'
+  failure: string | undefined
+  environments: EnvironmentFigures[]
+}
+
 /** For the metrics and for telling what pinned snapshots keep from reuse; in bytes. */
 export interface EnvironmentFigures {
   allocatedBytes: number
   liveBytes: number
-  /** Written by the flusher since it started. */
+  /** Written by the flusher since it started, or since the file was written anew. */
   writtenBytes: number
 }
 

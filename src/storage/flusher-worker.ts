@@ -7,10 +7,12 @@ import { uint64From } from '../../protocol/bytes.ts'
 import { systemClock } from '../clock.ts'
 import { invariant } from '../errors.ts'
 import { Applier } from './apply.ts'
+import { copyIn, putCopyInPlace } from './compaction.ts'
 import { dropSome } from './drop.ts'
 import { assertRoom, figuresOf, openEnvironment, type Environment } from './environment.ts'
 import { storageError } from './storage-error.ts'
 import type {
+  Adoption,
   CommittedBatch,
   EraseResult,
   EnvironmentFigures,
@@ -24,6 +26,7 @@ import { erase } from './erase.ts'
 import { LogReader, type Stretch, type VbucketStretch } from './log-reader.ts'
 import { MappedPages } from './mapped-pages.ts'
 import { purge } from './purge.ts'
+import { syncDirectory } from './sync-directory.ts'
 import type { VbucketRecord } from './vbucket-record.ts'
 
 const dropBatch = 5000
@@ -43,21 +46,17 @@ class Flusher {
   readonly #environments: Environment[]
   readonly #appliers: Applier[]
   readonly log: LogReader
-  readonly #mapSizeBytes: number
+  readonly #start: FlusherStart
   readonly #figures: EnvironmentFigures[]
   #progress: Progress | undefined
+  /** Whose copy has been adopted. */
+  #original: Environment | undefined
 
   constructor(start: FlusherStart) {
-    this.#environments = start.directories.map(directory =>
-      openEnvironment({
-        directory,
-        mapSizeBytes: start.mapSizeBytes,
-        readerSlotsMax: start.readerSlotsMax,
-      }),
-    )
+    this.#start = start
+    this.#environments = start.directories.map(directory => this.#open(directory))
     // Takes the reader slots that this needs before pinned snapshots take the others, too.
     this.#figures = this.#environments.map(figuresOf)
-    this.#mapSizeBytes = start.mapSizeBytes
     this.log = new LogReader()
     this.#appliers = this.#environments.map(environment => new Applier(environment))
   }
@@ -86,15 +85,52 @@ class Flusher {
     return committed
   }
 
+  /** The copy has all that is in the environment: nothing has been written to it since. */
+  async adopt(index: number): Promise<Adoption> {
+    const original = this.#environments[index]!
+    const { directory } = original
+    let copy: Environment | undefined
+    try {
+      copy = this.#open(directory, copyIn(directory))
+      putCopyInPlace(directory)
+    } catch (error) {
+      await copy?.close()
+      return this.#adopted((error as Error).message)
+    }
+    syncDirectory(directory)
+    this.#environments[index] = copy
+    this.#figures[index] = figuresOf(copy)
+    this.#appliers[index] = new Applier(copy)
+    this.#original = original
+    return this.#adopted()
+  }
+
+  async closeOriginal(): Promise<void> {
+    const original = this.#original
+    this.#original = undefined
+    await original?.close()
+  }
+
   async close(): Promise<void> {
+    await this.closeOriginal()
     for (const environment of this.#environments) await environment.close()
+  }
+
+  #open(directory: string, openIn?: string): Environment {
+    const { mapSizeBytes, readerSlotsMax } = this.#start
+    const place = openIn === undefined ? {} : { openIn }
+    return openEnvironment({ directory, ...place, mapSizeBytes, readerSlotsMax })
+  }
+
+  #adopted(failure?: string): Adoption {
+    return { kind: 'adopted', failure, environments: [...this.#figures] }
   }
 
   #assertRoom(index: number, stretches: (Stretch | undefined)[], heldBytes: number[]): void {
     const own = stretches.flatMap(stretch => this.#ofEnvironment(index, stretch))
     const neededBytes = own.reduce((sum, { bytes }) => sum + bytes, 0)
     if (neededBytes === 0) return
-    assertRoom(this.#environments[index]!.directory, this.#mapSizeBytes, {
+    assertRoom(this.#environments[index]!.directory, this.#start.mapSizeBytes, {
       liveBytes: this.#figures[index]!.liveBytes,
       heldBytes: heldBytes[index]!,
       neededBytes,
@@ -251,6 +287,8 @@ port.on('message', (message: ToFlusher) => {
   if (message.kind === 'segment') flusher.log.addSegment(message.number, message.memory)
   else if (message.kind === 'release') flusher.log.removeSegment(message.number)
   else if (message.kind === 'batch') say(flusher.run(message))
+  else if (message.kind === 'adopt') void flusher.adopt(message.environment).then(say)
+  else if (message.kind === 'close-original') void flusher.closeOriginal()
   else {
     boundingPages.cancel()
     mappedPages.close()

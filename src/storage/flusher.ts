@@ -14,7 +14,9 @@ import type { Clock, Timer } from '../clock.ts'
 import { Status } from '../../protocol/status.ts'
 import { OperatorError, StatusError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { FlusherPause } from './flusher-pause.ts'
 import type {
+  Adoption,
   CommittedBatch,
   EraseRequest,
   EraseResult,
@@ -77,6 +79,8 @@ export class Flusher {
   /** Somebody waits for what the batch under way does not bring. */
   #isHurried = false
   #retry: Timer | undefined
+  #pause: FlusherPause | undefined
+  #onAdopted: ((adoption: Adoption) => void) | undefined
   #closed = false
   #nextId = 1
   #stepsQueued = 0
@@ -111,7 +115,7 @@ export class Flusher {
   touch(): void {
     if (this.#gathering !== undefined || this.#scheduled || this.#inFlight !== undefined) return
     const { clock, gatherMs } = this.#options
-    if (gatherMs === 0) return this.hurry()
+    if (gatherMs === 0) return this.#writeSoon()
     this.#gathering = clock.after(gatherMs, () => {
       this.#gathering = undefined
       if (this.#options.postponesCommit()) this.touch()
@@ -121,6 +125,11 @@ export class Flusher {
 
   /** Somebody waits: write what there is as soon as the batch under way is done. */
   hurry(): void {
+    this.#pause?.wanted()
+    this.#writeSoon()
+  }
+
+  #writeSoon(): void {
     this.#isHurried = true
     if (this.#scheduled || this.#inFlight !== undefined) return
     this.#stopGathering()
@@ -137,7 +146,8 @@ export class Flusher {
     this.#pushApply()
     this.#pending.push(step)
     this.#stepsQueued++
-    if (changesVbuckets.has(step.kind)) this.#vbucketStepsUpTo = this.#stepsQueued
+    if (!changesVbuckets.has(step.kind)) return this.#writeSoon()
+    this.#vbucketStepsUpTo = this.#stepsQueued
     this.hurry()
   }
 
@@ -188,10 +198,43 @@ export class Flusher {
     return isDrained
   }
 
+  /**
+   * Once what is under way is on disk, nothing is written until `resume`, which is to be called in any
+   * case. False when it is not the moment. Calls `onWanted` when somebody waits for what is not written.
+   */
+  pause(onWanted: () => void): Promise<boolean> {
+    if (this.#closed || this.#pause !== undefined) return Promise.resolve(false)
+    if (this.failure !== undefined || this.changesVbuckets) return Promise.resolve(false)
+    this.#pause = new FlusherPause(onWanted)
+    if (this.#inFlight === undefined) this.#pause.begin()
+    return this.#pause.begun
+  }
+
+  /** Others have closed what the environment was before it was adopted: the thread may, too. */
+  closeOriginal(): void {
+    this.#send({ kind: 'close-original' })
+  }
+
+  /** Goes on after a pause. */
+  resume(): void {
+    this.#pause?.end()
+    this.#pause = undefined
+    if (!this.#closed) this.#goOn()
+  }
+
+  /** In a pause: puts the copy of an environment in its place. */
+  adopt(environment: number): Promise<Adoption> {
+    return new Promise(done => {
+      this.#onAdopted = done
+      this.#send({ kind: 'adopt', environment })
+    })
+  }
+
   /** Stops the thread; call `drained` first unless what is queued may be lost. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#pause?.end()
     this.#retry?.cancel()
     this.#stopGathering()
     await ended(this.#worker, { kind: 'close' } satisfies ToFlusher)
@@ -223,7 +266,7 @@ export class Flusher {
   }
 
   #next(): void {
-    if (this.#inFlight !== undefined || this.#closed) return
+    if (this.#inFlight !== undefined || this.#pause !== undefined || this.#closed) return
     this.#isHurried = false
     const upTo = this.#options.logEnd()
     if (upTo === this.#appliedUpTo && this.#pending.length === 0) return
@@ -244,6 +287,7 @@ export class Flusher {
   #receive(message: FromFlusher): void {
     if (message.kind === 'committed') this.#committed(message)
     else if (message.kind === 'failed') this.#failed(message)
+    else if (message.kind === 'adopted') this.#onAdopted?.(message)
     else if (message.kind === 'unbounded') {
       const { error } = message
       this.#options.log.warn({ error }, 'pages of files stay mapped until the kernel needs them')
@@ -266,12 +310,18 @@ export class Flusher {
       this.#waiters.shift()
       waiter.done()
     }
+    this.#pause?.begin()
+    this.#goOn()
+  }
+
+  #goOn(): void {
     if (this.#isHurried || this.#pending.length > 0) this.#next()
     else if (this.#options.logEnd() > this.#appliedUpTo) this.touch()
   }
 
   #failed(message: { code: string; message: string; hint: string }): void {
     this.#setFailure(new OperatorError(message.code, message.message, message.hint))
+    this.#pause?.end()
     this.#retry = this.#options.clock.after(this.#options.retryMs, () => {
       if (this.#inFlight) this.#sendBatch(this.#inFlight)
     })

@@ -66,6 +66,12 @@ export type ToBackfill =
     }
   | { kind: 'read-keys'; request: number; scanId: number; limits: KeyScanLimits }
   | { kind: 'close-keys'; scanId: number }
+  /** Open the copy of an environment, beside the original. */
+  | { kind: 'open-copy'; request: number; environment: number }
+  /**
+   * Close one of the two, and from here on pin in the other. Nothing is pinned in the original.
+   */
+  | { kind: 'close-copy'; request: number; environment: number; isAdopted: boolean }
   | { kind: 'close' }
 
 export type FromBackfill =
@@ -77,6 +83,8 @@ export type FromBackfill =
    * no room for a single frame, this is what it lies in.
    */
   | { kind: 'slab'; request: number; parts: ScannedPart[]; larger: ArrayBuffer | undefined }
+  | { kind: 'copy-opened'; request: number }
+  | { kind: 'copy-closed'; request: number }
   | { kind: 'keys-opened'; request: number; hasSeqno: boolean }
   | { kind: 'keys'; request: number; bytes: Uint8Array; items: number; state: KeyScanState }
   | { kind: 'failed'; request: number; code: string; message: string; hint: string }

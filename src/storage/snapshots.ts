@@ -25,6 +25,8 @@ const pinsPerHolderMax = 2
 export interface SnapshotOptions extends Omit<BackfillStart, 'served'> {
   clock: Clock
   figures: EnvironmentFigures[]
+  /** The last snapshot in an environment has been let go. */
+  onUnpinned(environment: number): void
   /** While the disk still shows an earlier life of the vbucket: resolves when it no longer does. */
   whenShown(vbid: number): Promise<void> | undefined
 }
@@ -158,6 +160,29 @@ export class SnapshotService {
     return vbid % this.#options.directories.length
   }
 
+  /**
+   * Runs `work` while nothing is pinned in an environment, and nothing gets pinned meanwhile; it ought
+   * to be short. Undefined when something is.
+   */
+  whileUnpinned<Result>(environment: number, work: () => Promise<Result>) {
+    const done = this.#turn.then(() => (this.pinnedIn(environment) > 0 ? undefined : work()))
+    this.#turn = done.then(nextTurn, nextTurn)
+    return done
+  }
+
+  /** The thread opens the copy of an environment; fails when it cannot. */
+  openCopy(environment: number): Promise<void> {
+    return this.#thread.openCopy(environment)
+  }
+
+  /**
+   * Later pins are made in the copy, or it is dropped. Only while nothing is pinned. Resolves when the
+   * thread has closed the other one.
+   */
+  closeCopy(environment: number, options: { readonly isAdopted: boolean }): Promise<void> {
+    return this.#thread.closeCopy(environment, options.isAdopted)
+  }
+
   /** How many snapshots are pinned in an environment: each takes a reader slot. */
   pinnedIn(environment: number): number {
     let count = 0
@@ -267,8 +292,10 @@ export class SnapshotService {
     else this.#release(pin)
   }
 
-  #release({ id }: Pin): void {
-    if (this.#pins.delete(id)) this.#thread.release(id)
+  #release({ id, environment }: Pin): void {
+    if (!this.#pins.delete(id)) return
+    this.#thread.release(id)
+    if (this.pinnedIn(environment) === 0) this.#options.onUnpinned(environment)
   }
 }
 

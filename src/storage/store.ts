@@ -116,7 +116,7 @@ export async function openStore(
   const compactions: Compaction[] = []
   try {
     for (const directory of directories) {
-      forgetCopy(directory)
+      await forgetCopy(directory)
       const place = { ...options, directory }
       environments.push(await openWhole(place))
       const figures = figuresOf(environments.at(-1)!)

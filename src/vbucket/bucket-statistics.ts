@@ -28,6 +28,8 @@ export interface CommitFigures {
   readonly commitMsTotal: number
   readonly lastCommitMs: number
   readonly environments: readonly EnvironmentFigures[]
+  /** Files that were written anew while they were served. */
+  readonly compactions: number
 }
 
 /** Adds up what the flusher reports. */
@@ -35,7 +37,8 @@ export class CommitCounter {
   #figures: CommitFigures
 
   constructor(environments: readonly EnvironmentFigures[]) {
-    this.#figures = { commits: 0, records: 0, commitMsTotal: 0, lastCommitMs: 0, environments }
+    const none = { commits: 0, records: 0, commitMsTotal: 0, lastCommitMs: 0, compactions: 0 }
+    this.#figures = { ...none, environments }
   }
 
   figures(): CommitFigures {
@@ -45,12 +48,19 @@ export class CommitCounter {
   add({ records, commitMs, environments }: CommittedBatch): void {
     const before = this.#figures
     this.#figures = {
+      ...before,
       commits: before.commits + 1,
       records: before.records + records,
       commitMsTotal: before.commitMsTotal + commitMs,
       lastCommitMs: commitMs,
       environments,
     }
+  }
+
+  /** A file has been written anew. */
+  compacted(environments: readonly EnvironmentFigures[]): void {
+    const { compactions } = this.#figures
+    this.#figures = { ...this.#figures, compactions: compactions + 1, environments }
   }
 }
 

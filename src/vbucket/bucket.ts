@@ -79,14 +79,13 @@ export class Bucket {
     this.shape = new BucketShapeFile(options.directory, store.description)
     this.#gauge = new PressureGauge(settings.unflushedSoftBytes, settings.unflushedHardBytes)
     this.#commits = new CommitCounter(store.environments.map(figuresOf))
-    const changes = new ChangeLog({
+    const changes = (this.changes = new ChangeLog({
       segmentBytes: options.segmentBytes ?? defaultSegmentBytes,
       retainBytes: settings.changeLogBytes,
       cacheBytes: settings.documentCacheBytes,
       onSegment: (number, memory) => this.#flusher.addSegment(number, memory),
       onRelease: number => this.#flusher.releaseSegment(number),
-    })
-    this.changes = changes
+    }))
     const { waiters } = (this.#durability = new Durability({
       ...options,
       changes,
@@ -127,15 +126,15 @@ export class Bucket {
       store: (vbid, holder, hold) => flusher.step({ kind: 'hold', vbid, holder, hold }),
     }
     const holds = (this.holds = new PurgeHolds(holdOptions, store.holds))
-    const { collections, vbuckets: stored } = store
+    const { collections, vbuckets: stored, environments } = store
     const onActive = (vbucket: Vbucket) => this.collections.bringUp(vbucket)
     const { events } = this
     const { locks } = documents
     const lives = { flusher, snapshots, changes, holds, locks, waiters, random, count, events }
     const vbuckets = new VbucketTable({ ...lives, quota, stored, collections, onActive })
     this.#vbuckets = vbuckets
-    const kept = { flusher, holds, vbuckets, disk: this.#disk, documents }
-    this.#upkeep = new Upkeep({ ...options, ...kept })
+    const kept = { flusher, holds, snapshots, vbuckets, disk: this.#disk, documents }
+    this.#upkeep = new Upkeep({ ...options, ...kept, environments, commits: this.#commits })
   }
 
   /** Opens a bucket's directory and starts its threads. Fails with an OperatorError. */
@@ -273,7 +272,7 @@ export class Bucket {
 
   async #close(): Promise<void> {
     await this.collections.settled()
-    this.#upkeep.stop()
+    await this.#upkeep.stop()
     this.holds.close()
     const isDrained = await this.#flusher.drainedWithin(closePatienceMs)
     if (!isDrained) {
@@ -292,7 +291,7 @@ export class Bucket {
 
   /** Ends the threads of a bucket that could not be opened. */
   async #abandon(): Promise<void> {
-    this.#upkeep.stop()
+    await this.#upkeep.stop()
     this.holds.close()
     await Promise.all([this.#flusher.close(), this.snapshots.close()])
   }
@@ -317,6 +316,7 @@ export class Bucket {
       ...this.#files(),
       clock: this.#options.clock,
       figures: [...this.#commits.figures().environments],
+      onUnpinned: environment => this.#upkeep.compaction.unpinned(environment),
       whenShown: vbid => this.#vbuckets.whenShown(vbid),
     })
   }

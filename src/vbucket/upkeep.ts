@@ -1,13 +1,17 @@
 /**
- * What a bucket does by itself, besides serving: purges tombstones, expires what nobody reads, and
- * erases what dropped collections held.
+ * What a bucket does by itself, besides serving: purges tombstones, expires what nobody reads, erases
+ * what dropped collections held, and writes files anew that are mostly free.
  */
 import type { Clock } from '../clock.ts'
 import type { Log } from '../log.ts'
 import type { DiskReader } from '../storage/disk-reader.ts'
+import type { Environment } from '../storage/environment.ts'
 import type { Flusher } from '../storage/flusher.ts'
 import type { PurgeHolds } from '../storage/holds.ts'
+import { OnlineCompaction } from '../storage/online-compaction.ts'
+import type { SnapshotService } from '../storage/snapshots.ts'
 import type { BucketSettings } from './bucket-options.ts'
+import type { CommitCounter } from './bucket-statistics.ts'
 import { Eraser } from './collections/eraser.ts'
 import type { Documents } from './documents.ts'
 import { expireDue } from './expiry-pager.ts'
@@ -21,6 +25,9 @@ export interface UpkeepOptions {
   log: Log
   flusher: Flusher
   holds: PurgeHolds
+  snapshots: SnapshotService
+  environments: Environment[]
+  commits: CommitCounter
   vbuckets: VbucketTable
   disk: DiskReader
   documents: Documents
@@ -29,6 +36,7 @@ export interface UpkeepOptions {
 export class Upkeep {
   readonly purger: Purger
   readonly eraser: Eraser
+  readonly compaction: OnlineCompaction
   readonly #options: UpkeepOptions
   readonly #passes: Passes
   #isStopped = false
@@ -37,11 +45,21 @@ export class Upkeep {
 
   constructor(options: UpkeepOptions) {
     this.#options = options
-    const { clock, log, settings } = options
+    const { clock, log, settings, commits, disk, snapshots } = options
     this.#passes = new Passes(clock, log)
     const nowSeconds = () => this.#nowSeconds()
     this.purger = new Purger({ ...options, nowSeconds, ageSeconds: settings.purgeAgeSeconds })
     this.eraser = new Eraser(options)
+    this.compaction = new OnlineCompaction({
+      ...settings,
+      ...options,
+      figures: () => commits.figures().environments,
+      onReplaced: (environment, figures) => {
+        disk.replaced(environment)
+        commits.compacted(figures)
+        snapshots.committed(figures)
+      },
+    })
   }
 
   start(): void {
@@ -51,12 +69,13 @@ export class Upkeep {
     this.eraser.wake()
   }
 
-  /** What is under way ends with the step that it is in. */
-  stop(): void {
+  /** What is under way ends with the step that it is in. Resolves once commits wait for none of it. */
+  async stop(): Promise<void> {
     this.#isStopped = true
     this.#passes.stop()
     this.purger.stop()
     this.eraser.stop()
+    await this.compaction.close()
   }
 
   async ended(): Promise<void> {

@@ -1,3 +1,5 @@
+import { smallSettings } from '../support/bucket.ts'
+
 /** Of the bucket that is killed and opened again. */
 export const crashSettings = {
   vbuckets: 8,
@@ -13,3 +15,13 @@ export const droppedVbid = 6
 
 /** Becomes replica and active again. */
 export const toggledVbid = 5
+
+/** Of the process whose files are written anew. */
+export const compactionSettings = {
+  ...smallSettings,
+  environments: 1,
+  changeLogBytes: 0,
+  // So that what is durable is in the journal only, for a while.
+  commitIntervalSeconds: 0.2,
+}
+export const largeDocuments = 20

@@ -1,12 +1,4 @@
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { cpSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { silentLog, type Log } from '../../src/log.ts'
@@ -21,6 +13,7 @@ import {
   untilJournalAnswers,
 } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
+import { damageLeaves } from '../support/damage-leaves.ts'
 
 const settings = { environments: 1 }
 const environmentIn = (directory: string) => join(directory, 'buckets', 'default', 'environment-0')
@@ -132,36 +125,13 @@ t.test('what a crash has left of a copy is removed', async t => {
 
 t.test('a file with a page that LMDB cannot read stays as it is, and is opened', async t => {
   const directory = await makeStore(t)
-  const bytes = readFileSync(fileIn(directory))
-  for (let page = 0; page < bytes.length; page += pageBytes) {
-    const leaf = bytes.subarray(page, page + pageBytes)
-    if (isLeaf(leaf) && leaf.includes('small')) pointNowhere(leaf)
-  }
-  writeFileSync(fileIn(directory), bytes)
+  const size = sizeIn(directory)
+  damageLeaves(fileIn(directory), 'small')
   const { log, lines } = fileLog()
   const { bucket, buckets } = await openBuckets(t, directory, { settings, log })
   t.same(lines, ['a file that is mostly free could not be written anew'])
   t.notOk(existsSync(join(environmentIn(directory), 'compacted')))
   t.throws(() => read(bucket, bucket.vbucket(0)!, 'document-0'))
-  t.equal(sizeIn(directory), bytes.length)
+  t.equal(sizeIn(directory), size)
   await buckets.close()
 })
-
-const pageBytes = 4096
-
-/** LMDB's page: its number u64, a transaction u64, u16, flags u16, where free space begins and ends u16. */
-function isLeaf(page: Buffer): boolean {
-  return page.readUInt16LE(18) === 2
-}
-
-/** All values of a leaf are said to be on a page that does not exist. */
-function pointNowhere(page: Buffer): void {
-  const headerBytes = 24
-  const nodes = page.readUInt16LE(20) / 2
-  for (let index = 0; index < nodes; index++) {
-    const node = headerBytes + page.readUInt16LE(headerBytes + 2 * index)
-    page.writeUInt16LE(1, node + 4)
-    const keyBytes = page.readUInt16LE(node + 6)
-    page.writeBigUInt64LE(2n ** 40n, node + 8 + keyBytes)
-  }
-}

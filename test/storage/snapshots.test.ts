@@ -37,7 +37,7 @@ async function seqnosIn(bucket: Bucket, reference: SnapshotReference): Promise<n
 
 t.test('what a pin keeps from reuse is told; released, the file stops growing', async t => {
   const directory = t.testdir()
-  const settings = { environments: 1, changeLogBytes: 0 }
+  const settings = { environments: 1, changeLogBytes: 0, compactBytesMax: 0 }
   const clock = new ManualClock()
   const { bucket } = await openBuckets(t, directory, { settings, clock })
   const vbucket = bucket.vbucket(1)!

@@ -1,0 +1,91 @@
+/** `kill -9` while a file is written anew under durable writes: all of them are there, in whichever file. */
+import { strict as assert } from 'node:assert'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import t from 'tap'
+import { seedOf } from '../resume/seed.ts'
+import { openBuckets, read } from '../support/bucket.ts'
+import { checkStore } from '../support/check-store.ts'
+import { seededRandom } from '../support/faulty-proxy.ts'
+import { compactionSettings, largeDocuments } from './settings.ts'
+
+const kills = 12
+const aliveMsMax = 1200
+t.setTimeout(180_000)
+
+type Report =
+  | ['released']
+  | ['durable', vbid: number, key: string, value: string]
+  | ['compactions', count: number]
+
+function linesOf(report: string): Report[] {
+  if (!existsSync(report)) return []
+  // The last line may have been cut short.
+  const lines = readFileSync(report, 'utf8').split('\n').slice(0, -1)
+  return lines.map(line => JSON.parse(line) as Report)
+}
+
+/** Resolves with what the process said, once it has been killed. */
+async function runAndKill(directory: string, report: string, aliveMs: number): Promise<Report[]> {
+  const writer = join(import.meta.dirname, 'compaction-writer.js')
+  const child = spawn(process.execPath, [writer, directory, report], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  let stderr = ''
+  child.stderr.on('data', text => (stderr += text))
+  const ended = once(child, 'close')
+  const hasReleased = () => linesOf(report).some(([kind]) => kind === 'released')
+  for (const begun = Date.now(); !hasReleased() && Date.now() - begun < 30_000;) await delay(5)
+  await delay(aliveMs)
+  child.kill('SIGKILL')
+  const [, signal] = (await ended) as [number | null, string | null]
+  assert.equal(signal, 'SIGKILL', `the writer ended by itself: ${stderr}`)
+  return linesOf(report)
+}
+
+t.test(`what was durable is there after each of ${kills} kills`, async t => {
+  const root = t.testdir({ data: {} })
+  const directory = join(root, 'data')
+  const random = seededRandom(seedOf(t))
+  const expected = new Map<string, string>()
+  let compactions = 0
+  let durable = 0
+  for (let kill = 1; kill <= kills; kill++) {
+    const report = join(root, `report-${kill}`)
+    const said = await runAndKill(directory, report, random() * aliveMsMax)
+    for (const report of said) {
+      if (report[0] === 'compactions') compactions++
+      if (report[0] !== 'durable') continue
+      const [, vbid, key, value] = report
+      durable++
+      expected.set(`${vbid} ${key}`, value)
+    }
+    const { buckets, bucket } = await openBuckets(t, directory, { settings: compactionSettings })
+    for (const [name, value] of expected) {
+      const [vbid, key] = name.split(' ') as [string, string]
+      const found = read(bucket, bucket.vbucket(Number(vbid))!, key)
+      // What was written last may be there before it was told to be durable.
+      if (found !== value && !isLater(found, value)) t.fail(`kill ${kill}, ${name}: ${found}`)
+    }
+    for (let index = 0; index < largeDocuments; index++) {
+      const found = read(bucket, bucket.vbucket(index % 16)!, `document-${index}`)
+      if (found?.startsWith(`${index} `) !== true) t.fail(`kill ${kill}, document ${index}`)
+    }
+    await buckets.close()
+    t.same(await checkStore(directory), [], `kill ${kill}`)
+  }
+  t.comment(`${compactions} files written anew, ${durable} durable writes`)
+  t.ok(compactions >= kills / 4, `${compactions} files were written anew`)
+  t.ok(durable > 100)
+})
+
+/** Both are PID ROUND TURN, of processes that follow each other. */
+function isLater(found: string | undefined, value: string): boolean {
+  if (found === undefined) return false
+  const [pid, round, turn] = found.split(' ').map(Number) as [number, number, number]
+  const [toldPid, toldRound, toldTurn] = value.split(' ').map(Number) as [number, number, number]
+  return pid === toldPid && (round > toldRound || (round === toldRound && turn > toldTurn))
+}
