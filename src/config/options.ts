@@ -101,7 +101,7 @@ const storage = {
     kind: is.bytes({ max: 16 * TiB }),
     default: 1 * GiB,
     meaning:
-      'A file of which more than half is free is written anew at a start if no more than this is in use; 0 never',
+      'A file of which more than half is free is written anew, at a start or once no snapshot needs it, if no more than this is in use; 0 never',
   },
   mappedBytesMax: {
     flag: 'mapped-max',

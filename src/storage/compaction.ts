@@ -16,6 +16,7 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { dataFileOf } from './data-file.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
+import { MemoryAdvice } from './memory-advice.ts'
 import { syncDirectory } from './sync-directory.ts'
 
 /** Less is not worth a copy. */
@@ -47,7 +48,7 @@ export async function compact(
   { mapSizeBytes }: { readonly mapSizeBytes: number },
 ): Promise<string | undefined> {
   try {
-    await makeCopy(directory, mapSizeBytes)
+    await makeCopy(directory, { mapSizeBytes })
     putCopyInPlace(directory)
   } catch (error) {
     return (error as Error).message
@@ -58,14 +59,21 @@ export async function compact(
   return undefined
 }
 
+export interface CopyOptions {
+  readonly mapSizeBytes: number
+  /** Gives it up. */
+  readonly signal?: AbortSignal
+  /** Large pieces of this process's memory. */
+  readonly memory?: Iterable<SharedArrayBuffer>
+}
+
 /**
  * Copies what is in use of an environment that nobody writes to meanwhile. Fails when that is not
  * possible, or when `signal` says so.
  */
 export async function makeCopy(
   directory: string,
-  mapSizeBytes: number,
-  signal?: AbortSignal,
+  { mapSizeBytes, signal, memory }: CopyOptions,
 ): Promise<void> {
   await forgetCopy(directory)
   const copy = copyIn(directory)
@@ -76,7 +84,9 @@ export async function makeCopy(
   symlinkSync(resolve(dataFileOf(directory)), dataFileOf(original))
   const parameters = [program, original, copy, String(mapSizeBytes)]
   const options = signal ? { signal, killSignal: 'SIGKILL' as const } : {}
-  const copying = promisify(execFile)(process.execPath, parameters, options)
+  const start = () => promisify(execFile)(process.execPath, parameters, options)
+  const advice = memory && (await adviceOrNone())
+  const copying = advice ? advice.forkWithout(memory, start) : start()
   try {
     await copying
   } catch (error) {
@@ -84,6 +94,12 @@ export async function makeCopy(
     await ended(copying.child)
     throw error
   }
+}
+
+/** Where the library does not run, a start takes longer. */
+async function adviceOrNone(): Promise<MemoryAdvice | undefined> {
+  if (process.platform !== 'linux') return undefined
+  return MemoryAdvice.load().catch(() => undefined)
 }
 
 async function ended(child: ChildProcess): Promise<void> {

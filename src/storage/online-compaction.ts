@@ -1,6 +1,7 @@
 /**
- * Writes an environment's file anew while it is served, once the last snapshot in it has been let go:
- * what that one has kept from being used again is free then, and may be most of the file.
+ * Writes an environment's file anew while it is served. Once the last snapshot in it has been let go,
+ * what that one has kept from being used again is free, and may be most of the file; so may what was
+ * deleted, once it is purged.
  *
  * 1. The flusher pauses, so that nobody writes to the file. Readers go on, and changes wait in memory
  *    and in the journal.
@@ -37,6 +38,8 @@ export interface OnlineCompactionOptions {
   readonly readerSlotsMax: number
   /** What may be in use of a file. */
   readonly compactBytesMax: number
+  /** Large pieces of this process's memory: see `CopyOptions`. */
+  readonly memory: () => Iterable<SharedArrayBuffer>
   readonly flusher: Pick<Flusher, 'pause' | 'resume' | 'adopt' | 'closeOriginal'>
   readonly snapshots: Pick<SnapshotService, 'whileUnpinned' | 'openCopy' | 'closeCopy'>
   readonly figures: () => readonly EnvironmentFigures[]
@@ -44,7 +47,7 @@ export interface OnlineCompactionOptions {
   readonly onReplaced: (environment: number, figures: EnvironmentFigures[]) => void
 }
 
-/** `pinned`: the next release begins it again. */
+/** `pinned`: it is considered again when the last snapshot is let go. */
 type Outcome = 'done' | 'pinned' | 'given up' | 'failed'
 
 export class OnlineCompaction {
@@ -63,8 +66,8 @@ export class OnlineCompaction {
     this.#options = options
   }
 
-  /** The last snapshot in an environment has been let go. */
-  unpinned(environment: number): void {
+  /** Writes the file of an environment anew if it is mostly free; call it when that may have come about. */
+  consider(environment: number): void {
     if (this.#isClosed || this.#failed.has(environment) || !this.#isWorthIt(environment)) return
     this.#wanted.add(environment)
     if (this.#retry === undefined) this.#begin()
@@ -148,7 +151,8 @@ export class OnlineCompaction {
 
   async #copy(environment: number, signal: AbortSignal): Promise<Outcome> {
     const { environments, mapSizeBytes, snapshots } = this.#options
-    await makeCopy(environments[environment]!.directory, mapSizeBytes, signal)
+    const { directory } = environments[environment]!
+    await makeCopy(directory, { mapSizeBytes, signal, memory: this.#options.memory() })
     let isBeingReplaced = false
     const replaced = snapshots.whileUnpinned(environment, async () => {
       if (signal.aborted) return

@@ -133,8 +133,8 @@ export class Bucket {
     const lives = { flusher, snapshots, changes, holds, locks, waiters, random, count, events }
     const vbuckets = new VbucketTable({ ...lives, quota, stored, collections, onActive })
     this.#vbuckets = vbuckets
-    const kept = { flusher, holds, snapshots, vbuckets, disk: this.#disk, documents }
-    this.#upkeep = new Upkeep({ ...options, ...kept, environments, commits: this.#commits })
+    const kept = { flusher, holds, snapshots, changes, vbuckets, documents, environments }
+    this.#upkeep = new Upkeep({ ...options, ...kept, disk: this.#disk, commits: this.#commits })
   }
 
   /** Opens a bucket's directory and starts its threads. Fails with an OperatorError. */
@@ -316,7 +316,7 @@ export class Bucket {
       ...this.#files(),
       clock: this.#options.clock,
       figures: [...this.#commits.figures().environments],
-      onUnpinned: environment => this.#upkeep.compaction.unpinned(environment),
+      onUnpinned: environment => this.#upkeep.compaction.consider(environment),
       whenShown: vbid => this.#vbuckets.whenShown(vbid),
     })
   }

@@ -64,6 +64,11 @@ export class ChangeLog {
     return this.#appendedBytes - this.#retiredBytes
   }
 
+  /** Of all segments, also of those that hold nothing now. */
+  get memory(): Iterable<SharedArrayBuffer> {
+    return this.#memory.memory
+  }
+
   /** Memory held for reads alone. */
   get cachedBytes(): number {
     return this.#memory.cachedBytes

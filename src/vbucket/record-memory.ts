@@ -72,6 +72,11 @@ export class RecordMemory {
     this.#index = new ChangeIndex({ isKeyAt }, this.#largePages)
   }
 
+  /** Of segments, past and present. */
+  get memory(): Iterable<SharedArrayBuffer> {
+    return this.#memory.all
+  }
+
   /** Memory held for reads alone. */
   get cachedBytes(): number {
     return this.#cachedBytes

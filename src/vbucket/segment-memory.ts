@@ -10,6 +10,8 @@ import type { LargePages } from '../storage/large-pages.ts'
 export class SegmentMemory {
   readonly #largePages: LargePages
   readonly #spares = new Set<SharedArrayBuffer>()
+  /** In use or not. */
+  readonly all: SharedArrayBuffer[] = []
 
   constructor(largePages: LargePages) {
     this.#largePages = largePages
@@ -26,6 +28,7 @@ export class SegmentMemory {
   #new(bytes: number): SharedArrayBuffer {
     const memory = new SharedArrayBuffer(bytes)
     this.#largePages.useFor(memory)
+    this.all.push(memory)
     return memory
   }
 

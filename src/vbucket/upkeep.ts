@@ -12,6 +12,7 @@ import { OnlineCompaction } from '../storage/online-compaction.ts'
 import type { SnapshotService } from '../storage/snapshots.ts'
 import type { BucketSettings } from './bucket-options.ts'
 import type { CommitCounter } from './bucket-statistics.ts'
+import type { ChangeLog } from './change-log.ts'
 import { Eraser } from './collections/eraser.ts'
 import type { Documents } from './documents.ts'
 import { expireDue } from './expiry-pager.ts'
@@ -28,6 +29,7 @@ export interface UpkeepOptions {
   snapshots: SnapshotService
   environments: Environment[]
   commits: CommitCounter
+  changes: ChangeLog
   vbuckets: VbucketTable
   disk: DiskReader
   documents: Documents
@@ -45,7 +47,7 @@ export class Upkeep {
 
   constructor(options: UpkeepOptions) {
     this.#options = options
-    const { clock, log, settings, commits, disk, snapshots } = options
+    const { clock, log, settings, changes, commits, disk, snapshots } = options
     this.#passes = new Passes(clock, log)
     const nowSeconds = () => this.#nowSeconds()
     this.purger = new Purger({ ...options, nowSeconds, ageSeconds: settings.purgeAgeSeconds })
@@ -53,6 +55,7 @@ export class Upkeep {
     this.compaction = new OnlineCompaction({
       ...settings,
       ...options,
+      memory: () => changes.memory,
       figures: () => commits.figures().environments,
       onReplaced: (environment, figures) => {
         disk.replaced(environment)
@@ -64,7 +67,7 @@ export class Upkeep {
 
   start(): void {
     const { purgeIntervalSeconds, expiryPagerIntervalSeconds } = this.#options.settings
-    this.#passes.every(purgeIntervalSeconds, () => this.purger.pass())
+    this.#passes.every(purgeIntervalSeconds, () => this.#purge())
     this.#passes.every(expiryPagerIntervalSeconds, () => this.#expire())
     this.eraser.wake()
   }
@@ -80,6 +83,12 @@ export class Upkeep {
 
   async ended(): Promise<void> {
     await Promise.all([this.#passes.ended(), this.eraser.ended()])
+  }
+
+  async #purge(): Promise<void> {
+    await this.purger.pass()
+    // What it has made free may be most of a file.
+    this.#options.environments.forEach((_, index) => this.compaction.consider(index))
   }
 
   async #expire(): Promise<void> {
