@@ -126,8 +126,8 @@ export class BackfillThread {
   }
 
   /** Opens the copy of an environment, which nobody reads before `adoptCopy`. */
-  async openCopy(environment: number): Promise<void> {
-    const answer = await this.#ask(request => ({ kind: 'open-copy', request, environment }))
+  async openCopy(environment: number, copy: string): Promise<void> {
+    const answer = await this.#ask(request => ({ kind: 'open-copy', request, environment, copy }))
     if (answer.kind !== 'copy-opened') throw stopping()
   }
 

@@ -9,7 +9,6 @@ import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Transaction } from 'lmdb'
 import { invariant, OperatorError } from '../errors.ts'
-import { copyIn } from './compaction.ts'
 import { openEnvironment, type Environment } from './environment.ts'
 import { storageError } from './storage-error.ts'
 import { isBlockIntact } from './block.ts'
@@ -92,9 +91,8 @@ function pinnedOf(snapshotId: number): Pinned {
   return found
 }
 
-function openCopy(index: number): void {
+function openCopy(index: number, openIn: string): void {
   const { directory } = environments[index]!
-  const openIn = copyIn(directory)
   copies.set(index, openEnvironment({ directory, openIn, mapSizeBytes, readerSlotsMax }))
 }
 
@@ -197,7 +195,7 @@ function perform(message: Performed): FromBackfill | undefined {
     return undefined
   }
   if (message.kind === 'open-copy') {
-    openCopy(message.environment)
+    openCopy(message.environment, message.copy)
     return { kind: 'copy-opened', request: message.request }
   }
   const vbuckets = pin(message.snapshotId, message.environment)

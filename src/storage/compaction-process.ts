@@ -5,7 +5,9 @@
  * Entry by entry, as LMDB's own compacting copy leaves a file behind in which lmdb's way of looking for
  * free pages comes to an end in an assertion (a list that is empty at a late transaction).
  *
- *   compaction-process DIRECTORY COPY MAP-SIZE
+ * It ends by itself when the daemon that started it is gone: the next one may be using the original.
+ *
+ *   compaction-process DIRECTORY COPY MAP-SIZE DAEMON-PID
  */
 import { strict as assert } from 'node:assert'
 import type { Database } from 'lmdb'
@@ -15,9 +17,10 @@ import { syncDirectory } from './sync-directory.ts'
 /** Of one transaction, which has what it writes in memory. */
 const batchBytes = 32 * 2 ** 20
 
-const [directory, copy, mapSize] = process.argv.slice(2) as [string, string, string]
+const [directory, copy, mapSize, daemon] = process.argv.slice(2) as [string, string, string, string]
 const options = { mapSizeBytes: Number(mapSize), readerSlotsMax: 1 }
 
+assertWanted()
 const original = openEnvironment({ ...options, directory })
 const compacted = openEnvironment({ ...options, directory: copy, create: true })
 for (const table of Object.keys(original.entries())) copyTable(table)
@@ -32,6 +35,7 @@ function copyTable(name: string): void {
   const entries = bytesOf(original, name).getRange({})[Symbol.iterator]()
   let next = entries.next()
   while (next.done !== true) {
+    assertWanted()
     compacted.write(() => {
       for (let bytes = 0; bytes < batchBytes && next.done !== true; next = entries.next()) {
         const { key, value } = next.value
@@ -40,6 +44,10 @@ function copyTable(name: string): void {
       }
     })
   }
+}
+
+function assertWanted(): void {
+  assert.equal(process.ppid, Number(daemon), 'the daemon is gone')
 }
 
 /** A table as what LMDB sees of it. */

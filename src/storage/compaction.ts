@@ -10,7 +10,7 @@
  * page that it cannot make sense of; what goes wrong there leaves the file as it was.
  */
 import { execFile, type ChildProcess } from 'node:child_process'
-import { mkdirSync, renameSync, symlinkSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, symlinkSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -40,6 +40,8 @@ export function isMostlyFree(
   return freeBytes >= freeBytesMin && freeBytes > liveBytes && liveBytes <= liveBytesMax
 }
 
+/** What a copy's folder begins with; each has its own, as one whose daemon was killed may still be written to. */
+const copyPrefix = 'compacted-'
 const program = join(import.meta.dirname, 'compaction-process.js')
 
 /** Nobody may have the environment open. Resolves with why it did not work, if it did not. */
@@ -47,13 +49,15 @@ export async function compact(
   directory: string,
   { mapSizeBytes }: { readonly mapSizeBytes: number },
 ): Promise<string | undefined> {
+  let copy: string | undefined
   try {
-    await makeCopy(directory, { mapSizeBytes })
-    putCopyInPlace(directory)
+    copy = makeFolder(directory)
+    await fillCopy(directory, copy, { mapSizeBytes })
+    putCopyInPlace(directory, copy)
   } catch (error) {
     return (error as Error).message
   } finally {
-    await forgetCopy(directory)
+    if (copy !== undefined) await forgetCopy(copy)
   }
   syncDirectory(directory)
   return undefined
@@ -67,22 +71,26 @@ export interface CopyOptions {
   readonly memory?: Iterable<SharedArrayBuffer>
 }
 
+/** A folder for a copy of an environment, beside its files: for `fillCopy` and, in any case, `forgetCopy`. */
+export function makeFolder(directory: string): string {
+  return mkdtempSync(join(directory, copyPrefix))
+}
+
 /**
  * Copies what is in use of an environment that nobody writes to meanwhile. Fails when that is not
  * possible, or when `signal` says so.
  */
-export async function makeCopy(
+export async function fillCopy(
   directory: string,
+  copy: string,
   { mapSizeBytes, signal, memory }: CopyOptions,
 ): Promise<void> {
-  await forgetCopy(directory)
-  const copy = copyIn(directory)
   const original = join(copy, 'original')
-  mkdirSync(original, { recursive: true })
+  mkdirSync(original)
   // With a lock of its own: by the one beside the file, whose users are told apart by process,
   // LMDB may take the environment for one that nobody else has open.
   symlinkSync(resolve(dataFileOf(directory)), dataFileOf(original))
-  const parameters = [program, original, copy, String(mapSizeBytes)]
+  const parameters = [program, original, copy, String(mapSizeBytes), String(process.pid)]
   const options = signal ? { signal, killSignal: 'SIGKILL' as const } : {}
   const start = () => promisify(execFile)(process.execPath, parameters, options)
   const advice = memory && (await adviceOrNone())
@@ -108,24 +116,29 @@ async function ended(child: ChildProcess): Promise<void> {
 }
 
 /**
- * From here on the copy is the environment. When it fails, the environment is what it was. Sync the
+ * From here on the copy is the environment; when it fails, the environment is what it was. Sync the
  * directory before anything is written.
  */
-export function putCopyInPlace(directory: string): void {
-  const copy = copyIn(directory)
-  // Whoever has the copy open goes on with its lock.
-  renameSync(lockFileOf(copy), lockFileOf(directory))
+export function putCopyInPlace(directory: string, copy: string): void {
   renameSync(dataFileOf(copy), dataFileOf(directory))
 }
 
-/** Removes a copy that has not been put in place, or what is left of one. */
-export async function forgetCopy(directory: string): Promise<void> {
-  // A process may be short of files for a while.
-  await rm(copyIn(directory), { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+/** For those who have the copy open already, with its lock: others are to find the same one. */
+export function putLockInPlace(directory: string, copy: string): void {
+  renameSync(lockFileOf(copy), lockFileOf(directory))
 }
 
-export function copyIn(directory: string): string {
-  return join(directory, 'compacted')
+/** Removes a copy's folder, put in place or not. */
+export async function forgetCopy(copy: string): Promise<void> {
+  // A process may be short of files for a while.
+  await rm(copy, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+}
+
+/** Removes what crashes have left of copies. */
+export async function forgetCopies(directory: string): Promise<void> {
+  for (const name of readdirSync(directory)) {
+    if (name.startsWith(copyPrefix)) await forgetCopy(join(directory, name))
+  }
 }
 
 function lockFileOf(directory: string): string {

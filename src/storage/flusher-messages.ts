@@ -77,8 +77,8 @@ export type ToFlusher =
   | { kind: 'release'; number: number }
   /** The same steps again after a failure go on where they failed. */
   | { kind: 'batch'; steps: FlushStep[]; nowSeconds: number; heldBytes: number[] }
-  /** Put the copy of an environment in its place, and go on in it. */
-  | { kind: 'adopt'; environment: number }
+  /** Put the copy of an environment, in this folder, in its place, and go on in it. */
+  | { kind: 'adopt'; environment: number; copy: string }
   /** Close what it was before. The last who does so frees its pages on the disk, which takes a while. */
   | { kind: 'close-original' }
   | { kind: 'close' }

@@ -2,12 +2,14 @@
  * The flusher thread: the only writer of the store while the daemon runs. It takes batches of
  * steps, makes one transaction per environment of each, and answers when all are on disk.
  */
+import { close, closeSync, fsyncSync, openSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { uint64From } from '../../protocol/bytes.ts'
 import { systemClock } from '../clock.ts'
 import { invariant } from '../errors.ts'
 import { Applier } from './apply.ts'
-import { copyIn, putCopyInPlace } from './compaction.ts'
+import { putCopyInPlace, putLockInPlace } from './compaction.ts'
+import { dataFileOf } from './data-file.ts'
 import { dropSome } from './drop.ts'
 import { assertRoom, figuresOf, openEnvironment, type Environment } from './environment.ts'
 import { storageError } from './storage-error.ts'
@@ -26,7 +28,6 @@ import { erase } from './erase.ts'
 import { LogReader, type Stretch, type VbucketStretch } from './log-reader.ts'
 import { MappedPages } from './mapped-pages.ts'
 import { purge } from './purge.ts'
-import { syncDirectory } from './sync-directory.ts'
 import type { VbucketRecord } from './vbucket-record.ts'
 
 const dropBatch = 5000
@@ -50,7 +51,7 @@ class Flusher {
   readonly #figures: EnvironmentFigures[]
   #progress: Progress | undefined
   /** Whose copy has been adopted. */
-  #original: Environment | undefined
+  #original: { readonly environment: Environment; readonly file: number } | undefined
 
   constructor(start: FlusherStart) {
     this.#start = start
@@ -86,29 +87,45 @@ class Flusher {
   }
 
   /** The copy has all that is in the environment: nothing has been written to it since. */
-  async adopt(index: number): Promise<Adoption> {
+  async adopt(index: number, folder: string): Promise<Adoption> {
     const original = this.#environments[index]!
     const { directory } = original
+    const files: number[] = []
     let copy: Environment | undefined
     try {
-      copy = this.#open(directory, copyIn(directory))
-      putCopyInPlace(directory)
+      // All that can fail comes first.
+      files.push(openSync(directory, 'r'), openSync(dataFileOf(directory), 'r'))
+      copy = this.#open(directory, folder)
+      const figures = figuresOf(copy)
+      const applier = new Applier(copy)
+      putCopyInPlace(directory, folder)
+      this.#environments[index] = copy
+      this.#figures[index] = figures
+      this.#appliers[index] = applier
     } catch (error) {
+      for (const file of files) closeSync(file)
       await copy?.close()
       return this.#adopted((error as Error).message)
     }
-    syncDirectory(directory)
-    this.#environments[index] = copy
-    this.#figures[index] = figuresOf(copy)
-    this.#appliers[index] = new Applier(copy)
-    this.#original = original
+    const [opened, file] = files as [number, number]
+    // Were this to fail, nobody knew which of the files a crash leaves: the process must not go on.
+    putLockInPlace(directory, folder)
+    fsyncSync(opened)
+    closeSync(opened)
+    this.#original = { environment: original, file }
     return this.#adopted()
   }
 
+  /**
+   * Its pages are freed when the last descriptor is closed, which takes a while for a large file: not in
+   * lmdb, which lets no thread open or close an environment meanwhile.
+   */
   async closeOriginal(): Promise<void> {
     const original = this.#original
+    if (original === undefined) return
     this.#original = undefined
-    await original?.close()
+    await original.environment.close()
+    await new Promise(done => close(original.file, done))
   }
 
   async close(): Promise<void> {
@@ -287,7 +304,7 @@ port.on('message', (message: ToFlusher) => {
   if (message.kind === 'segment') flusher.log.addSegment(message.number, message.memory)
   else if (message.kind === 'release') flusher.log.removeSegment(message.number)
   else if (message.kind === 'batch') say(flusher.run(message))
-  else if (message.kind === 'adopt') void flusher.adopt(message.environment).then(say)
+  else if (message.kind === 'adopt') void flusher.adopt(message.environment, message.copy).then(say)
   else if (message.kind === 'close-original') void flusher.closeOriginal()
   else {
     boundingPages.cancel()

@@ -78,6 +78,8 @@ export class Flusher {
   #gathering: Timer | undefined
   /** Somebody waits for what the batch under way does not bring. */
   #isHurried = false
+  /** The same, of somebody who must not be kept waiting by a pause. */
+  #isAwaited = false
   #retry: Timer | undefined
   #pause: FlusherPause | undefined
   #onAdopted: ((adoption: Adoption) => void) | undefined
@@ -125,6 +127,7 @@ export class Flusher {
 
   /** Somebody waits: write what there is as soon as the batch under way is done. */
   hurry(): void {
+    this.#isAwaited = true
     this.#pause?.wanted()
     this.#writeSoon()
   }
@@ -146,9 +149,10 @@ export class Flusher {
     this.#pushApply()
     this.#pending.push(step)
     this.#stepsQueued++
-    if (!changesVbuckets.has(step.kind)) return this.#writeSoon()
-    this.#vbucketStepsUpTo = this.#stepsQueued
-    this.hurry()
+    if (changesVbuckets.has(step.kind)) this.#vbucketStepsUpTo = this.#stepsQueued
+    // Nobody waits for holds, and with a client there is one a second.
+    if (step.kind === 'hold') this.#writeSoon()
+    else this.hurry()
   }
 
   /** Whether something is on its way to disk that makes, changes or ends a vbucket. */
@@ -204,7 +208,8 @@ export class Flusher {
    */
   pause(onWanted: () => void): Promise<boolean> {
     if (this.#closed || this.#pause !== undefined) return Promise.resolve(false)
-    if (this.failure !== undefined || this.changesVbuckets) return Promise.resolve(false)
+    const isWanted = this.#isAwaited || this.changesVbuckets
+    if (isWanted || this.failure !== undefined) return Promise.resolve(false)
     this.#pause = new FlusherPause(onWanted)
     if (this.#inFlight === undefined) this.#pause.begin()
     return this.#pause.begun
@@ -223,10 +228,10 @@ export class Flusher {
   }
 
   /** In a pause: puts the copy of an environment in its place. */
-  adopt(environment: number): Promise<Adoption> {
+  adopt(environment: number, copy: string): Promise<Adoption> {
     return new Promise(done => {
       this.#onAdopted = done
-      this.#send({ kind: 'adopt', environment })
+      this.#send({ kind: 'adopt', environment, copy })
     })
   }
 
@@ -268,6 +273,7 @@ export class Flusher {
   #next(): void {
     if (this.#inFlight !== undefined || this.#pause !== undefined || this.#closed) return
     this.#isHurried = false
+    this.#isAwaited = false
     const upTo = this.#options.logEnd()
     if (upTo === this.#appliedUpTo && this.#pending.length === 0) return
     this.#pushApply()
@@ -310,7 +316,8 @@ export class Flusher {
       this.#waiters.shift()
       waiter.done()
     }
-    this.#pause?.begin()
+    if (this.#isAwaited) this.#pause?.end()
+    else this.#pause?.begin()
     this.#goOn()
   }
 

@@ -13,11 +13,12 @@
  * which of them a crash leaves. Whoever waits for a commit goes first: a copy that is being made is
  * given up, and made some time later.
  */
+import { closeSync, openSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import type { Clock, Timer } from '../clock.ts'
 import type { Log } from '../log.ts'
-import { copyIn, forgetCopy, isMostlyFree, makeCopy } from './compaction.ts'
-import { openEnvironment, type Environment } from './environment.ts'
+import { fillCopy, forgetCopy, isMostlyFree, makeFolder } from './compaction.ts'
+import { figuresOf, openEnvironment, type Environment } from './environment.ts'
 import type { Flusher } from './flusher.ts'
 import type { EnvironmentFigures } from './flusher-messages.ts'
 import type { SnapshotService } from './snapshots.ts'
@@ -26,6 +27,8 @@ import type { SnapshotService } from './snapshots.ts'
 const retryMs = { first: 30_000, last: 15 * 60_000 } as const
 /** A copy leaves as much of the disk to others as it takes. */
 const roomShareMin = 2
+/** lmdb does not survive being refused a file while it opens an environment, which takes three. */
+const filesPerEnvironment = 6
 /** A copy is worth it when commits have written this many times as much as it is going to. */
 const writtenShareMin = 2
 
@@ -41,22 +44,25 @@ export interface OnlineCompactionOptions {
   /** Large pieces of this process's memory: see `CopyOptions`. */
   readonly memory: () => Iterable<SharedArrayBuffer>
   readonly flusher: Pick<Flusher, 'pause' | 'resume' | 'adopt' | 'closeOriginal'>
-  readonly snapshots: Pick<SnapshotService, 'whileUnpinned' | 'openCopy' | 'closeCopy'>
+  readonly snapshots: Pick<SnapshotService, 'pinnedIn' | 'whileUnpinned' | 'openCopy' | 'closeCopy'>
   readonly figures: () => readonly EnvironmentFigures[]
   /** Reads have to be of the new environment from now on. */
   readonly onReplaced: (environment: number, figures: EnvironmentFigures[]) => void
 }
 
-/** `pinned`: it is considered again when the last snapshot is let go. */
-type Outcome = 'done' | 'pinned' | 'given up' | 'failed'
+type Outcome = 'done' | 'given up' | 'failed'
 
 export class OnlineCompaction {
+  /** Of all buckets one after the other: each takes room on the disk. */
+  static #turn: Promise<unknown> = Promise.resolve()
   readonly #options: OnlineCompactionOptions
   /** Environments whose files are to be looked at. */
   readonly #wanted = new Set<number>()
   /** Those that failed once: the next start may try. */
   readonly #failed = new Set<number>()
-  #running: Promise<void> | undefined
+  #isRunning = false
+  /** The one that is looked at now. */
+  #work: Promise<Outcome> | undefined
   #copying: AbortController | undefined
   #retry: Timer | undefined
   #retryMs: number = retryMs.first
@@ -68,7 +74,7 @@ export class OnlineCompaction {
 
   /** Writes the file of an environment anew if it is mostly free; call it when that may have come about. */
   consider(environment: number): void {
-    if (this.#isClosed || this.#failed.has(environment) || !this.#isWorthIt(environment)) return
+    if (this.#failed.has(environment) || !this.#isWorthIt(environment)) return
     this.#wanted.add(environment)
     if (this.#retry === undefined) this.#begin()
   }
@@ -78,104 +84,119 @@ export class OnlineCompaction {
     this.#isClosed = true
     this.#retry?.cancel()
     this.#copying?.abort()
-    await this.#running
+    await this.#work
   }
 
   #begin(): void {
     this.#retry = undefined
-    this.#running ??= this.#run().finally(() => (this.#running = undefined))
+    if (!this.#isRunning) void this.#run()
   }
 
-  /** One after the other: each takes room on the disk. */
   async #run(): Promise<void> {
-    const givenUp: number[] = []
+    this.#isRunning = true
+    const givenUp = new Set<number>()
     for (const environment of this.#wanted) {
-      // First: a release meanwhile may want it once more.
+      // First: it may be considered once more meanwhile.
       this.#wanted.delete(environment)
-      if (this.#isClosed || !this.#isWorthIt(environment)) continue
-      const outcome = await this.#compact(environment)
-      if (outcome === 'given up') givenUp.push(environment)
+      if (givenUp.has(environment)) continue
+      const outcome = await this.#inTurn(() => (this.#work = this.#compact(environment)))
+      if (outcome === 'given up') givenUp.add(environment)
       if (outcome === 'failed') this.#failed.add(environment)
     }
-    if (givenUp.length === 0) this.#retryMs = retryMs.first
+    this.#isRunning = false
+    if (givenUp.size === 0) this.#retryMs = retryMs.first
     else if (!this.#isClosed) this.#waitFor(givenUp)
   }
 
-  #waitFor(environments: readonly number[]): void {
+  #inTurn(work: () => Promise<Outcome>): Promise<Outcome> {
+    const done = OnlineCompaction.#turn.then(work)
+    OnlineCompaction.#turn = done.catch(() => undefined)
+    return done
+  }
+
+  #waitFor(environments: ReadonlySet<number>): void {
     for (const environment of environments) this.#wanted.add(environment)
     this.#retry = this.#options.clock.after(this.#retryMs, () => this.#begin())
     this.#retryMs = Math.min(2 * this.#retryMs, retryMs.last)
   }
 
+  /** Not while a snapshot needs the file: what it keeps from being used again counts as free, too. */
   #isWorthIt(environment: number): boolean {
+    if (this.#isClosed || this.#options.snapshots.pinnedIn(environment) > 0) return false
     const figures = this.#options.figures()[environment]!
     if (!isMostlyFree(figures, this.#options.compactBytesMax)) return false
     return figures.writtenBytes >= writtenShareMin * figures.liveBytes
   }
 
   async #compact(environment: number): Promise<Outcome> {
+    if (!this.#isWorthIt(environment)) return 'done'
     const { clock, environments, log } = this.#options
     const { directory } = environments[environment]!
     const { allocatedBytes, liveBytes } = this.#options.figures()[environment]!
     const begunMs = clock.monotonicMs()
     const copying = (this.#copying = new AbortController())
     try {
-      const outcome = await this.#pausedFor(environment, copying)
+      const outcome = await this.#attempt(environment, copying)
       if (outcome !== 'done') return outcome
       const ms = Math.round(clock.monotonicMs() - begunMs)
       const figures = { directory, allocatedBytes, liveBytes, ms }
       log.info(figures, 'a file that was mostly free is as small as it can be')
       return outcome
     } catch (error) {
-      if (copying.signal.aborted) return 'given up'
+      if (copying.signal.aborted || !(await hasRoom(directory, { liveBytes }))) return 'given up'
       const figures = { directory, allocatedBytes, liveBytes, failure: (error as Error).message }
       log.warn(figures, 'a file that is mostly free could not be written anew')
       return 'failed'
     }
   }
 
-  async #pausedFor(environment: number, copying: AbortController): Promise<Outcome> {
-    const { flusher, environments } = this.#options
+  async #attempt(environment: number, copying: AbortController): Promise<Outcome> {
+    const { flusher, environments, log } = this.#options
     const { directory } = environments[environment]!
-    const { liveBytes } = this.#options.figures()[environment]!
-    const { bavail, bsize } = await statfs(directory)
-    if (bavail * bsize < roomShareMin * liveBytes) return 'given up'
+    if (!(await hasRoom(directory, this.#options.figures()[environment]!))) return 'given up'
+    let folder: string | undefined
     try {
       const isPaused = await flusher.pause(() => copying.abort())
-      return isPaused ? await this.#copy(environment, copying.signal) : 'given up'
+      if (!isPaused) return 'given up'
+      folder = makeFolder(directory)
+      return await this.#copy(environment, folder, copying.signal)
     } finally {
       flusher.resume()
-      await forgetCopy(directory)
+      if (folder !== undefined) {
+        await forgetCopy(folder).catch((error: unknown) => {
+          log.warn({ folder, error: String(error) }, 'a copy stays until the next start')
+        })
+      }
     }
   }
 
-  async #copy(environment: number, signal: AbortSignal): Promise<Outcome> {
+  async #copy(environment: number, folder: string, signal: AbortSignal): Promise<Outcome> {
     const { environments, mapSizeBytes, snapshots } = this.#options
     const { directory } = environments[environment]!
-    await makeCopy(directory, { mapSizeBytes, signal, memory: this.#options.memory() })
+    await fillCopy(directory, folder, { mapSizeBytes, signal, memory: this.#options.memory() })
     let isBeingReplaced = false
     const replaced = snapshots.whileUnpinned(environment, async () => {
-      if (signal.aborted) return
-      isBeingReplaced = true
-      await this.#replace(environment)
+      isBeingReplaced = !signal.aborted && hasFilesToSpare(directory)
+      if (isBeingReplaced) await this.#replace(environment, folder)
     })
     // A pin before this may itself wait for a commit; once begun, it takes its few milliseconds.
     await Promise.race([replaced, aborted(signal)])
-    if (!isBeingReplaced) return signal.aborted ? 'given up' : 'pinned'
+    if (!isBeingReplaced) return 'given up'
     await replaced
     return 'done'
   }
 
-  async #replace(environment: number): Promise<void> {
+  async #replace(environment: number, openIn: string): Promise<void> {
     const { environments, mapSizeBytes, readerSlotsMax, flusher, snapshots } = this.#options
     const original = environments[environment]!
     const { directory } = original
-    const openIn = copyIn(directory)
     const copy = openEnvironment({ directory, openIn, mapSizeBytes, readerSlotsMax })
     let failure: string | undefined
     try {
-      await snapshots.openCopy(environment)
-      const adopted = await flusher.adopt(environment)
+      // Takes the reader slot that this thread needs, before snapshots take all of them.
+      figuresOf(copy)
+      await snapshots.openCopy(environment, openIn)
+      const adopted = await flusher.adopt(environment, openIn)
       failure = adopted.failure
       if (failure === undefined) {
         environments[environment] = copy
@@ -189,6 +210,27 @@ export class OnlineCompaction {
     await snapshots.closeCopy(environment, { isAdopted })
     if (!isAdopted) throw new Error(failure)
     flusher.closeOriginal()
+  }
+}
+
+async function hasRoom(
+  directory: string,
+  { liveBytes }: Pick<EnvironmentFigures, 'liveBytes'>,
+): Promise<boolean> {
+  const { bavail, bsize } = await statfs(directory).catch(() => ({ bavail: 0, bsize: 0 }))
+  return bavail * bsize >= roomShareMin * liveBytes
+}
+
+/** Whether this process may open as many files as it takes to open an environment. */
+function hasFilesToSpare(directory: string): boolean {
+  const files: number[] = []
+  try {
+    while (files.length < filesPerEnvironment) files.push(openSync(directory, 'r'))
+    return true
+  } catch {
+    return false
+  } finally {
+    for (const file of files) closeSync(file)
   }
 }
 

@@ -66,8 +66,8 @@ export type ToBackfill =
     }
   | { kind: 'read-keys'; request: number; scanId: number; limits: KeyScanLimits }
   | { kind: 'close-keys'; scanId: number }
-  /** Open the copy of an environment, beside the original. */
-  | { kind: 'open-copy'; request: number; environment: number }
+  /** Open the copy of an environment, in this folder, beside the original. */
+  | { kind: 'open-copy'; request: number; environment: number; copy: string }
   /**
    * Close one of the two, and from here on pin in the other. Nothing is pinned in the original.
    */

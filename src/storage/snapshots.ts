@@ -171,8 +171,8 @@ export class SnapshotService {
   }
 
   /** The thread opens the copy of an environment; fails when it cannot. */
-  openCopy(environment: number): Promise<void> {
-    return this.#thread.openCopy(environment)
+  openCopy(environment: number, copy: string): Promise<void> {
+    return this.#thread.openCopy(environment, copy)
   }
 
   /**

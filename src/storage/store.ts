@@ -29,7 +29,7 @@ import {
   type StoredCollection,
 } from './collection-record.ts'
 import type { DurableHold } from './flusher-messages.ts'
-import { compact, forgetCopy, isMostlyFree, type Compaction } from './compaction.ts'
+import { compact, forgetCopies, isMostlyFree, type Compaction } from './compaction.ts'
 import { dataFileOf, inspectDataFile, resizeDataFile } from './data-file.ts'
 import { figuresOf, openEnvironment, type Environment } from './environment.ts'
 import type { PurgeHold } from './holds.ts'
@@ -116,7 +116,7 @@ export async function openStore(
   const compactions: Compaction[] = []
   try {
     for (const directory of directories) {
-      await forgetCopy(directory)
+      await forgetCopies(directory)
       const place = { ...options, directory }
       environments.push(await openWhole(place))
       const figures = figuresOf(environments.at(-1)!)
