@@ -1,4 +1,5 @@
 /** Those who are compared under key-value loads, all running and filled. */
+import { resolve } from 'node:path'
 import type { Context, Row, Verdict } from './benchmark.ts'
 import { benchmarkDaemon } from './daemon.ts'
 import { fill, type Documents, type Load } from './load/load-driver.ts'
@@ -10,13 +11,18 @@ import {
 } from './measured-load.ts'
 import { startMemcached } from './peers/memcached.ts'
 import { startRedis } from './peers/redis.ts'
+import { startServerProcess } from './server-process.ts'
 import { untilQuiet } from './process-usage.ts'
 import { inTurns } from './rounds.ts'
 import { ratio } from './spread.ts'
 
 export const serverNames = ['holdfast', 'memcached', 'redis'] as const
-type ServerName = (typeof serverNames)[number]
-type Servers = Readonly<Record<ServerName, MeasuredServer>>
+/** What there is to reach: see limits/bare-server.ts. */
+export const limitName = 'limit: bare Node.js'
+type ServerName = (typeof serverNames)[number] | typeof limitName
+/** Those who are compared, which need not be all. */
+type Servers = Readonly<Partial<Record<ServerName, MeasuredServer>>>
+type FilledServers = Readonly<Record<(typeof serverNames)[number], MeasuredServer>>
 
 export const mixes = {
   'GET-heavy': { gets: 10, sets: 1 },
@@ -25,7 +31,10 @@ export const mixes = {
 export type Mix = keyof typeof mixes
 
 /** Those who are not measured at the moment only wait, which costs next to nothing. */
-export async function filledServers(context: Context, documents: Documents): Promise<Servers> {
+export async function filledServers(
+  context: Context,
+  documents: Documents,
+): Promise<FilledServers> {
   const servers = {
     holdfast: await benchmarkDaemon(context),
     memcached: await startMemcached(context),
@@ -39,12 +48,29 @@ export async function filledServers(context: Context, documents: Documents): Pro
   return servers
 }
 
+const bareProgram = resolve(import.meta.dirname, 'limits/bare-server.js')
+
+/** On the same Node.js as the daemon. */
+export async function startBareServer(
+  context: Context,
+  valueBytes: number,
+): Promise<MeasuredServer> {
+  const child = await startServerProcess(context, {
+    command: context.node,
+    args: [bareProgram, String(valueBytes)],
+    ready: /listening on (\d+)/,
+  })
+  return { ...child, port: Number(child.ready[1]), protocol: 'memcached', vbuckets: 0 }
+}
+
+type Measured = Readonly<Partial<Record<ServerName, MeasuredLoad[]>>>
+
 /** The same load on each of them. */
 export class Comparison {
   readonly #what: string
-  readonly #measured: Record<ServerName, MeasuredLoad[]>
+  readonly #measured: Measured
 
-  private constructor(what: string, measured: Record<ServerName, MeasuredLoad[]>) {
+  private constructor(what: string, measured: Measured) {
     this.#what = what
     this.#measured = measured
   }
@@ -56,9 +82,10 @@ export class Comparison {
   ): Promise<Comparison> {
     // Once without counting: code is compiled when it has run a while.
     const warmUp = { ...plan, seconds: Math.min(1, plan.seconds) }
-    for (const name of serverNames) await measureLoad(servers[name], warmUp)
-    const measured = await inTurns(rounds, serverNames, async (name, round) => {
-      const one = await measureLoad(servers[name], { ...plan, seed: round })
+    const names = Object.keys(servers) as ServerName[]
+    for (const name of names) await measureLoad(servers[name]!, warmUp)
+    const measured = await inTurns(rounds, names, async (name, round) => {
+      const one = await measureLoad(servers[name]!, { ...plan, seed: round })
       context.progress(`${what}, round ${round}, ${name}: ${describe(one)}`)
       return one
     })
@@ -67,16 +94,16 @@ export class Comparison {
 
   /** A row for each server, behind the columns that say what was asked of it. */
   rows(asked: Row): Row[] {
-    return serverNames.map(name => ({
+    return Object.entries(this.#measured).map(([server, measured]) => ({
       ...asked,
-      server: name,
-      ...loadColumns(this.#measured[name]),
+      server,
+      ...loadColumns(measured),
     }))
   }
 
   /** How many times the throughput of a peer is wanted. */
   verdicts(wanted: Partial<Record<ServerName, number>>): Verdict[] {
-    const speeds = (name: ServerName) => this.#measured[name].map(({ perSecond }) => perSecond)
+    const speeds = (name: ServerName) => this.#measured[name]!.map(({ perSecond }) => perSecond)
     return Object.entries(wanted).map(([name, atLeast]) => {
       const peer = name as ServerName
       const figure = `${this.#what}: holdfast / ${peer}`
