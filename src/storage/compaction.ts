@@ -10,7 +10,7 @@
  * page that it cannot make sense of; what goes wrong there leaves the file as it was.
  */
 import { execFile, type ChildProcess } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, symlinkSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -136,6 +136,8 @@ export async function forgetCopy(copy: string): Promise<void> {
 
 /** Removes what crashes have left of copies. */
 export async function forgetCopies(directory: string): Promise<void> {
+  // One that is missing is for others to tell.
+  if (!existsSync(directory)) return
   for (const name of readdirSync(directory)) {
     if (name.startsWith(copyPrefix)) await forgetCopy(join(directory, name))
   }

@@ -191,25 +191,30 @@ export class OnlineCompaction {
     const original = environments[environment]!
     const { directory } = original
     const copy = openEnvironment({ directory, openIn, mapSizeBytes, readerSlotsMax })
-    let failure: string | undefined
+    let figures: EnvironmentFigures[]
     try {
-      // Takes the reader slot that this thread needs, before snapshots take all of them.
-      figuresOf(copy)
-      await snapshots.openCopy(environment, openIn)
-      const adopted = await flusher.adopt(environment, openIn)
-      failure = adopted.failure
-      if (failure === undefined) {
-        environments[environment] = copy
-        this.#options.onReplaced(environment, adopted.environments)
-      }
+      figures = await this.#adopt(environment, copy, openIn)
     } catch (error) {
-      failure = (error as Error).message
+      await copy.close()
+      await snapshots.closeCopy(environment, { isAdopted: false })
+      throw error
     }
-    const isAdopted = failure === undefined
-    await (isAdopted ? original : copy).close()
-    await snapshots.closeCopy(environment, { isAdopted })
-    if (!isAdopted) throw new Error(failure)
+    environments[environment] = copy
+    this.#options.onReplaced(environment, figures)
+    await original.close()
+    await snapshots.closeCopy(environment, { isAdopted: true })
     flusher.closeOriginal()
+  }
+
+  /** Resolves when the copy is in its place; fails when everything is as it was. */
+  async #adopt(environment: number, copy: Environment, folder: string) {
+    const { flusher, snapshots } = this.#options
+    // Takes the reader slot that this thread needs, before snapshots take all of them.
+    figuresOf(copy)
+    await snapshots.openCopy(environment, folder)
+    const { failure, environments } = await flusher.adopt(environment, folder)
+    if (failure !== undefined) throw new Error(failure)
+    return environments
   }
 }
 

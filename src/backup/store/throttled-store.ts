@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { BackupError } from '../errors.ts'
 import type { Throttle } from '../throttle.ts'
 import type {
@@ -28,6 +29,8 @@ export class ThrottledStore implements ObjectStore {
     this.limits = store.limits
     this.#store = store
     this.#bytes = bytes
+    // One for each part that waits for its turn.
+    setMaxListeners(0, this.#closing.signal)
   }
 
   put(key: string, bytes: Uint8Array): Promise<void> {
