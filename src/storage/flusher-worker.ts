@@ -94,7 +94,7 @@ class Flusher {
     let copy: Environment | undefined
     try {
       // All that can fail comes first.
-      files.push(openSync(directory, 'r'), openSync(dataFileOf(directory), 'r'))
+      for (const path of [directory, dataFileOf(directory)]) files.push(openSync(path, 'r'))
       copy = this.#open(directory, folder)
       const figures = figuresOf(copy)
       const applier = new Applier(copy)

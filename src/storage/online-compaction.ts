@@ -27,8 +27,11 @@ import type { SnapshotService } from './snapshots.ts'
 const retryMs = { first: 30_000, last: 15 * 60_000 } as const
 /** A copy leaves as much of the disk to others as it takes. */
 const roomShareMin = 2
-/** lmdb does not survive being refused a file while it opens an environment, which takes three. */
-const filesPerEnvironment = 6
+/**
+ * lmdb does not survive being refused a file while it opens an environment. All threads together open six, and
+ * clients connect meanwhile.
+ */
+const filesToSpare = 64
 /** A copy is worth it when commits have written this many times as much as it is going to. */
 const writtenShareMin = 2
 
@@ -50,7 +53,7 @@ export interface OnlineCompactionOptions {
   readonly onReplaced: (environment: number, figures: EnvironmentFigures[]) => void
 }
 
-type Outcome = 'done' | 'given up' | 'failed'
+type Outcome = 'done' | 'not worth it' | 'given up' | 'failed'
 
 export class OnlineCompaction {
   /** Of all buckets one after the other: each takes room on the disk. */
@@ -65,6 +68,7 @@ export class OnlineCompaction {
   #work: Promise<Outcome> | undefined
   #copying: AbortController | undefined
   #retry: Timer | undefined
+  /** Back to the first once a file has been written anew. */
   #retryMs: number = retryMs.first
   #isClosed = false
 
@@ -76,7 +80,9 @@ export class OnlineCompaction {
   consider(environment: number): void {
     if (this.#failed.has(environment) || !this.#isWorthIt(environment)) return
     this.#wanted.add(environment)
-    if (this.#retry === undefined) this.#begin()
+    if (this.#isRunning || this.#retry !== undefined) return
+    if (this.#retryMs === retryMs.first) this.#begin()
+    else this.#beginLater()
   }
 
   /** A copy that is being made is given up. Resolves when nothing is under way any more. */
@@ -89,7 +95,7 @@ export class OnlineCompaction {
 
   #begin(): void {
     this.#retry = undefined
-    if (!this.#isRunning) void this.#run()
+    void this.#run()
   }
 
   async #run(): Promise<void> {
@@ -98,26 +104,27 @@ export class OnlineCompaction {
     for (const environment of this.#wanted) {
       // First: it may be considered once more meanwhile.
       this.#wanted.delete(environment)
-      if (givenUp.has(environment)) continue
+      if (givenUp.has(environment) || this.#failed.has(environment)) continue
       const outcome = await this.#inTurn(() => (this.#work = this.#compact(environment)))
       if (outcome === 'given up') givenUp.add(environment)
       if (outcome === 'failed') this.#failed.add(environment)
+      if (outcome === 'done') this.#retryMs = retryMs.first
     }
     this.#isRunning = false
-    if (givenUp.size === 0) this.#retryMs = retryMs.first
-    else if (!this.#isClosed) this.#waitFor(givenUp)
+    if (givenUp.size === 0 || this.#isClosed) return
+    for (const environment of givenUp) this.#wanted.add(environment)
+    this.#beginLater()
+  }
+
+  #beginLater(): void {
+    this.#retry = this.#options.clock.after(this.#retryMs, () => this.#begin())
+    this.#retryMs = Math.min(2 * this.#retryMs, retryMs.last)
   }
 
   #inTurn(work: () => Promise<Outcome>): Promise<Outcome> {
     const done = OnlineCompaction.#turn.then(work)
     OnlineCompaction.#turn = done.catch(() => undefined)
     return done
-  }
-
-  #waitFor(environments: ReadonlySet<number>): void {
-    for (const environment of environments) this.#wanted.add(environment)
-    this.#retry = this.#options.clock.after(this.#retryMs, () => this.#begin())
-    this.#retryMs = Math.min(2 * this.#retryMs, retryMs.last)
   }
 
   /** Not while a snapshot needs the file: what it keeps from being used again counts as free, too. */
@@ -129,7 +136,7 @@ export class OnlineCompaction {
   }
 
   async #compact(environment: number): Promise<Outcome> {
-    if (!this.#isWorthIt(environment)) return 'done'
+    if (!this.#isWorthIt(environment)) return 'not worth it'
     const { clock, environments, log } = this.#options
     const { directory } = environments[environment]!
     const { allocatedBytes, liveBytes } = this.#options.figures()[environment]!
@@ -143,7 +150,8 @@ export class OnlineCompaction {
       log.info(figures, 'a file that was mostly free is as small as it can be')
       return outcome
     } catch (error) {
-      if (copying.signal.aborted || !(await hasRoom(directory, { liveBytes }))) return 'given up'
+      if (copying.signal.aborted || !hasFilesToSpare(directory)) return 'given up'
+      if (!(await hasRoom(directory, { liveBytes }))) return 'given up'
       const figures = { directory, allocatedBytes, liveBytes, failure: (error as Error).message }
       log.warn(figures, 'a file that is mostly free could not be written anew')
       return 'failed'
@@ -226,11 +234,11 @@ async function hasRoom(
   return bavail * bsize >= roomShareMin * liveBytes
 }
 
-/** Whether this process may open as many files as it takes to open an environment. */
+/** Whether this process may open as many files as that. */
 function hasFilesToSpare(directory: string): boolean {
   const files: number[] = []
   try {
-    while (files.length < filesPerEnvironment) files.push(openSync(directory, 'r'))
+    while (files.length < filesToSpare) files.push(openSync(directory, 'r'))
     return true
   } catch {
     return false

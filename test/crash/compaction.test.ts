@@ -14,7 +14,8 @@ import { compactionSettings, largeDocuments } from './settings.ts'
 
 const kills = 12
 const aliveMsMax = 1200
-t.setTimeout(180_000)
+// A loaded machine takes its time.
+t.setTimeout(300_000)
 
 type Report =
   | ['released']
@@ -44,7 +45,7 @@ async function runAndKill(directory: string, report: string, { said, aliveMs }: 
   child.stderr.on('data', text => (stderr += text))
   const ended = once(child, 'close')
   const hasSaid = () => linesOf(report).some(([kind]) => kind === said)
-  for (const begun = Date.now(); !hasSaid() && Date.now() - begun < 30_000;) await delay(5)
+  while (!hasSaid() && child.exitCode === null) await delay(5)
   await delay(aliveMs)
   child.kill('SIGKILL')
   const [, signal] = (await ended) as [number | null, string | null]
@@ -77,7 +78,9 @@ t.test(`what was durable is there after each of ${kills} kills`, async t => {
       const [vbid, key] = name.split(' ') as [string, string]
       const found = read(bucket, bucket.vbucket(Number(vbid))!, key)
       // What was written last may be there before it was told to be durable.
-      if (found !== value && !isLater(found, value, pid)) t.fail(`kill ${kill}, ${name}: ${found}`)
+      if (found === value) continue
+      if (isLater(found, value, pid)) expected.set(name, found!)
+      else t.fail(`kill ${kill}, ${name}: ${found}`)
     }
     for (let index = 0; index < largeDocuments; index++) {
       const found = read(bucket, bucket.vbucket(index % 16)!, `document-${index}`)

@@ -204,8 +204,8 @@ t.test('who waited before it began does not wait for the copy', async t => {
   const { bucket, pinned, isSmall, isCopied } = await makeScene({ t, clock })
   const vbucket = bucket.vbucket(3)!
   pinned.release()
-  // With a commit under way, one more is waited for.
-  set(bucket, vbucket, 'first', 'value')
+  // With a commit under way that takes a while, one more is waited for.
+  for (let index = 0; index < 8; index++) set(bucket, vbucket, `large-${index}`, large)
   await new Promise(resolve => setImmediate(resolve))
   set(bucket, vbucket, 'second', 'value')
   const waiting = committed(bucket)
@@ -242,7 +242,8 @@ t.test('while a snapshot needs the file nothing is copied', async t => {
 t.test('what is deleted and purged leaves a small file', async t => {
   const clock = new ManualClock()
   const directory = t.testdir()
-  const { bucket } = await openBuckets(t, directory, { settings, clock })
+  const purging = { ...settings, purgeAgeSeconds: 60 }
+  const { bucket } = await openBuckets(t, directory, { settings: purging, clock })
   await write(bucket, large)
   for (let index = 0; index < documents; index++) {
     remove(bucket, bucket.vbucket(index % 16)!, `document-${index}`)
@@ -251,6 +252,7 @@ t.test('what is deleted and purged leaves a small file', async t => {
   t.ok(sizeIn(directory) > documents * large.length)
   clock.advance(3_600_000)
   await until(t, 'the file is small', () => bucket.statistics().compactions === 1)
+  t.equal(bucket.statistics().purged, documents - 16, 'the newest change of a vbucket stays')
   t.ok(sizeIn(directory) < 2 ** 21)
 })
 
@@ -336,7 +338,14 @@ t.test('a process out of files goes on in the one that it has', elsewhere || {},
   await until(t, 'the copy is being made', isCopied)
   // By another process, as this one cannot start any while it lasts.
   const limit = `--pid ${process.pid} --nofile`
-  const script = `prlimit ${limit}=3: && sleep 2 && prlimit ${limit}=$(ulimit -n):`
+  const isCopying = "grep -qsa '[c]ompaction-process' /proc/[0-9]*/cmdline"
+  const script = [
+    `until ${isCopying}; do sleep 0.01; done`,
+    `prlimit ${limit}=3:`,
+    `while ${isCopying}; do sleep 0.05; done`,
+    'sleep 2',
+    `prlimit ${limit}=$(ulimit -n):`,
+  ].join('; ')
   await once(spawn('sh', ['-c', script], { stdio: 'ignore' }), 'exit')
   await until(t, 'the copy is gone', () => !isCopied())
   t.notOk(isSmall())
