@@ -161,7 +161,11 @@ export class OnlineCompaction {
   async #attempt(environment: number, copying: AbortController): Promise<Outcome> {
     const { flusher, environments, log } = this.#options
     const { directory } = environments[environment]!
-    if (!(await hasRoom(directory, this.#options.figures()[environment]!))) return 'given up'
+    const figures = this.#options.figures()[environment]!
+    if (!(await hasRoom(directory, figures))) {
+      log.warn({ directory, ...figures }, 'no room on the disk to write anew what is mostly free')
+      return 'given up'
+    }
     let folder: string | undefined
     try {
       const isPaused = await flusher.pause(() => copying.abort())

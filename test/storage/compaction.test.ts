@@ -1,52 +1,22 @@
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { silentLog, type Log } from '../../src/log.ts'
-import { dataFileOf } from '../../src/storage/data-file.ts'
-import type { Bucket } from '../../src/vbucket/bucket.ts'
-import {
-  committed,
-  durable,
-  openBuckets,
-  read,
-  set,
-  untilJournalAnswers,
-} from '../support/bucket.ts'
+import { durable, openBuckets, read, set, untilJournalAnswers } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
 import { damageLeaves } from '../support/damage-leaves.ts'
+import {
+  assertRead,
+  copiesIn,
+  documents,
+  environmentIn,
+  fileIn,
+  fileLog,
+  large,
+  sizeIn,
+  write,
+} from './mostly-free.ts'
 
 const settings = { environments: 1 }
-const environmentIn = (directory: string) => join(directory, 'buckets', 'default', 'environment-0')
-const fileIn = (directory: string) => dataFileOf(environmentIn(directory))
-const sizeIn = (directory: string) => statSync(fileIn(directory)).size
-const copiesIn = (directory: string) =>
-  readdirSync(environmentIn(directory)).filter(name => name.startsWith('compacted'))
-
-const documents = 32
-const large = 'x'.repeat(2 ** 20)
-
-/** Writes all documents, each value with its number in front. */
-async function write(bucket: Bucket, value: string): Promise<void> {
-  for (let index = 0; index < documents; index++) {
-    set(bucket, bucket.vbucket(index % 16)!, `document-${index}`, `${index} ${value}`)
-  }
-  await committed(bucket)
-}
-
-function assertRead(t: Test, bucket: Bucket, value: string): void {
-  for (let index = 0; index < documents; index++) {
-    const vbucket = bucket.vbucket(index % 16)!
-    if (read(bucket, vbucket, `document-${index}`) !== `${index} ${value}`) t.fail(`${index}`)
-  }
-}
 
 /** A store of documents that have been large and are small now; closed. */
 async function makeStore(t: Test): Promise<string> {
@@ -57,16 +27,6 @@ async function makeStore(t: Test): Promise<string> {
   await buckets.close()
   t.ok(sizeIn(directory) > documents * large.length, 'the file is as large as it has been')
   return directory
-}
-
-/** A log that keeps what it is told about files. */
-function fileLog(): { log: Log; lines: string[] } {
-  const lines: string[] = []
-  const note = (_: object, message: string) => {
-    if (message.includes('mostly free')) lines.push(message)
-  }
-  const log: Log = { ...silentLog, info: note, warn: note, child: () => log }
-  return { log, lines }
 }
 
 t.test('a file of which most is free is small after a start, with all that was in it', async t => {

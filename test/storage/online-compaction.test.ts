@@ -4,7 +4,6 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { systemClock, type Clock } from '../../src/clock.ts'
-import { silentLog, type Log } from '../../src/log.ts'
 import { fillCopy, makeFolder, putCopyInPlace } from '../../src/storage/compaction.ts'
 import { dataFileOf } from '../../src/storage/data-file.ts'
 import type { SnapshotReference } from '../../src/storage/snapshot.ts'
@@ -14,16 +13,19 @@ import { committed, openBuckets, read, remove, set } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
 import { damageLeaves } from '../support/damage-leaves.ts'
 import { wholeForm } from '../support/frame-form.ts'
+import {
+  assertRead,
+  copiesIn,
+  documents,
+  environmentIn,
+  fileIn,
+  fileLog,
+  large,
+  sizeIn,
+  write,
+} from './mostly-free.ts'
 
 const settings = { environments: 1, changeLogBytes: 0 }
-const environmentIn = (directory: string) => join(directory, 'buckets', 'default', 'environment-0')
-const fileIn = (directory: string) => dataFileOf(environmentIn(directory))
-const sizeIn = (directory: string) => statSync(fileIn(directory)).size
-const copiesIn = (directory: string) =>
-  readdirSync(environmentIn(directory)).filter(name => name.startsWith('compacted-'))
-
-const documents = 32
-const large = 'x'.repeat(2 ** 20)
 const patienceMs = 20_000
 
 async function until(t: Test, what: string, isSo: () => boolean): Promise<void> {
@@ -36,20 +38,6 @@ async function until(t: Test, what: string, isSo: () => boolean): Promise<void> 
 
 function soon(): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, 1))
-}
-
-async function write(bucket: Bucket, value: string): Promise<void> {
-  for (let index = 0; index < documents; index++) {
-    set(bucket, bucket.vbucket(index % 16)!, `document-${index}`, `${index} ${value}`)
-  }
-  await committed(bucket)
-}
-
-function assertRead(t: Test, bucket: Bucket, value: string): void {
-  for (let index = 0; index < documents; index++) {
-    const vbucket = bucket.vbucket(index % 16)!
-    if (read(bucket, vbucket, `document-${index}`) !== `${index} ${value}`) t.fail(`${index}`)
-  }
 }
 
 function pin(bucket: Bucket, vbid: number, holder = 'client'): Promise<SnapshotReference> {
@@ -75,11 +63,7 @@ interface Scene {
 /** Documents that were large while they were pinned and are small now: most of the file is free then. */
 async function makeScene({ t, clock = systemClock, compactBytesMax = 2 ** 30 }: Scene) {
   const directory = t.testdir()
-  const lines: string[] = []
-  const note = (_: object, message: string) => {
-    if (message.includes('mostly free')) lines.push(message)
-  }
-  const log: Log = { ...silentLog, info: note, warn: note, child: () => log }
+  const { log, lines } = fileLog()
   const options = { settings: { ...settings, compactBytesMax }, clock, log }
   const { buckets, bucket } = await openBuckets(t, directory, options)
   await write(bucket, large)
