@@ -21,7 +21,7 @@ t.setTimeout(120_000)
 const seed = seedOf(t)
 
 const vbuckets = 8
-const documents = 6_000
+const documents = 24_000
 /** Of each round of changes, while the backup runs; one in four deletes. */
 const changesAtATime = 100
 const cutEveryBytes = [30_000, 120_000] as const
