@@ -125,7 +125,7 @@ export class BackfillThread {
     if (!this.#closed) this.#send({ kind: 'close-keys', scanId })
   }
 
-  /** Opens the copy of an environment, which nobody reads before `adoptCopy`. */
+  /** Opens the copy of an environment, which nobody reads before `closeCopy` adopts it. */
   async openCopy(environment: number, copy: string): Promise<void> {
     const answer = await this.#ask(request => ({ kind: 'open-copy', request, environment, copy }))
     if (answer.kind !== 'copy-opened') throw stopping()

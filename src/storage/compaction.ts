@@ -91,7 +91,7 @@ export async function fillCopy(
   // LMDB may take the environment for one that nobody else has open.
   symlinkSync(resolve(dataFileOf(directory)), dataFileOf(original))
   const parameters = [program, original, copy, String(mapSizeBytes), String(process.pid)]
-  const options = signal ? { signal, killSignal: 'SIGKILL' as const } : {}
+  const options = { signal, killSignal: 'SIGKILL' as const }
   const start = () => promisify(execFile)(process.execPath, parameters, options)
   const advice = memory && (await adviceOrNone())
   const copying = advice ? advice.forkWithout(memory, start) : start()

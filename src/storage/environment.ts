@@ -32,7 +32,7 @@ export interface EnvironmentOptions {
   /** Make the tables. Else one that is missing means that the file is damaged. */
   create?: boolean
   /** Where the files are now, if they are going to be in `directory`: see online-compaction.ts. */
-  openIn?: string
+  openIn?: string | undefined
 }
 
 /**

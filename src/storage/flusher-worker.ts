@@ -135,8 +135,7 @@ class Flusher {
 
   #open(directory: string, openIn?: string): Environment {
     const { mapSizeBytes, readerSlotsMax } = this.#start
-    const place = openIn === undefined ? {} : { openIn }
-    return openEnvironment({ directory, ...place, mapSizeBytes, readerSlotsMax })
+    return openEnvironment({ directory, openIn, mapSizeBytes, readerSlotsMax })
   }
 
   #adopted(failure?: string): Adoption {

@@ -238,7 +238,7 @@ async function hasRoom(
   return bavail * bsize >= roomShareMin * liveBytes
 }
 
-/** Whether this process may open as many files as that. */
+/** Whether this process may open `filesToSpare` more. */
 function hasFilesToSpare(directory: string): boolean {
   const files: number[] = []
   try {

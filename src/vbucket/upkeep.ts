@@ -48,13 +48,16 @@ export class Upkeep {
   constructor(options: UpkeepOptions) {
     this.#options = options
     const { clock, log, settings, changes, commits, disk, snapshots } = options
+    const { mapSizeBytes, readerSlotsMax, compactBytesMax } = settings
     this.#passes = new Passes(clock, log)
     const nowSeconds = () => this.#nowSeconds()
     this.purger = new Purger({ ...options, nowSeconds, ageSeconds: settings.purgeAgeSeconds })
     this.eraser = new Eraser(options)
     this.compaction = new OnlineCompaction({
-      ...settings,
       ...options,
+      mapSizeBytes,
+      readerSlotsMax,
+      compactBytesMax,
       memory: () => changes.memory,
       figures: () => commits.figures().environments,
       onReplaced: (environment, figures) => {

@@ -1,15 +1,11 @@
 /** `kill -9` while a file is written anew under durable writes: all of them are there, in whichever file. */
-import { strict as assert } from 'node:assert'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { seedOf } from '../resume/seed.ts'
 import { openBuckets, read } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
 import { seededRandom } from '../support/faulty-proxy.ts'
+import { runAndKill } from './run-and-kill.ts'
 import { compactionSettings, largeDocuments } from './settings.ts'
 
 const kills = 12
@@ -22,35 +18,8 @@ type Report =
   | ['durable', vbid: number, key: string, value: string]
   | ['compactions', count: number]
 
-function linesOf(report: string): Report[] {
-  if (!existsSync(report)) return []
-  // The last line may have been cut short.
-  const lines = readFileSync(report, 'utf8').split('\n').slice(0, -1)
+function reportsOf(lines: readonly string[]): Report[] {
   return lines.map(line => JSON.parse(line) as Report)
-}
-
-interface Life {
-  /** It lives so long from when it has said this. */
-  readonly said: Report[0]
-  readonly aliveMs: number
-}
-
-/** Resolves with what the process said, once it has been killed. */
-async function runAndKill(directory: string, report: string, { said, aliveMs }: Life) {
-  const writer = join(import.meta.dirname, 'compaction-writer.js')
-  const child = spawn(process.execPath, [writer, directory, report], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  let stderr = ''
-  child.stderr.on('data', text => (stderr += text))
-  const ended = once(child, 'close')
-  const hasSaid = () => linesOf(report).some(([kind]) => kind === said)
-  while (!hasSaid() && child.exitCode === null) await delay(5)
-  await delay(aliveMs)
-  child.kill('SIGKILL')
-  const [, signal] = (await ended) as [number | null, string | null]
-  assert.equal(signal, 'SIGKILL', `the writer ended by itself: ${stderr}`)
-  return { said: linesOf(report), pid: child.pid! }
 }
 
 t.test(`what was durable is there after each of ${kills} kills`, async t => {
@@ -64,9 +33,11 @@ t.test(`what was durable is there after each of ${kills} kills`, async t => {
     const report = join(root, `report-${kill}`)
     // Some of them when it has come to an end once, however slow the machine is.
     const awaited = kill % 3 === 0 ? 'compactions' : 'released'
-    const life: Life = { said: awaited, aliveMs: random() * aliveMsMax }
-    const { said, pid } = await runAndKill(directory, report, life)
-    for (const report of said) {
+    const begins = (lines: readonly string[]) => reportsOf(lines).some(([kind]) => kind === awaited)
+    const program = { file: 'compaction-writer.js', directory, report }
+    const life = { begins, aliveMs: random() * aliveMsMax }
+    const { lines, pid } = await runAndKill(program, life)
+    for (const report of reportsOf(lines)) {
       if (report[0] === 'compactions') compactions++
       if (report[0] !== 'durable') continue
       const [, vbid, key, value] = report

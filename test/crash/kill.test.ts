@@ -1,9 +1,6 @@
 import { strict as assert } from 'node:assert'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { VbucketState } from '../../protocol/vbucket-state.ts'
 import type { Vbucket } from '../../src/vbucket/vbucket.ts'
@@ -11,6 +8,7 @@ import { seedOf } from '../resume/seed.ts'
 import { documentKey, openBuckets } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
 import { seededRandom } from '../support/faulty-proxy.ts'
+import { runAndKill } from './run-and-kill.ts'
 import { crashSettings, droppedVbid } from './settings.ts'
 
 const kills = 16
@@ -76,36 +74,6 @@ class Reported {
   }
 }
 
-interface Life {
-  aliveMs: number
-  /** Its time begins when it has reported something, however slow the machine is. */
-  fromFirstReport: boolean
-}
-
-/** Runs the writer for a while and kills it. */
-async function runAndKill(directory: string, seed: number, life: Life, reported: Reported) {
-  const writer = join(import.meta.dirname, 'writer.js')
-  const report = join(directory, 'report')
-  const child = spawn(process.execPath, [writer, join(directory, 'data'), report, `${seed}`], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  let stderr = ''
-  child.stderr.on('data', text => (stderr += text))
-  const ended = once(child, 'close')
-  let hasEnded = false
-  void ended.then(() => (hasEnded = true))
-  const hasReported = () => (statSync(report, { throwIfNoEntry: false })?.size ?? 0) > 0
-  while (life.fromFirstReport && !hasReported() && !hasEnded) await delay(10)
-  const timer = setTimeout(() => child.kill('SIGKILL'), life.aliveMs)
-  const [, signal] = (await ended) as [number | null, string | null]
-  clearTimeout(timer)
-  assert.equal(signal, 'SIGKILL', `the writer ended by itself: ${stderr}`)
-  // The last line may have been cut short.
-  const lines = existsSync(report) ? readFileSync(report, 'utf8').split('\n').slice(0, -1) : []
-  for (const line of lines) reported.take(line)
-  rmSync(report, { force: true })
-}
-
 function checkHistory(vbucket: Vbucket, reported: Reported): void {
   const { id, highSeqno, failoverLog, state } = vbucket
   const [newest] = failoverLog.entries
@@ -131,9 +99,14 @@ t.test(`what was on disk is there after each of ${kills} kills`, async t => {
     // the store as it is.
     const isEarly = kill % 3 === 0
     const aliveMs = isEarly ? 150 + random() * 400 : 200 + random() * 800
-    const life = { aliveMs, fromFirstReport: !isEarly }
+    const life = { aliveMs, begins: (lines: readonly string[]) => isEarly || lines.length > 0 }
     reported.opened = false
-    await runAndKill(directory, seed * 100 + kill, life, reported)
+    const report = join(directory, 'report')
+    const more = [`${seed * 100 + kill}`]
+    const program = { file: 'writer.js', directory: join(directory, 'data'), report, more }
+    const { lines } = await runAndKill(program, life)
+    for (const line of lines) reported.take(line)
+    rmSync(report, { force: true })
     if (isEarly) continue
     const { buckets, bucket } = await openBuckets(t, join(directory, 'data'), {
       settings: crashSettings,

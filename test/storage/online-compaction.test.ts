@@ -9,6 +9,7 @@ import { dataFileOf } from '../../src/storage/data-file.ts'
 import type { SnapshotReference } from '../../src/storage/snapshot.ts'
 import type { Bucket } from '../../src/vbucket/bucket.ts'
 import { ManualClock } from '../dcp/support/manual-clock.ts'
+import { until } from '../resume/until.ts'
 import { committed, openBuckets, read, remove, set } from '../support/bucket.ts'
 import { checkStore } from '../support/check-store.ts'
 import { damageLeaves } from '../support/damage-leaves.ts'
@@ -26,18 +27,16 @@ import {
 } from './mostly-free.ts'
 
 const settings = { environments: 1, changeLogBytes: 0 }
-const patienceMs = 20_000
-
-async function until(t: Test, what: string, isSo: () => boolean): Promise<void> {
-  for (const begun = Date.now(); !isSo(); await soon()) {
-    if (Date.now() - begun < patienceMs) continue
-    t.fail(`in vain: ${what}`)
-    return
-  }
-}
-
 function soon(): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, 1))
+}
+
+/** Until a file has been written anew once; a copy that was given up is made again later, by the clock. */
+async function untilCompacted(bucket: Bucket, clock?: ManualClock): Promise<void> {
+  await until(() => {
+    clock?.advance(1000)
+    return bucket.statistics().compactions === 1
+  }, 'a file has been written anew')
 }
 
 function pin(bucket: Bucket, vbid: number, holder = 'client'): Promise<SnapshotReference> {
@@ -94,7 +93,7 @@ t.test('a file of which most is free gets small when its last snapshot is let go
   const { directory, bucket, buckets, pinned, isSmall, lines, isCopied } = await makeScene({ t })
   t.notOk(isCopied())
   pinned.release()
-  await until(t, 'the file is small', () => lines.length > 0)
+  await until(() => lines.length > 0, 'the file is small')
   t.equal(bucket.statistics().compactions, 1)
   t.ok(isSmall(), `${sizeIn(directory)} bytes`)
   t.same(lines, ['a file that was mostly free is as small as it can be'])
@@ -106,9 +105,9 @@ t.test('a file of which most is free gets small when its last snapshot is let go
   again.release()
   await write(bucket, 'written to the new file')
   assertRead(t, bucket, 'written to the new file')
-  await until(t, 'the copy is gone', () => !isCopied())
+  await until(() => !isCopied(), 'the copy is gone')
   if (process.platform === 'linux') {
-    await until(t, 'nobody has the old file', () => lingering(directory).length === 0)
+    await until(() => lingering(directory).length === 0, 'nobody has the old file')
   }
   await buckets.close()
   t.same(await checkStore(directory), [])
@@ -155,18 +154,15 @@ t.test('whoever waits for a commit does not wait for the copy, which is made lat
   const { bucket, pinned, isSmall, isCopied, lines } = await makeScene({ t, clock })
   pinned.release()
   clock.advance(1000)
-  await until(t, 'the copy is being made', isCopied)
+  await until(isCopied, 'the copy is being made')
   const vbucket = bucket.vbucket(3)!
   set(bucket, vbucket, 'awaited', 'value')
   await committed(bucket)
   t.equal(vbucket.persistedSeqno, vbucket.highSeqno)
-  await until(t, 'the copy is gone', () => !isCopied())
+  await until(() => !isCopied(), 'the copy is gone')
   t.notOk(isSmall())
   t.same(lines, [])
-  await until(t, 'the file is small', () => {
-    clock.advance(1000)
-    return bucket.statistics().compactions === 1
-  })
+  await untilCompacted(bucket, clock)
   t.ok(isSmall())
   assertRead(t, bucket, 'small')
   t.equal(read(bucket, vbucket, 'awaited'), 'value')
@@ -177,9 +173,9 @@ t.test('who changes a vbucket does not wait for the copy', async t => {
   const { bucket, pinned, isSmall, isCopied } = await makeScene({ t, clock })
   pinned.release()
   clock.advance(1000)
-  await until(t, 'the copy is being made', isCopied)
+  await until(isCopied, 'the copy is being made')
   await bucket.deleteVbucket(5)
-  await until(t, 'the copy is gone', () => !isCopied())
+  await until(() => !isCopied(), 'the copy is gone')
   t.notOk(isSmall())
 })
 
@@ -196,11 +192,8 @@ t.test('who waited before it began does not wait for the copy', async t => {
   clock.advance(1000)
   await waiting
   t.notOk(isSmall())
-  await until(t, 'the file is small', () => {
-    clock.advance(1000)
-    return bucket.statistics().compactions === 1
-  })
-  await until(t, 'the copy is gone', () => !isCopied())
+  await untilCompacted(bucket, clock)
+  await until(() => !isCopied(), 'the copy is gone')
   t.equal(read(bucket, vbucket, 'second'), 'value')
 })
 
@@ -217,10 +210,7 @@ t.test('while a snapshot needs the file nothing is copied', async t => {
   }
   t.notOk(isSmall())
   pinned.release()
-  await until(t, 'the file is small', () => {
-    clock.advance(1000)
-    return bucket.statistics().compactions === 1
-  })
+  await untilCompacted(bucket, clock)
 })
 
 t.test('what is deleted and purged leaves a small file', async t => {
@@ -235,7 +225,7 @@ t.test('what is deleted and purged leaves a small file', async t => {
   await committed(bucket)
   t.ok(sizeIn(directory) > documents * large.length)
   clock.advance(3_600_000)
-  await until(t, 'the file is small', () => bucket.statistics().compactions === 1)
+  await untilCompacted(bucket)
   t.equal(bucket.statistics().purged, documents - 16, 'the newest change of a vbucket stays')
   t.ok(sizeIn(directory) < 2 ** 21)
 })
@@ -247,16 +237,13 @@ t.test(
     const { directory, bucket, pinned, isSmall, isCopied } = await makeScene({ t, clock })
     pinned.release()
     clock.advance(1000)
-    await until(t, 'the copy is being made', isCopied)
+    await until(isCopied, 'the copy is being made')
     const late = await pin(bucket, 2, 'another')
-    await until(t, 'the copy is gone', () => !isCopied())
+    await until(() => !isCopied(), 'the copy is gone')
     t.notOk(isSmall(), `${sizeIn(directory)} bytes`)
     t.equal(await framesIn(bucket, late), documents / 16)
     late.release()
-    await until(t, 'the file is small', () => {
-      clock.advance(1000)
-      return bucket.statistics().compactions === 1
-    })
+    await untilCompacted(bucket, clock)
     t.ok(isSmall())
   },
 )
@@ -264,7 +251,7 @@ t.test(
 t.test('a bucket that is closed meanwhile does not wait for the copy', async t => {
   const { directory, buckets, pinned, isSmall, isCopied } = await makeScene({ t })
   pinned.release()
-  await until(t, 'the copy is being made', isCopied)
+  await until(isCopied, 'the copy is being made')
   await buckets.close()
   t.notOk(isCopied())
   t.notOk(isSmall())
@@ -294,24 +281,24 @@ t.test(
     t.ok(damageLeaves(fileIn(directory), '31 small') > 0)
     pinned.release()
     const failed = ['a file that is mostly free could not be written anew']
-    await until(t, 'it has been tried', () => lines.length > 0)
+    await until(() => lines.length > 0, 'it has been tried')
     t.same(lines, failed)
-    await until(t, 'the copy is gone', () => !isCopied())
+    await until(() => !isCopied(), 'the copy is gone')
     t.notOk(isSmall())
     set(bucket, bucket.vbucket(3)!, 'after', 'value')
     await committed(bucket)
     t.equal(read(bucket, bucket.vbucket(3)!, 'after'), 'value')
     const again = await pin(bucket, 1)
     again.release()
-    await until(t, 'nothing is pinned', () => bucket.snapshots.pinnedIn(0) === 0)
+    await until(() => bucket.snapshots.pinnedIn(0) === 0, 'nothing is pinned')
     await soon()
     t.notOk(isCopied(), 'once is enough')
   },
 )
 
-const elsewhere = process.platform !== 'linux' && { skip: 'limits are set as Linux does' }
+const linuxOnly = { skip: process.platform !== 'linux' && 'limits are set as Linux does' }
 
-t.test('a process out of files goes on in the one that it has', elsewhere || {}, async t => {
+t.test('a process out of files goes on in the one that it has', linuxOnly, async t => {
   const clock = new ManualClock()
   const { directory, bucket, buckets, pinned, lines, isSmall, isCopied } = await makeScene({
     t,
@@ -319,7 +306,7 @@ t.test('a process out of files goes on in the one that it has', elsewhere || {},
   })
   pinned.release()
   clock.advance(1000)
-  await until(t, 'the copy is being made', isCopied)
+  await until(isCopied, 'the copy is being made')
   // By another process, as this one cannot start any while it lasts.
   const limit = `--pid ${process.pid} --nofile`
   const isCopying = "grep -qsa '[c]ompaction-process' /proc/[0-9]*/cmdline"
@@ -331,7 +318,7 @@ t.test('a process out of files goes on in the one that it has', elsewhere || {},
     `prlimit ${limit}=$(ulimit -n):`,
   ].join('; ')
   await once(spawn('sh', ['-c', script], { stdio: 'ignore' }), 'exit')
-  await until(t, 'the copy is gone', () => !isCopied())
+  await until(() => !isCopied(), 'the copy is gone')
   t.notOk(isSmall())
   t.same(lines, [])
   await write(bucket, 'after it')
@@ -339,12 +326,9 @@ t.test('a process out of files goes on in the one that it has', elsewhere || {},
   const again = await pin(bucket, 1)
   t.equal(await framesIn(bucket, again), documents / 16)
   again.release()
-  await until(t, 'the file is small', () => {
-    clock.advance(1000)
-    return bucket.statistics().compactions === 1
-  })
+  await untilCompacted(bucket, clock)
   assertRead(t, bucket, 'after it')
-  await until(t, 'nobody has the old file', () => lingering(directory).length === 0)
+  await until(() => lingering(directory).length === 0, 'nobody has the old file')
   await buckets.close()
   t.same(await checkStore(directory), [])
 })
@@ -370,7 +354,7 @@ t.test('of several files only the one that is mostly free is written anew', asyn
   await committed(bucket)
   const before = sizes()
   pinned.release()
-  await until(t, 'the file is small', () => bucket.statistics().compactions === 1)
+  await untilCompacted(bucket)
   const after = sizes()
   t.ok(after[1]! < 1.2 * kept * large.length, `${after[1]} of ${before[1]} bytes`)
   t.same([after[0], after[2]], [before[0], before[2]])
